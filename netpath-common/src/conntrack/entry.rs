@@ -1,0 +1,107 @@
+//! The conntrack record: what one direction of a flow is translated to, and its state.
+//!
+//! Owns the 72-byte layout of the values of `np_ct4` and every access to fields that change while
+//! other processors look. A flow is two entries: the *record*, keyed by the tuple that answers
+//! arrive with, and the *index*, keyed by the tuple of the original direction. State lives once,
+//! in the record; each entry has its own rewrite, stamp and counters.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::tcp::TcpState;
+use crate::tuple::Tuple;
+
+/// Set in [`CtEntry::flags`] of the record (reply direction).
+pub const FLAG_RECORD: u16 = 1;
+
+/// Bits of the state word that hold the [`TcpState`].
+pub const STATE_TCP_MASK: u32 = 0x0f;
+/// A packet of the reply direction has been seen.
+pub const STATE_SEEN_REPLY: u32 = 0x10;
+/// TCP: the handshake was completed (conntrack's ASSURED).
+pub const STATE_ASSURED: u32 = 0x20;
+/// TCP: picked up in the middle and not answered yet.
+pub const STATE_PICKUP: u32 = 0x40;
+/// Claimed for removal: whoever set it deletes both entries, everyone else sees a miss.
+pub const STATE_CLAIMED: u32 = 0x80;
+/// Random bits that tell one life of a hash slot from the next.
+pub const STATE_SALT_MASK: u32 = 0xffff_ff00;
+
+/// One direction of a flow: the value of `np_ct4`, 72 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct CtEntry {
+    /// Source address after translation.
+    pub src: [u8; 4],
+    /// Destination address after translation.
+    pub dst: [u8; 4],
+    /// Source port (or ICMP identifier) after translation, host order.
+    pub sport: u16,
+    /// Destination port (or ICMP identifier) after translation, host order.
+    pub dport: u16,
+    /// `FLAG_*`; never changes.
+    pub flags: u16,
+    /// Not zero: packets of this direction that cannot change the state skip the record.
+    pub steady: u16,
+    /// Slot of the endpoint that packets of this direction come from, 0 for the outside.
+    pub from: u16,
+    /// Slot of the endpoint that packets of this direction go to, 0 for the outside.
+    pub to: u16,
+    /// Slot of the uplink that the flow uses, 0 for none.
+    pub uplink: u16,
+    /// Slot of the publishing rule that made the flow, 0 for none.
+    pub rule: u16,
+    /// `STATE_*`. In the index only the salt is meaningful.
+    pub state: u32,
+    /// Sum of the generations of both endpoints, uplink and rule when the flow was made.
+    pub generation: u32,
+    /// When the last packet of this direction was seen: coarse monotonic clock, nanoseconds.
+    pub stamp: u64,
+    /// Packets of this direction.
+    pub packets: u64,
+    /// Bytes of this direction, by frame length.
+    pub bytes: u64,
+    /// When the flow was made: coarse monotonic clock, nanoseconds.
+    pub created: u64,
+    /// TCP: the highest acknowledgement (of each [`crate::Direction`]) in the record.
+    pub max_ack: [u32; 2],
+}
+
+const _: () = assert!(size_of::<CtEntry>() == 72);
+
+impl CtEntry {
+    /// The tuple of a packet of this direction after translation. `seen` is the entry's key.
+    #[inline(always)]
+    #[must_use]
+    pub fn translated(&self, seen: &Tuple) -> Tuple {
+        Tuple {
+            src: self.src,
+            dst: self.dst,
+            sport: self.sport,
+            dport: self.dport,
+            proto: seen.proto,
+            icmp_type: seen.icmp_type,
+            zero: 0,
+        }
+    }
+
+    /// The key of the other direction's entry. `seen` is the entry's key.
+    #[inline(always)]
+    #[must_use]
+    pub fn other_key(&self, seen: &Tuple) -> Tuple {
+        self.translated(seen).inverse()
+    }
+
+    /// Whether this is the record (reply direction) of its flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_record(&self) -> bool {
+        self.flags & FLAG_RECORD != 0
+    }
+
+    /// TCP state of a record.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tcp_state(&self) -> TcpState {
+        TcpState::from_bits(self.state & STATE_TCP_MASK)
+    }
+}

@@ -1,0 +1,55 @@
+//! Counters of the datapath other than drops.
+//!
+//! Owns their names and numbers: indexes of the per-CPU map `np_counters`.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        /// A counter of the datapath. The number is its index in `np_counters`.
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Counter {
+            /// Every counter in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The short text that users see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets that were left as they were and went on their usual way.
+    Passed = "passed",
+    /// Packets that were translated and went on up the host's stack.
+    TranslatedToStack = "translated-to-stack",
+    /// Packets that were translated and sent straight to an uplink.
+    ToUplink = "to-uplink",
+    /// Packets that were translated and delivered straight into a container.
+    ToEndpoint = "to-endpoint",
+    /// Flows that were made.
+    FlowNew = "flow-new",
+    /// Flows that were removed because they had expired or their configuration had changed.
+    FlowRemoved = "flow-removed",
+    /// Flows whose port had to change because the preserved one was taken.
+    PortChanged = "port-changed",
+    /// ICMP errors that were translated.
+    IcmpErrorTranslated = "icmp-error-translated",
+    /// Fragments that were translated by the record of their first fragment.
+    FragmentTranslated = "fragment-translated",
+    /// Sockets of the host that were connected to a published port.
+    HostConnect = "host-connect",
+    /// Drop events that found the ring buffer full.
+    EventLost = "event-lost",
+}
+
+impl Counter {
+    /// How many counters there are.
+    pub const COUNT: usize = Self::ALL.len();
+}

@@ -1,0 +1,119 @@
+//! Why a packet was dropped: one variant for each decision, each with its own counter.
+//!
+//! Owns the names and their numbers. Does not count: hooks do, in the map `np_drops`.
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        /// Why the datapath dropped a packet. The number is the index of its counter.
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl DropReason {
+            /// Every reason in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The short text that users see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What the reason means, in one sentence.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame ends before the headers that it announces.
+    Truncated = "truncated",
+    /// The IPv4 header has a wrong version, a header length below 20 bytes, or a total length that does not fit.
+    BadIpHeader = "bad-ip-header",
+    /// The TCP or UDP header contradicts itself: data offset below 20, UDP length below 8, or no flag set.
+    BadL4Header = "bad-l4-header",
+    /// A container sent a frame that is neither ARP nor IPv4.
+    BadEthertype = "bad-ethertype",
+    /// A container sent with a MAC address that is not its own.
+    SpoofedMac = "spoofed-mac",
+    /// A container sent with an IPv4 address that is not its own.
+    SpoofedAddress = "spoofed-address",
+    /// A container sent an ARP message that speaks for an address or MAC that is not its own.
+    SpoofedArp = "spoofed-arp",
+    /// A frame reached the bridge through a port that belongs to no endpoint.
+    UnknownPort = "unknown-port",
+    /// A packet arrived at an uplink with a source or destination address that cannot be there.
+    Martian = "martian",
+    /// The outside addressed a container directly instead of a published port.
+    DirectAccess = "direct-access",
+    /// A container addressed another network's container other than by a published port.
+    OtherNetwork = "other-network",
+    /// Traffic between containers of this network is off (icc = false).
+    IccDisabled = "icc-disabled",
+    /// The network is internal, or has masquerade off, and the packet would leave it.
+    NotRoutable = "not-routable",
+    /// A protocol that netpath does not translate (only TCP, UDP and ICMP are).
+    UnsupportedProtocol = "unsupported-protocol",
+    /// An ICMP message that belongs to no flow and asks nothing that is tracked.
+    IcmpUnmatched = "icmp-unmatched",
+    /// An ICMP error whose quoted packet belongs to no flow, or that was sent to the wrong address.
+    IcmpErrorUnmatched = "icmp-error-unmatched",
+    /// An ICMP redirect: never translated.
+    IcmpRedirect = "icmp-redirect",
+    /// A segment that the state of its TCP connection does not allow.
+    TcpInvalid = "tcp-invalid",
+    /// A TCP segment other than SYN that belongs to no connection, where picking it up would need another port.
+    TcpNotSyn = "tcp-not-syn",
+    /// A fragment whose first fragment has not been seen.
+    FragmentUnmatched = "fragment-unmatched",
+    /// A first fragment that does not hold the whole transport header, or one that overlaps it.
+    FragmentTiny = "fragment-tiny",
+    /// The conntrack table is full.
+    ConntrackFull = "conntrack-full",
+    /// No free port for the translated tuple was found.
+    NoPort = "no-port",
+    /// Two processors made the same flow at once and this packet lost the race.
+    FlowRace = "flow-race",
+    /// No uplink of this network leads to the destination.
+    NoUplink = "no-uplink",
+    /// The kernel has no route to the destination.
+    NoRoute = "no-route",
+    /// Rewriting the packet failed; it was not sent half-translated.
+    RewriteFailed = "rewrite-failed",
+    /// A packet with a container's private source reached an uplink untranslated.
+    UntranslatedSource = "untranslated-source",
+    /// The uplink, network or endpoint record that the packet needs is missing.
+    NoConfig = "no-config",
+}
+
+impl DropReason {
+    /// How many reasons there are: the length of the counter array.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The reason with this number.
+    #[must_use]
+    pub fn from_index(index: u32) -> Option<Self> {
+        Self::ALL.get(index as usize).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_index_the_table_and_texts_are_unique() {
+        for (i, r) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*r as usize, i);
+            assert_eq!(DropReason::from_index(i as u32), Some(*r));
+            assert!(DropReason::ALL.iter().filter(|o| o.as_str() == r.as_str()).count() == 1);
+            assert!(r.help().ends_with('.'));
+        }
+        assert_eq!(DropReason::from_index(DropReason::COUNT as u32), None);
+    }
+}

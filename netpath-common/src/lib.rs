@@ -1,0 +1,36 @@
+//! The decisions of netpath's datapath, compiled both for the kernel (BPF) and for the host.
+//!
+//! Owns packet parsing, connection tracking, address and port translation, checksum updates and
+//! the layout of every map record. Does not own any kernel interface: packets, tables and clocks
+//! are reached through the traits of [`packet`] and [`datapath`], so that unit, property and
+//! differential tests run the very code that the kernel runs.
+
+#![no_std]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(core_intrinsics),
+    expect(internal_features, reason = "the BPF target declares no compare-and-exchange")
+)]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+//TODO pub mod checksum;
+pub mod conntrack;
+pub mod counters;
+//TODO pub mod datapath;
+pub mod drop_reason;
+pub mod event;
+pub mod maps;
+//TODO pub mod nat;
+//TODO pub mod packet;
+#[cfg(feature = "user")]
+mod pod;
+pub mod records;
+//TODO pub mod testing;
+pub mod tuple;
+pub mod verdict;
+
+pub use drop_reason::DropReason;
+pub use tuple::{Direction, Tuple};
+pub use verdict::Verdict;

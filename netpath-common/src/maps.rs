@@ -1,0 +1,102 @@
+//! Names and capacities of the maps: the one place both sides take them from.
+//!
+//! Owns no map; `netpath-ebpf/src/maps.rs` declares them and says who reads and who writes.
+
+/// Conntrack, IPv4: [`crate::Tuple`] to [`crate::conntrack::CtEntry`]; two entries a flow.
+pub const CT4: &str = "np_ct4";
+/// Endpoints by slot: [`crate::records::EndpointRecord`].
+pub const ENDPOINTS: &str = "np_endpoints";
+/// Networks by slot: [`crate::records::NetworkRecord`].
+pub const NETWORKS: &str = "np_networks";
+/// Uplinks by slot: [`crate::records::UplinkRecord`].
+pub const UPLINKS: &str = "np_uplinks";
+/// Interface index to [`crate::records::IfaceRecord`].
+pub const IFACES: &str = "np_ifaces";
+/// Endpoint slot (u32) by address: `[u8; 4]`.
+pub const ENDPOINT_BY_ADDR4: &str = "np_ep_by_addr4";
+/// Subnets of the networks, longest prefix first: network slot (u32).
+pub const SUBNETS4: &str = "np_subnets4";
+/// Addresses of the host: `[u8; 4]` to interface index (u32).
+pub const HOST_ADDRS4: &str = "np_host_addrs4";
+/// Published ports: [`crate::records::PublishedKey`] to [`crate::records::Published`].
+pub const PUBLISHED4: &str = "np_published4";
+/// Publishing rules by slot: [`crate::records::RuleRecord`].
+pub const RULES: &str = "np_rules";
+/// Ports that masquerade never chooses: bitmap of u64 words, see [`reserved_word`].
+pub const RESERVED: &str = "np_reserved";
+/// Fragments by [`crate::records::FragKey`].
+pub const FRAGS4: &str = "np_frags4";
+/// The configuration: one [`crate::records::Config`].
+pub const CONFIG: &str = "np_config";
+/// Per-CPU drop counters by [`crate::DropReason`].
+pub const DROPS: &str = "np_drops";
+/// Per-CPU counters by [`crate::counters::Counter`].
+pub const COUNTERS: &str = "np_counters";
+/// Per-CPU counters of endpoints by slot: [`crate::records::EndpointStats`].
+pub const ENDPOINT_STATS: &str = "np_ep_stats";
+/// Ring buffer of [`crate::event::DropEvent`].
+pub const EVENTS: &str = "np_events";
+/// Sockets of the host that were sent to a published port: [`crate::records::SockKey`].
+pub const SOCKS4: &str = "np_socks4";
+/// Per-CPU working memory of the programs.
+pub const SCRATCH: &str = "np_scratch";
+
+/// Every map that user space pins, by name.
+pub const PINNED: &[&str] = &[
+    CT4,
+    ENDPOINTS,
+    NETWORKS,
+    UPLINKS,
+    IFACES,
+    ENDPOINT_BY_ADDR4,
+    SUBNETS4,
+    HOST_ADDRS4,
+    PUBLISHED4,
+    RULES,
+    RESERVED,
+    FRAGS4,
+    CONFIG,
+    DROPS,
+    COUNTERS,
+    ENDPOINT_STATS,
+    EVENTS,
+    SOCKS4,
+];
+
+/// Default capacity of [`CT4`] in entries (two a flow); replaced at load time.
+pub const CT4_ENTRIES: usize = 2 * 65_536;
+/// Slots of endpoints; slot 0 means none.
+pub const MAX_ENDPOINTS: usize = 4096;
+/// Slots of networks; slot 0 means none.
+pub const MAX_NETWORKS: usize = 256;
+/// Slots of uplinks; slot 0 means none.
+pub const MAX_UPLINKS: usize = 16;
+/// Interfaces: endpoints, bridges and uplinks.
+pub const MAX_IFACES: usize = 8192;
+/// Addresses of the host.
+pub const MAX_HOST_ADDRS: usize = 4096;
+/// Published ports, ranges counted port by port.
+pub const MAX_PUBLISHED: usize = 131_072;
+/// Slots of publishing rules; slot 0 means none.
+pub const MAX_RULES: usize = 65_536;
+/// Words of the bitmap of reserved ports: TCP, then UDP.
+pub const RESERVED_WORDS: usize = 2 * 1024;
+/// Fragment records.
+pub const MAX_FRAGS: usize = 8192;
+/// Socket records.
+pub const MAX_SOCKS: usize = 65_536;
+/// Bytes of the ring buffer of events; a power of two and a multiple of the page size.
+pub const EVENT_BYTES: usize = 256 * 1024;
+
+/// Where the bit of a reserved port lives: (word index, bit mask). `None` for protocols without
+/// ports.
+#[inline(always)]
+#[must_use]
+pub const fn reserved_word(proto: u8, port: u16) -> Option<(u32, u64)> {
+    let base = match proto {
+        crate::tuple::TCP => 0,
+        crate::tuple::UDP => 1024,
+        _ => return None,
+    };
+    Some((base + (port as u32 >> 6), 1u64 << (port & 63)))
+}

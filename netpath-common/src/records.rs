@@ -1,0 +1,269 @@
+//! The map records that user space writes and the datapath reads, and small state records.
+//!
+//! Owns their byte layout: `repr(C)`, padding named and zero, sizes asserted. Addresses are in
+//! network order, ports and everything else in host order. The conntrack record is in
+//! [`crate::conntrack`].
+
+use bytemuck::{Pod, Zeroable};
+
+/// A container's attachment to a network, by slot in `np_endpoints`. A free slot has `ifindex` 0.
+///
+/// `generation` only ever grows, also over free and reuse of the slot: a flow made under an older
+/// one is a miss.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct EndpointRecord {
+    /// Interface index of the host side of the veth pair.
+    pub ifindex: u32,
+    /// Grows whenever address, network or existence changes.
+    pub generation: u32,
+    /// The endpoint's address.
+    pub addr: [u8; 4],
+    /// MAC address of the container side.
+    pub mac: [u8; 6],
+    /// Slot of its network.
+    pub network: u16,
+    /// MTU of the container side in bytes.
+    pub mtu: u32,
+}
+
+/// The network is not masqueraded and not translated otherwise when this is unset.
+pub const NETWORK_MASQUERADE: u32 = 1;
+/// Containers of the network may talk to each other.
+pub const NETWORK_ICC: u32 = 2;
+/// Nothing leaves or enters the network.
+pub const NETWORK_INTERNAL: u32 = 4;
+
+/// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct NetworkRecord {
+    /// Interface index of the bridge.
+    pub bridge_ifindex: u32,
+    /// The bridge's address, the containers' gateway.
+    pub gateway: [u8; 4],
+    /// The subnet's first address.
+    pub subnet: [u8; 4],
+    /// Subnet mask in network order.
+    pub mask: [u8; 4],
+    /// `NETWORK_*` bits.
+    pub flags: u32,
+    /// Fixed outside address (`snat`), or zero for the uplink's.
+    pub snat: [u8; 4],
+    /// MAC address of the bridge.
+    pub bridge_mac: [u8; 6],
+    /// Always zero.
+    pub zero: u16,
+}
+
+/// An interface that leads out, by slot in `np_uplinks`. A free slot has `ifindex` 0.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct UplinkRecord {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Grows whenever the address changes or the interface goes.
+    pub generation: u32,
+    /// The address that masquerade uses; zero if the interface has none (then flows are refused).
+    pub addr: [u8; 4],
+    /// MTU in bytes.
+    pub mtu: u32,
+}
+
+/// The interface is the host side of an endpoint's veth.
+pub const IFACE_ENDPOINT: u32 = 1;
+/// The interface is a network's bridge.
+pub const IFACE_BRIDGE: u32 = 2;
+/// The interface is an uplink.
+pub const IFACE_UPLINK: u32 = 3;
+
+/// What an interface is, by interface index in `np_ifaces`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct IfaceRecord {
+    /// `IFACE_*`.
+    pub kind: u32,
+    /// Slot in the map of that kind.
+    pub slot: u32,
+}
+
+/// Key of a published port. An all-zero address means any address of the host.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
+pub struct PublishedKey {
+    /// Address of the host, or zero.
+    pub addr: [u8; 4],
+    /// Port of the host.
+    pub port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Always zero.
+    pub zero: u8,
+}
+
+/// Where a published port leads.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Published {
+    /// The container's address.
+    pub addr: [u8; 4],
+    /// The container's port.
+    pub port: u16,
+    /// Slot of the endpoint.
+    pub endpoint: u16,
+    /// Slot of the rule.
+    pub rule: u16,
+    /// Always zero.
+    pub zero: u16,
+}
+
+/// A publishing rule, by slot in `np_rules`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct RuleRecord {
+    /// Grows whenever the rule is made, changed or removed.
+    pub generation: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// Lifetimes in milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Timeouts {
+    /// By `TcpState` number; index 0 (NONE) is unused.
+    pub tcp: [u32; 10],
+    /// A TCP connection picked up in the middle, until its first answer.
+    pub tcp_pickup: u32,
+    /// UDP without an answer.
+    pub udp: u32,
+    /// UDP with answers for longer than two seconds.
+    pub udp_stream: u32,
+    /// ICMP queries.
+    pub icmp: u32,
+    /// Fragment records.
+    pub frag: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+impl Timeouts {
+    /// The kernel's defaults (Documentation/networking/nf_conntrack-sysctl.rst).
+    pub const KERNEL: Self = Self {
+        //     NONE SYN_SENT SYN_RECV ESTABLISHED  FIN_WAIT CLOSE_WAIT
+        tcp: [
+            0, 120_000, 60_000, 432_000_000, 120_000, 60_000,
+            // LAST_ACK TIME_WAIT CLOSE SYN_SENT2
+            30_000, 120_000, 10_000, 120_000,
+        ],
+        tcp_pickup: 300_000,
+        udp: 30_000,
+        udp_stream: 120_000,
+        icmp: 30_000,
+        frag: 30_000,
+        zero: 0,
+    };
+}
+
+/// The one record of `np_config`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Config {
+    /// Cookie of the network namespace that this instance manages (`SO_NETNS_COOKIE`).
+    pub netns_cookie: u64,
+    /// Lifetimes.
+    pub timeouts: Timeouts,
+}
+
+/// Counters of one endpoint on one CPU. Directions are as the container sees them.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct EndpointStats {
+    /// Packets that the container sent and netpath translated.
+    pub tx_packets: u64,
+    /// Bytes of those, by frame length.
+    pub tx_bytes: u64,
+    /// Packets that were translated and delivered to the container.
+    pub rx_packets: u64,
+    /// Bytes of those, by frame length.
+    pub rx_bytes: u64,
+    /// Packets from the container that were dropped.
+    pub drops: u64,
+    /// Flows that the container began, or that were begun to it.
+    pub flows: u64,
+}
+
+/// Key of a fragmented datagram (RFC 791).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
+pub struct FragKey {
+    /// Source address as seen.
+    pub src: [u8; 4],
+    /// Destination address as seen.
+    pub dst: [u8; 4],
+    /// IP identification.
+    pub id: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Always zero.
+    pub zero: u8,
+}
+
+/// What was done with a first fragment, so that the later ones follow it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct FragRecord {
+    /// When the first fragment was seen, nanoseconds of the coarse monotonic clock.
+    pub stamp: u64,
+    /// New source address.
+    pub src: [u8; 4],
+    /// New destination address.
+    pub dst: [u8; 4],
+    /// Slot of the endpoint it goes to, 0 for an uplink.
+    pub to: u16,
+    /// Slot of the uplink it leaves by.
+    pub uplink: u16,
+    /// Slot of the endpoint it came from, 0 for the outside.
+    pub from: u16,
+    /// Always zero.
+    pub zero: u16,
+}
+
+/// Key of a socket of the host that was sent to a published port.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
+pub struct SockKey {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// The container's address.
+    pub addr: [u8; 4],
+    /// The container's port.
+    pub port: u16,
+    /// Always zero.
+    pub zero: u16,
+}
+
+/// What the application asked for.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct SockRecord {
+    /// Address of the host that was named.
+    pub addr: [u8; 4],
+    /// Published port.
+    pub port: u16,
+    /// Slot of the rule.
+    pub rule: u16,
+}
+
+const _: () = {
+    assert!(size_of::<EndpointRecord>() == 24);
+    assert!(size_of::<NetworkRecord>() == 32);
+    assert!(size_of::<UplinkRecord>() == 16);
+    assert!(size_of::<PublishedKey>() == 8);
+    assert!(size_of::<Published>() == 12);
+    assert!(size_of::<Timeouts>() == 64);
+    assert!(size_of::<Config>() == 72);
+    assert!(size_of::<FragKey>() == 12);
+    assert!(size_of::<FragRecord>() == 24);
+    assert!(size_of::<SockKey>() == 16);
+};

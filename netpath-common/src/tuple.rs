@@ -1,0 +1,121 @@
+//! Connection tuples: the key of a flow in one direction.
+//!
+//! Owns the byte layout of the conntrack key. Does not parse packets.
+
+use bytemuck::{Pod, Zeroable};
+
+/// IP protocol number of ICMP (RFC 792).
+pub const ICMP: u8 = 1;
+/// IP protocol number of TCP (RFC 9293).
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP (RFC 768).
+pub const UDP: u8 = 17;
+
+/// ICMP echo reply (RFC 792).
+pub const ICMP_ECHO_REPLY: u8 = 0;
+/// ICMP echo request (RFC 792).
+pub const ICMP_ECHO: u8 = 8;
+/// ICMP timestamp request (RFC 792).
+pub const ICMP_TIMESTAMP: u8 = 13;
+/// ICMP timestamp reply (RFC 792).
+pub const ICMP_TIMESTAMP_REPLY: u8 = 14;
+
+/// One direction of a flow as it is seen on the wire, 16 bytes.
+///
+/// Addresses are in network order, ports in host order (so that `bpftool map dump` reads well).
+/// An ICMP query carries its identifier in both ports and its type in `icmp_type`, so that a
+/// request and its reply differ and inversion is symmetric, as in the kernel's
+/// `net/netfilter/nf_conntrack_proto_icmp.c`. Padding is always zero: it is part of the key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
+pub struct Tuple {
+    /// Source address.
+    pub src: [u8; 4],
+    /// Destination address.
+    pub dst: [u8; 4],
+    /// Source port, or the ICMP identifier.
+    pub sport: u16,
+    /// Destination port, or the ICMP identifier.
+    pub dport: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Type of an ICMP query, 0 for every other protocol.
+    pub icmp_type: u8,
+    /// Always zero.
+    pub zero: u16,
+}
+
+const _: () = assert!(size_of::<Tuple>() == 16);
+
+impl Tuple {
+    /// The tuple of a packet that answers this one.
+    #[inline(always)]
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            proto: self.proto,
+            icmp_type: if self.proto == ICMP { answer_type(self.icmp_type) } else { 0 },
+            zero: 0,
+        }
+    }
+}
+
+/// The ICMP type that answers `icmp_type`: the other one of its request and reply pair.
+#[inline(always)]
+#[must_use]
+pub const fn answer_type(icmp_type: u8) -> u8 {
+    match icmp_type {
+        ICMP_ECHO => ICMP_ECHO_REPLY,
+        ICMP_ECHO_REPLY => ICMP_ECHO,
+        ICMP_TIMESTAMP => ICMP_TIMESTAMP_REPLY,
+        ICMP_TIMESTAMP_REPLY => ICMP_TIMESTAMP,
+        other => other,
+    }
+}
+
+/// Whether `icmp_type` asks a question that netpath tracks (RFC 5508 REQ-1: echo; timestamp too).
+#[inline(always)]
+#[must_use]
+pub const fn is_icmp_request(icmp_type: u8) -> bool {
+    matches!(icmp_type, ICMP_ECHO | ICMP_TIMESTAMP)
+}
+
+/// Which way a packet of a flow goes.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// The way of the packet that made the flow.
+    Original = 0,
+    /// The way of the answers.
+    Reply = 1,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverse_twice_is_identity_and_icmp_types_pair_up() {
+        for (proto, icmp_type) in
+            [(TCP, 0), (UDP, 0), (ICMP, 8), (ICMP, 0), (ICMP, 13), (ICMP, 14), (ICMP, 42)]
+        {
+            let t = Tuple {
+                src: [10, 0, 0, 1],
+                dst: [192, 0, 2, 1],
+                sport: 7,
+                dport: 9,
+                proto,
+                icmp_type,
+                zero: 0,
+            };
+            assert_eq!(t.inverse().inverse(), t);
+            assert_eq!(t.inverse().sport, 9);
+        }
+        let echo = Tuple { proto: ICMP, icmp_type: ICMP_ECHO, ..Tuple::default() };
+        assert_eq!(echo.inverse().icmp_type, ICMP_ECHO_REPLY);
+    }
+}

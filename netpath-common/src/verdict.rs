@@ -1,0 +1,21 @@
+//! What to do with a packet that is not dropped.
+
+/// The decision about a packet. Only the hooks know the kernel's action codes.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Go on as it is: bridge or stack decide.
+    Pass,
+    /// It has been translated; go on up the stack.
+    TranslatedToStack,
+    /// It has been translated; send it out of this uplink, next hop by the kernel's routes.
+    ToUplink {
+        /// Interface index.
+        ifindex: u32,
+    },
+    /// It has been translated; deliver it to the container behind this host-side veth.
+    ToEndpoint {
+        /// Interface index of the host side.
+        ifindex: u32,
+    },
+}

@@ -1,0 +1,99 @@
+//! Every map of the datapath.
+//!
+//! Owns the definitions; names and capacities come from `netpath_common::maps`. For each: who
+//! writes, who reads, when entries die.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use netpath_common::{
+    Tuple,
+    conntrack::CtEntry,
+    counters::Counter,
+    drop_reason::DropReason,
+    event::DropEvent,
+    maps,
+    records::{
+        Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
+        Published, PublishedKey, RuleRecord, SockKey, SockRecord, UplinkRecord,
+    },
+};
+
+/// Written by the datapath; read by it and by `netpath ct`. Entries die when the datapath meets
+/// them expired or stale, or when the collector claims them.
+#[btf_map(name = "np_ct4")]
+pub(crate) static CT4: HashMap<Tuple, CtEntry, { maps::CT4_ENTRIES }> = HashMap::new();
+
+/// Written by user space, read by the datapath.
+#[btf_map(name = "np_endpoints")]
+pub(crate) static ENDPOINTS: Array<EndpointRecord, { maps::MAX_ENDPOINTS }> = Array::new();
+
+/// Written by user space, read by the datapath.
+#[btf_map(name = "np_networks")]
+pub(crate) static NETWORKS: Array<NetworkRecord, { maps::MAX_NETWORKS }> = Array::new();
+
+/// Written by user space (the agent follows addresses), read by the datapath.
+#[btf_map(name = "np_uplinks")]
+pub(crate) static UPLINKS: Array<UplinkRecord, { maps::MAX_UPLINKS }> = Array::new();
+
+/// Written by user space, read by the datapath outside the fast path.
+#[btf_map(name = "np_ifaces")]
+pub(crate) static IFACES: HashMap<u32, IfaceRecord, { maps::MAX_IFACES }> = HashMap::new();
+
+/// Written by user space, read by the datapath outside the fast path.
+#[btf_map(name = "np_ep_by_addr4")]
+pub(crate) static ENDPOINT_BY_ADDR4: HashMap<[u8; 4], u32, { maps::MAX_ENDPOINTS }> =
+    HashMap::new();
+
+/// Written by user space, read by the datapath outside the fast path.
+#[btf_map(name = "np_subnets4")]
+pub(crate) static SUBNETS4: LpmTrie<[u8; 4], u32, { maps::MAX_NETWORKS }> = LpmTrie::new();
+
+/// Written by user space (the agent follows addresses), read by the datapath.
+#[btf_map(name = "np_host_addrs4")]
+pub(crate) static HOST_ADDRS4: HashMap<[u8; 4], u32, { maps::MAX_HOST_ADDRS }> = HashMap::new();
+
+/// Written by user space, read by the datapath for the first packet of a flow.
+#[btf_map(name = "np_published4")]
+pub(crate) static PUBLISHED4: HashMap<PublishedKey, Published, { maps::MAX_PUBLISHED }, 1> =
+    HashMap::new();
+
+/// Written by user space, read by the datapath.
+#[btf_map(name = "np_rules")]
+pub(crate) static RULES: Array<RuleRecord, { maps::MAX_RULES }> = Array::new();
+
+/// Written by user space, read by the datapath when it chooses a port.
+#[btf_map(name = "np_reserved")]
+pub(crate) static RESERVED: Array<u64, { maps::RESERVED_WORDS }> = Array::new();
+
+/// Written and read by the datapath; old entries are evicted, or ignored after their lifetime.
+#[btf_map(name = "np_frags4")]
+pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> =
+    LruHashMap::new();
+
+/// Written by user space, read by the datapath.
+#[btf_map(name = "np_config")]
+pub(crate) static CONFIG: Array<Config, 1> = Array::new();
+
+/// Written by the datapath, read by user space.
+#[btf_map(name = "np_drops")]
+pub(crate) static DROPS: PerCpuArray<u64, { DropReason::COUNT }> = PerCpuArray::new();
+
+/// Written by the datapath, read by user space.
+#[btf_map(name = "np_counters")]
+pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();
+
+/// Written by the datapath, read by user space; user space zeroes a slot when it gives it away.
+#[btf_map(name = "np_ep_stats")]
+pub(crate) static ENDPOINT_STATS: PerCpuArray<EndpointStats, { maps::MAX_ENDPOINTS }> =
+    PerCpuArray::new();
+
+/// Written by the datapath, read by `netpath monitor`. Full means the event is lost and counted.
+#[btf_map(name = "np_events")]
+pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::new();
+
+/// Written and read by the socket programs; old entries are evicted.
+#[btf_map(name = "np_socks4")]
+pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> =
+    LruHashMap::new();

@@ -1,0 +1,17 @@
+//! User space of netpath as a library: the program is a thin shell around it, and so are the tests.
+//!
+//! Owns the topology (bridge, veth, routes), the configuration and the state, the loading and
+//! filling of the datapath, and the commands. Decides nothing about packets: netpath-common does.
+
+pub mod bpf;
+pub mod ct;
+pub mod monitor;
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod instance;
+pub mod net;
+pub mod state;
+
+pub mod lab;

@@ -1,0 +1,2 @@
+//! The `netpath` program.
+fn main() {}

@@ -89,7 +89,18 @@ impl Work {
     /// Parses the IPv4 packet.
     #[inline(always)]
     pub(super) fn parse<P: Packet>(&mut self, pkt: &P) -> Result<(), DropReason> {
-        parse_ipv4(pkt, &mut self.ip)
+        parse_ipv4(pkt, &mut self.ip)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Makes the compiler write everything to memory and read it again from there.
+    ///
+    /// Without it values stay in registers along each way through the decisions, the ways do not
+    /// meet, and the verifier walks what follows once for each of them.
+    #[inline(always)]
+    fn settle(&mut self) {
+        core::hint::black_box(core::ptr::from_mut(self));
     }
 
     /// Plans the translation that an entry gives.
@@ -183,6 +194,7 @@ impl Work {
         e: Option<CtRef>,
         hook: Hook,
     ) -> Result<Verdict, DropReason> {
+        self.settle();
         if !self.decide_hop(pkt, t, hook)? {
             return Ok(Verdict::Pass);
         }

@@ -8,6 +8,9 @@ use aya_ebpf::{
 };
 use netpath_common::{DropReason, packet::Packet};
 
+/// Ethernet, IPv4 without options, TCP without options: what is read at constant offsets.
+const FIXED: usize = 14 + 20 + 20;
+
 /// A packet at a tc hook.
 pub(crate) struct TcPacket<'c> {
     ctx: &'c TcContext,
@@ -15,7 +18,12 @@ pub(crate) struct TcPacket<'c> {
 
 impl<'c> TcPacket<'c> {
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'c TcContext) -> Self {
+    pub(crate) fn new(ctx: &'c TcContext) -> Self {
+        let linear = ctx.data_end() - ctx.data();
+        if linear < FIXED && linear < ctx.len() as usize {
+            // Headers in a fragment of the socket buffer; a failure makes reads fail.
+            let _ = ctx.pull_data(ctx.len().min(FIXED as u32));
+        }
         Self { ctx }
     }
 }
@@ -50,8 +58,8 @@ impl Packet for TcPacket<'_> {
             // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
             return Some(unsafe { ((start + OFF) as *const [u8; N]).read_unaligned() });
         }
-        // The bytes may be there all the same, in a fragment of the socket buffer.
-        self.ctx.load(OFF).ok()
+        // `new` has made the longest fixed header linear: the frame is shorter.
+        None
     }
 
     #[inline(always)]

@@ -144,8 +144,10 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         return Admission::Live;
     }
     e.set_steady(steady);
-    if let (false, Some(o)) = (steady, other) {
-        o.set_steady(false);
+    // Written in any case: a second condition would be merged with the null check, which the
+    // verifier of kernel 6.1 then does not see.
+    if let Some(o) = other {
+        o.keep_steady_if(steady);
     }
     Admission::Live
 }

@@ -43,10 +43,6 @@ impl Pins {
         Self { dir: name.into() }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -172,7 +168,7 @@ mod tests {
         assert_eq!(encode("blue.1"), "blue%2e1");
         assert_eq!(encode("a%new"), "a%25new");
         assert_eq!(
-            Pins::of("default").unwrap().dir(),
+            Pins::of("default").unwrap().dir,
             Path::new("/sys/fs/bpf/netpath/default")
         );
         for bad in ["", "a/b", "..\0"] {
@@ -186,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_pending_never_meets_an_instance() {
         let pins = Pins::of("a").unwrap();
-        assert_eq!(pins.pending().dir(), Path::new("/sys/fs/bpf/netpath/a%new"));
+        assert_eq!(pins.pending().dir, Path::new("/sys/fs/bpf/netpath/a%new"));
         assert_ne!(pins.pending(), Pins::of("a%new").unwrap());
     }
 }

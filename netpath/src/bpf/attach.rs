@@ -92,12 +92,24 @@ impl Datapath {
         Ok(live)
     }
 
+    /// Every link, pinned under a name that is understood. The filter that answers for a qdisc
+    /// comes last: when all are detached in this order, nothing is handed over.
     fn links(&self) -> Result<Vec<LinkName>, Error> {
         let names = Pins::names(&self.pins().links())?;
-        Ok(names
+        let mut links: Vec<_> = names
             .iter()
             .filter_map(|name| LinkName::parse(name))
-            .collect())
+            .collect();
+        links.sort_by_key(|name| {
+            matches!(
+                name,
+                LinkName::Clsact {
+                    made_qdisc: true,
+                    ..
+                }
+            )
+        });
+        Ok(links)
     }
 
     /// Whether the pin exists and what it stands for is attached.

@@ -12,6 +12,7 @@ mod counters;
 mod error;
 mod kernel;
 mod layout;
+mod link_name;
 mod load;
 mod pins;
 mod published;

@@ -64,6 +64,11 @@ impl Pins {
         self.programs().join(format!("{name}{PENDING}"))
     }
 
+    /// Where a map waits until it replaces the one of its name.
+    pub(crate) fn pending_map(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{PENDING}"))
+    }
+
     pub(crate) fn links(&self) -> PathBuf {
         self.dir.join("links")
     }
@@ -94,6 +99,11 @@ impl Pins {
     /// Gives the pending directory its final name, in one step.
     pub(crate) fn commit(&self, pending: &Self) -> Result<(), Error> {
         fs::rename(&pending.dir, &self.dir).map_err(|e| system("renaming", &pending.dir, e))
+    }
+
+    /// Gives a pin its final name, over the pin that has it.
+    pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+        fs::rename(from, to).map_err(|e| system("renaming", from, e))
     }
 
     /// Names in a directory; none when it does not exist.

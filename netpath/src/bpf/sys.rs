@@ -106,6 +106,19 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
+/// The kernel's number of a program.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // `struct bpf_prog_info` begins with the type and the number; the kernel fills what fits.
+    let mut head = [0u32; 2];
+    let mut attr = InfoAttr {
+        fd: number(program),
+        len: 8,
+        info: &raw mut head as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(head[1])
+}
+
 /// Replaces the program of a link in one step.
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkUpdateAttr {

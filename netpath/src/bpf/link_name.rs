@@ -130,8 +130,12 @@ pub(super) const fn is_egress(hook: Hook) -> bool {
 }
 
 /// The name of an interface.
-pub(super) fn ifname(ifindex: u32) -> io::Result<String> {
+pub(crate) fn ifname(ifindex: u32) -> io::Result<String> {
     let name = if_indextoname(ifindex)?;
+    // nix takes the C library's null pointer for success.
+    if name.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
     Ok(name.to_string_lossy().into_owned())
 }
 

@@ -43,10 +43,6 @@ impl Pins {
         Self { dir: name.into() }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -83,17 +79,19 @@ impl Pins {
 
     /// Makes the directories, readable by root alone.
     pub(crate) fn create(&self) -> Result<(), Error> {
-        for dir in [Path::new(ROOT), &self.dir, &self.programs(), &self.links()] {
-            let made = fs::DirBuilder::new().mode(0o700).create(dir);
-            match made {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let mode = fs::Permissions::from_mode(0o700);
-                    fs::set_permissions(dir, mode).map_err(|e| system("securing", dir, e))?;
+        // Whoever removes the last instance takes the common directory away, perhaps right now.
+        for _ in 0..16 {
+            make_dir(Path::new(ROOT))?;
+            match make_dir(&self.dir) {
+                Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                made => {
+                    made?;
+                    break;
                 }
-                other => other.map_err(|e| system("making", dir, e))?,
             }
         }
-        Ok(())
+        make_dir(&self.programs())?;
+        make_dir(&self.links())
     }
 
     /// Gives the pending directory its final name, in one step.
@@ -146,6 +144,16 @@ impl Pins {
     }
 }
 
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let mode = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(dir, mode).map_err(|e| system("securing", dir, e))
+        }
+        other => other.map_err(|e| system("making", dir, e)),
+    }
+}
+
 /// Removes a pin; one that is not there is fine.
 pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
@@ -172,7 +180,7 @@ mod tests {
         assert_eq!(encode("blue.1"), "blue%2e1");
         assert_eq!(encode("a%new"), "a%25new");
         assert_eq!(
-            Pins::of("default").unwrap().dir(),
+            Pins::of("default").unwrap().dir,
             Path::new("/sys/fs/bpf/netpath/default")
         );
         for bad in ["", "a/b", "..\0"] {
@@ -186,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_pending_never_meets_an_instance() {
         let pins = Pins::of("a").unwrap();
-        assert_eq!(pins.pending().dir(), Path::new("/sys/fs/bpf/netpath/a%new"));
+        assert_eq!(pins.pending().dir, Path::new("/sys/fs/bpf/netpath/a%new"));
         assert_ne!(pins.pending(), Pins::of("a%new").unwrap());
     }
 }

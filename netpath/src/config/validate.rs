@@ -1,0 +1,264 @@
+//! Turns the file's form into the checked form, value by value. Pure: nothing here looks at the
+//! host. The rules between values are in [`super::rules`].
+
+use std::{net::Ipv4Addr, str::FromStr};
+
+use ipnet::Ipv4Net;
+
+use super::{
+    Config, DEFAULT_BRIDGE, Endpoint, Error, Mac, Network, PortSpec, Uplinks, check_ifname,
+    check_name, raw,
+    rules::{addresses, ports, subnets, unique},
+    timeouts,
+};
+
+/// Smallest MTU of IPv4 (RFC 791).
+const MTU_MIN: i64 = 68;
+/// Largest MTU of a bridge.
+const MTU_MAX: i64 = 65_535;
+
+pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
+    let config = Config {
+        conntrack: timeouts::conntrack(&file.limits)?,
+        timeouts: timeouts::timeouts(&file.timeouts)?,
+        networks: file
+            .network
+            .into_iter()
+            .map(network)
+            .collect::<Result<_, _>>()?,
+    };
+    unique("network", config.networks.iter().map(|n| n.name.as_str()))?;
+    unique("bridge", config.networks.iter().map(|n| n.bridge.as_str()))?;
+    let endpoints = || {
+        config
+            .networks
+            .iter()
+            .flat_map(|n| n.endpoints.iter().map(move |e| (n, e)))
+    };
+    unique("endpoint", endpoints().map(|(_, e)| e.name.as_str()))?;
+    subnets(&config.networks)?;
+    for n in &config.networks {
+        addresses(n)?;
+    }
+    ports(endpoints())?;
+    Ok(config)
+}
+
+fn network(raw: raw::Network) -> Result<Network, Error> {
+    let object = format!("network `{}`", raw.name);
+    let invalid = |key: &'static str, value: &str, reason: String| Error::Invalid {
+        object: object.clone(),
+        key,
+        value: format!("{value:?}"),
+        reason,
+    };
+    check_name(&raw.name).map_err(|reason| invalid("name", &raw.name, reason))?;
+    refuse_unsupported(&raw)?;
+    let bridge = raw.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.into());
+    check_ifname(&bridge).map_err(|reason| invalid("bridge", &bridge, reason))?;
+    let addr = |key, text: Option<&String>| {
+        text.map(|t| {
+            Ipv4Addr::from_str(t).map_err(|_| invalid(key, t, "it must be an IPv4 address".into()))
+        })
+        .transpose()
+    };
+    let subnet = raw
+        .subnet
+        .as_deref()
+        .map(|t| subnet(t).map_err(|r| invalid("subnet", t, r)))
+        .transpose()?;
+    let gateway = addr("gateway", raw.gateway.as_ref())?;
+    if let (Some(g), None) = (gateway, subnet) {
+        return Err(invalid(
+            "gateway",
+            &g.to_string(),
+            "a gateway needs a subnet; give both or neither".into(),
+        ));
+    }
+    let snat = addr("snat", raw.snat.as_ref())?;
+    if let Some(s) = snat
+        && (s.is_unspecified() || s.is_loopback() || s.is_multicast() || s.is_broadcast())
+    {
+        return Err(invalid(
+            "snat",
+            &s.to_string(),
+            "it must be a unicast address of the outside".into(),
+        ));
+    }
+    let mtu = raw.mtu.map(|m| {
+        u32::try_from(m)
+            .ok()
+            .filter(|_| (MTU_MIN..=MTU_MAX).contains(&m))
+            .ok_or_else(|| {
+                invalid(
+                    "mtu",
+                    &m.to_string(),
+                    format!("it lies within {MTU_MIN} and {MTU_MAX}"),
+                )
+            })
+    });
+    let uplinks = raw.uplinks.unwrap_or_else(|| vec!["auto".into()]);
+    for name in &uplinks {
+        check_ifname(name).map_err(|reason| invalid("uplinks", name, reason))?;
+    }
+    let uplinks = match uplinks.iter().any(|u| u == "auto") {
+        true if uplinks.len() == 1 => Uplinks::Auto,
+        true => {
+            return Err(invalid(
+                "uplinks",
+                &uplinks.join(", "),
+                "auto stands alone".into(),
+            ));
+        }
+        false => Uplinks::Named(uplinks),
+    };
+    Ok(Network {
+        bridge,
+        subnet,
+        gateway,
+        mtu: mtu.transpose()?,
+        icc: raw.icc.unwrap_or(true),
+        masquerade: raw.masquerade.unwrap_or(true),
+        snat,
+        internal: raw.internal.unwrap_or(false),
+        host_binding: addr("host_binding_ipv4", raw.host_binding_ipv4.as_ref())?
+            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        uplinks,
+        endpoints: raw
+            .endpoint
+            .into_iter()
+            .map(endpoint)
+            .collect::<Result<_, _>>()?,
+        name: raw.name,
+    })
+}
+
+fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
+    let unsupported = |key, value: &str, remedy| {
+        Err(Error::Unsupported {
+            network: raw.name.clone(),
+            key,
+            value: value.to_owned(),
+            remedy,
+        })
+    };
+    let words: [(&'static str, &Option<String>, &str, &[&str], &'static str); 5] = [
+        (
+            "driver",
+            &raw.driver,
+            "bridge",
+            &["macvlan", "ipvlan", "host", "none", "null"],
+            "use \"bridge\"",
+        ),
+        ("mode", &raw.mode, "nat", &["routed"], "use \"nat\""),
+        (
+            "mapping",
+            &raw.mapping,
+            "kernel",
+            &["endpoint-independent"],
+            "use \"kernel\"",
+        ),
+        (
+            "firewall",
+            &raw.firewall,
+            "bypass",
+            &["visible"],
+            "use \"bypass\"",
+        ),
+        (
+            "uplink_hook",
+            &raw.uplink_hook,
+            "auto",
+            &["tc", "xdp"],
+            "use \"auto\" or \"tc\"",
+        ),
+    ];
+    for (key, value, default, others, remedy) in words {
+        match value.as_deref() {
+            None => {}
+            Some(v) if v == default || (key == "uplink_hook" && v == "tc") => {}
+            Some(v) if others.contains(&v) => return unsupported(key, &format!("{v:?}"), remedy),
+            Some(v) => {
+                return Err(Error::Invalid {
+                    object: format!("network `{}`", raw.name),
+                    key,
+                    value: format!("{v:?}"),
+                    reason: format!("the values are {default}, {}", others.join(", ")),
+                });
+            }
+        }
+    }
+    if let Some(v) = raw
+        .ipv6
+        .as_deref()
+        .or_else(|| raw.endpoint.iter().find_map(|e| e.ip6.as_deref()))
+    {
+        let key = if raw.ipv6.is_some() { "ipv6" } else { "ip6" };
+        return unsupported(key, &format!("{v:?}"), "leave it out");
+    }
+    match raw.isolated {
+        Some(true) => unsupported("isolated", "true", "leave it out"),
+        Some(false) | None => Ok(()),
+    }
+}
+
+fn subnet(text: &str) -> Result<Ipv4Net, String> {
+    let net: Ipv4Net = text
+        .parse()
+        .map_err(|_| "it must be an IPv4 subnet such as 172.17.0.0/16".to_owned())?;
+    if net.trunc() != net {
+        return Err(format!(
+            "it has bits below its prefix; write {}",
+            net.trunc()
+        ));
+    }
+    if net.prefix_len() < 8 || net.prefix_len() > 30 {
+        return Err("the prefix length lies within 8 and 30".into());
+    }
+    let first = net.network();
+    if first.is_loopback()
+        || first.is_multicast()
+        || first.is_unspecified()
+        || first.octets()[0] >= 240
+    {
+        return Err("it must hold unicast addresses that a host can have".into());
+    }
+    Ok(net)
+}
+
+fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
+    let object = || format!("endpoint `{}`", raw.name);
+    let invalid = |key, value: &str, reason: String| Error::Invalid {
+        object: object(),
+        key,
+        value: format!("{value:?}"),
+        reason,
+    };
+    check_name(&raw.name).map_err(|r| invalid("name", &raw.name, r))?;
+    let publish = raw.publish.iter().map(|text| {
+        text.parse::<PortSpec>().map_err(|source| Error::Spec {
+            endpoint: raw.name.clone(),
+            spec: text.clone(),
+            source,
+        })
+    });
+    let publish = publish.collect::<Result<_, _>>()?;
+    let addr = raw.ip.as_deref().map(|t| {
+        t.parse::<Ipv4Addr>()
+            .map_err(|_| invalid("ip", t, "it must be an IPv4 address".into()))
+    });
+    let mac = raw.mac.as_deref().map(|t| {
+        t.parse::<Mac>()
+            .map_err(|e| invalid("mac", t, e.to_string()))
+    });
+    Ok(Endpoint {
+        netns: raw
+            .netns
+            .parse()
+            .map_err(|r| invalid("netns", &raw.netns, r))?,
+        addr: addr.transpose()?,
+        mac: mac.transpose()?,
+        publish,
+        name: raw.name.clone(),
+    })
+}

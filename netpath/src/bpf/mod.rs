@@ -1,1 +1,112 @@
-//! Placeholder.
+//! The datapath in the kernel: loading, pinning, attaching, and its tables.
+//!
+//! Owns everything under `/sys/fs/bpf/netpath/INSTANCE` and the only way to the maps. Does not
+//! decide what belongs into them (see [`crate::instance`]) and takes no lock: callers that change
+//! an instance hold its lock.
+
+mod attach;
+mod batch;
+mod cgroup;
+mod clsact;
+mod counters;
+mod error;
+mod kernel;
+mod layout;
+mod load;
+mod pins;
+mod published;
+mod sys;
+mod tables;
+
+pub use netpath_common::event::Hook;
+use netpath_common::records::{Config, Timeouts};
+
+use self::pins::Pins;
+pub(crate) use self::{batch::Batches, kernel::coarse_now};
+pub use self::{
+    error::Error,
+    kernel::{check_kernel, netns_cookie},
+};
+
+/// The embedded eBPF object; `None` when it was not built.
+#[cfg(netpath_ebpf)]
+pub const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("NETPATH_EBPF_OBJECT")));
+/// The embedded eBPF object; `None` when it was not built.
+#[cfg(not(netpath_ebpf))]
+pub const OBJECT: Option<&[u8]> = None;
+
+/// What an instance is loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Flows that the conntrack table holds.
+    pub conntrack_flows: u32,
+    /// Cookie of the network namespace that the instance manages.
+    pub netns_cookie: u64,
+    /// Lifetimes of flows.
+    pub timeouts: Timeouts,
+}
+
+impl LoadOptions {
+    fn config(&self) -> Config {
+        Config {
+            netns_cookie: self.netns_cookie,
+            timeouts: self.timeouts,
+        }
+    }
+}
+
+/// A handle on a pinned instance. It holds no descriptor, so that it is cheap and never stale.
+#[derive(Clone, Debug)]
+pub struct Datapath {
+    instance: String,
+    pins: Pins,
+}
+
+impl Datapath {
+    /// Whether anything is pinned under this name.
+    #[must_use]
+    pub fn exists(instance: &str) -> bool {
+        Pins::of(instance).is_ok_and(|pins| pins.exists())
+    }
+
+    /// Opens a loaded instance; `None` when nothing is pinned.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it belongs to another namespace than the current one,
+    /// [`Error::Layout`] if another version of netpath made it.
+    pub fn open(instance: &str) -> Result<Option<Self>, Error> {
+        let pins = Pins::of(instance)?;
+        if !pins.exists() {
+            return Ok(None);
+        }
+        let datapath = Self {
+            instance: instance.to_owned(),
+            pins,
+        };
+        layout::check_records(&datapath)?;
+        datapath.check_owner(netns_cookie()?)?;
+        Ok(Some(datapath))
+    }
+
+    /// The instance's name.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    fn check_owner(&self, cookie: u64) -> Result<(), Error> {
+        let found = self.config()?.netns_cookie;
+        if found == cookie {
+            return Ok(());
+        }
+        Err(Error::Stale {
+            instance: self.instance.clone(),
+            found,
+            wanted: cookie,
+        })
+    }
+}

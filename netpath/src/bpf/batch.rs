@@ -1,0 +1,100 @@
+//! Many map entries in few system calls.
+//!
+//! Owns batch reads, writes and removals of hash maps, with their part-way failures. Knows no
+//! particular map.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::maps::MapError;
+use bytemuck::Pod;
+
+use super::{Datapath, Error, sys};
+
+/// A hash map that is read batch by batch.
+pub(crate) struct Batches<K, V> {
+    map: String,
+    fd: OwnedFd,
+    token: Option<u32>,
+    done: bool,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K: Pod, V: Pod> Batches<K, V> {
+    /// Begins to read `map`, `size` entries at a time.
+    pub(crate) fn new(dp: &Datapath, map: &str, size: usize) -> Result<Self, Error> {
+        Ok(Self {
+            map: map.to_owned(),
+            fd: open(dp, map)?,
+            token: None,
+            done: false,
+            keys: vec![K::zeroed(); size],
+            values: vec![V::zeroed(); size],
+        })
+    }
+
+    /// The next batch; `None` at the end. Entries that come and go meanwhile may be missed.
+    pub(crate) fn next(&mut self) -> Result<Option<(&[K], &[V])>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let (read, next) = sys::lookup_batch(
+            self.fd.as_fd(),
+            self.token,
+            &mut self.keys,
+            &mut self.values,
+        )
+        .map_err(|e| Error::system(format!("reading {}", self.map), e))?;
+        self.token = next;
+        self.done = next.is_none();
+        Ok(Some((&self.keys[..read], &self.values[..read])))
+    }
+}
+
+/// Every entry of a hash map.
+pub(super) fn read_all<K: Pod, V: Pod>(dp: &Datapath, map: &str) -> Result<Vec<(K, V)>, Error> {
+    let mut all = Vec::new();
+    let mut batches = Batches::<K, V>::new(dp, map, 4096)?;
+    while let Some((keys, values)) = batches.next()? {
+        all.extend(keys.iter().copied().zip(values.iter().copied()));
+    }
+    Ok(all)
+}
+
+/// Writes entries; a failure leaves those before it written.
+pub(super) fn write<K: Pod, V: Pod>(
+    dp: &Datapath,
+    map: &str,
+    keys: &[K],
+    values: &[V],
+) -> Result<(), Error> {
+    let fd = open(dp, map)?;
+    sys::update_batch(fd.as_fd(), keys, values).map_err(|(_, e)| {
+        let call = aya::sys::SyscallError {
+            call: "BPF_MAP_UPDATE_BATCH",
+            io_error: e,
+        };
+        dp.write_error(map, MapError::SyscallError(call))
+    })
+}
+
+/// Removes entries, whether or not they are there.
+pub(super) fn remove<K: Pod>(dp: &Datapath, map: &str, keys: &[K]) -> Result<(), Error> {
+    let fd = open(dp, map)?;
+    let mut rest = keys;
+    while !rest.is_empty() {
+        match sys::delete_batch(fd.as_fd(), rest) {
+            Ok(()) => break,
+            // The kernel stops at a key that is not there: step over it.
+            Err((done, e)) if e.raw_os_error() == Some(libc::ENOENT) => {
+                rest = rest.get(done + 1..).unwrap_or_default();
+            }
+            Err((_, e)) => return Err(Error::system(format!("removing entries of {map}"), e)),
+        }
+    }
+    Ok(())
+}
+
+fn open(dp: &Datapath, map: &str) -> Result<OwnedFd, Error> {
+    sys::open_pin(&dp.pins().map(map)).map_err(|e| Error::system(format!("opening {map}"), e))
+}

@@ -1,0 +1,62 @@
+//! Counters of the datapath, summed over processors.
+//!
+//! Owns the sums. The datapath counts.
+
+use aya::maps::PerCpuValues;
+use aya::util::nr_cpus;
+use netpath_common::{DropReason, counters::Counter, maps, records::EndpointStats};
+
+use super::{Datapath, Error};
+
+impl Datapath {
+    /// How many packets were dropped for each reason, in the order of [`DropReason::ALL`].
+    pub fn drops(&self) -> Result<Vec<(DropReason, u64)>, Error> {
+        self.sums(maps::DROPS, DropReason::ALL)
+    }
+
+    /// Every other counter, in the order of [`Counter::ALL`].
+    pub fn counters(&self) -> Result<Vec<(Counter, u64)>, Error> {
+        self.sums(maps::COUNTERS, Counter::ALL)
+    }
+
+    /// The counters of one endpoint.
+    pub fn endpoint_stats(&self, slot: u16) -> Result<EndpointStats, Error> {
+        let values = self
+            .per_cpu::<EndpointStats>(maps::ENDPOINT_STATS)?
+            .get(&u32::from(slot), 0)
+            .map_err(|e| Error::map("reading", maps::ENDPOINT_STATS, e))?;
+        Ok(values
+            .iter()
+            .fold(EndpointStats::default(), |sum, v| EndpointStats {
+                tx_packets: sum.tx_packets + v.tx_packets,
+                tx_bytes: sum.tx_bytes + v.tx_bytes,
+                rx_packets: sum.rx_packets + v.rx_packets,
+                rx_bytes: sum.rx_bytes + v.rx_bytes,
+                drops: sum.drops + v.drops,
+                flows: sum.flows + v.flows,
+            }))
+    }
+
+    /// Zeroes the counters of one endpoint, for a slot that is given away.
+    pub fn reset_endpoint_stats(&self, slot: u16) -> Result<(), Error> {
+        let cpus = nr_cpus().map_err(|(path, e)| Error::system(format!("reading {path}"), e))?;
+        let zeros = PerCpuValues::try_from(vec![EndpointStats::default(); cpus])
+            .map_err(|e| Error::system("counting the processors", e))?;
+        self.per_cpu::<EndpointStats>(maps::ENDPOINT_STATS)?
+            .set(u32::from(slot), zeros, 0)
+            .map_err(|e| Error::map("writing", maps::ENDPOINT_STATS, e))
+    }
+
+    fn sums<T: Copy>(&self, map: &str, names: &[T]) -> Result<Vec<(T, u64)>, Error> {
+        let values = self.per_cpu::<u64>(map)?;
+        (0..)
+            .zip(names)
+            .map(|(index, name)| {
+                let cpus = values
+                    .get(&index, 0)
+                    .map_err(|e| Error::map("reading", map, e))?;
+                Ok((*name, cpus.iter().sum()))
+            })
+            .collect()
+    }
+}

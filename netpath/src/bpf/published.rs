@@ -1,0 +1,164 @@
+//! Published ports and reserved ports.
+//!
+//! Owns the map `np_published4` and the bitmap `np_reserved`, and keeps them in step: masquerade
+//! never chooses a port that is published or that the host's administrator has reserved.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+};
+
+use netpath_common::{
+    maps,
+    records::{Published, PublishedKey},
+    tuple::{TCP, UDP},
+};
+
+use super::{Datapath, Error, batch};
+
+/// Ports that the administrator keeps out of automatic choice.
+const LOCAL_RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+
+impl Datapath {
+    /// Every published port.
+    pub fn published(&self) -> Result<Vec<(PublishedKey, Published)>, Error> {
+        batch::read_all(self, maps::PUBLISHED4)
+    }
+
+    /// Publishes ports, all or none, and reserves them.
+    ///
+    /// # Errors
+    /// After an error the map is as it was before.
+    pub fn publish(&self, entries: &[(PublishedKey, Published)]) -> Result<(), Error> {
+        let (keys, values): (Vec<_>, Vec<_>) = entries.iter().copied().unzip();
+        let before = self.lookup_published(&keys)?;
+        // Reserved first: no flow may take a port between the two steps.
+        self.change_reserved(keys.iter().map(|k| (k.proto, k.port)), true)?;
+        let written = batch::write(self, maps::PUBLISHED4, &keys, &values);
+        if let Err(e) = written {
+            self.restore(&keys, &before);
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// Removes published ports, and the reservation of those that nothing else reserves.
+    pub fn unpublish(&self, keys: &[PublishedKey]) -> Result<(), Error> {
+        batch::remove(self, maps::PUBLISHED4, keys)?;
+        self.release(keys)
+    }
+
+    /// Reserves a port against masquerade, or releases it; nothing for protocols without ports.
+    pub fn set_reserved(&self, proto: u8, port: u16, reserved: bool) -> Result<(), Error> {
+        self.change_reserved([(proto, port)].into_iter(), reserved)
+    }
+
+    fn lookup_published(&self, keys: &[PublishedKey]) -> Result<Vec<Option<Published>>, Error> {
+        let map = self.hash::<PublishedKey, Published>(maps::PUBLISHED4)?;
+        keys.iter()
+            .map(|key| match map.get(key, 0) {
+                Ok(value) => Ok(Some(value)),
+                Err(aya::maps::MapError::KeyNotFound) => Ok(None),
+                Err(e) => Err(Error::map("reading", maps::PUBLISHED4, e)),
+            })
+            .collect()
+    }
+
+    /// Puts entries back as they were. Failures are only logged: the first error is the one that
+    /// the caller needs.
+    fn restore(&self, keys: &[PublishedKey], before: &[Option<Published>]) {
+        let (mut old, mut values, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, value) in keys.iter().zip(before) {
+            match value {
+                Some(value) => {
+                    old.push(*key);
+                    values.push(*value);
+                }
+                None => new.push(*key),
+            }
+        }
+        let undone = batch::remove(self, maps::PUBLISHED4, &new)
+            .and_then(|()| batch::write(self, maps::PUBLISHED4, &old, &values))
+            .and_then(|()| self.release(&new));
+        if let Err(e) = undone {
+            tracing::error!("putting the published ports back failed: {e}");
+        }
+    }
+
+    fn release(&self, keys: &[PublishedKey]) -> Result<(), Error> {
+        let published: HashSet<_> = self
+            .published()?
+            .iter()
+            .map(|(k, _)| (k.proto, k.port))
+            .collect();
+        let local = local_reserved()?;
+        let free = keys
+            .iter()
+            .map(|k| (k.proto, k.port))
+            .filter(|p| !published.contains(p) && !local.iter().any(|r| r.contains(&p.1)));
+        self.change_reserved(free, false)
+    }
+
+    fn change_reserved(
+        &self,
+        ports: impl Iterator<Item = (u8, u16)>,
+        reserved: bool,
+    ) -> Result<(), Error> {
+        let mut masks = BTreeMap::<u32, u64>::new();
+        for (proto, port) in ports {
+            if let Some((word, bit)) = maps::reserved_word(proto, port) {
+                *masks.entry(word).or_default() |= bit;
+            }
+        }
+        let mut words = self.array::<u64>(maps::RESERVED)?;
+        for (word, mask) in masks {
+            let old = words
+                .get(&word, 0)
+                .map_err(|e| Error::map("reading", maps::RESERVED, e))?;
+            let new = if reserved { old | mask } else { old & !mask };
+            if new != old {
+                words
+                    .set(word, new, 0)
+                    .map_err(|e| Error::map("writing", maps::RESERVED, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves what the administrator reserved, for a fresh instance.
+    pub(super) fn reserve_local(&self) -> Result<(), Error> {
+        let ranges = local_reserved()?;
+        let ports = ranges
+            .into_iter()
+            .flatten()
+            .flat_map(|p| [(TCP, p), (UDP, p)]);
+        self.change_reserved(ports, true)
+    }
+}
+
+fn local_reserved() -> Result<Vec<std::ops::RangeInclusive<u16>>, Error> {
+    let text = fs::read_to_string(LOCAL_RESERVED)
+        .map_err(|e| Error::system(format!("reading {LOCAL_RESERVED}"), e))?;
+    Ok(parse_ranges(&text))
+}
+
+fn parse_ranges(text: &str) -> Vec<std::ops::RangeInclusive<u16>> {
+    text.trim()
+        .split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_port_lists_are_understood() {
+        assert_eq!(parse_ranges("\n"), []);
+        assert_eq!(parse_ranges("8080,9148-9150\n"), [8080..=8080, 9148..=9150]);
+    }
+}

@@ -1,0 +1,230 @@
+//! Records of the datapath's tables, one at a time.
+//!
+//! Owns typed access to the maps that user space fills, except published ports. Opens the pinned
+//! map for each call: configuration changes are rare, and a handle that holds nothing cannot go
+//! stale.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
+};
+use ipnet::Ipv4Net;
+use netpath_common::{
+    maps,
+    records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, RuleRecord, UplinkRecord},
+};
+
+use super::{Datapath, Error};
+
+macro_rules! slots {
+    ($($map:expr, $t:ty: $(#[doc = $get_doc:literal])+ $get:ident,
+        $(#[doc = $set_doc:literal])+ $set:ident;)+) => {
+        impl Datapath {
+            $(
+                $(#[doc = $get_doc])+
+                pub fn $get(&self, slot: u16) -> Result<$t, Error> {
+                    self.slot($map, slot)
+                }
+
+                $(#[doc = $set_doc])+
+                pub fn $set(&self, slot: u16, r: &$t) -> Result<(), Error> {
+                    self.set_slot($map, slot, r)
+                }
+            )+
+        }
+    };
+}
+
+slots! {
+    maps::ENDPOINTS, EndpointRecord:
+        /// The record of an endpoint; zeros, except the generation, for a free slot.
+        endpoint,
+        /// Writes the record of an endpoint.
+        set_endpoint;
+    maps::NETWORKS, NetworkRecord:
+        /// The record of a network; zeros for a free slot.
+        network,
+        /// Writes the record of a network.
+        set_network;
+    maps::UPLINKS, UplinkRecord:
+        /// The record of an uplink; zeros, except the generation, for a free slot.
+        uplink,
+        /// Writes the record of an uplink.
+        set_uplink;
+    maps::RULES, RuleRecord:
+        /// The record of a publishing rule.
+        rule,
+        /// Writes the record of a publishing rule.
+        set_rule;
+}
+
+impl Datapath {
+    /// The configuration that the datapath works with.
+    pub fn config(&self) -> Result<Config, Error> {
+        self.array::<Config>(maps::CONFIG)?
+            .get(&0, 0)
+            .map_err(|e| Error::map("reading", maps::CONFIG, e))
+    }
+
+    pub(super) fn set_config(&self, config: &Config) -> Result<(), Error> {
+        self.array::<Config>(maps::CONFIG)?
+            .set(0, config, 0)
+            .map_err(|e| Error::map("writing", maps::CONFIG, e))
+    }
+
+    /// Says what an interface is.
+    pub fn set_iface(&self, ifindex: u32, r: &IfaceRecord) -> Result<(), Error> {
+        self.insert(maps::IFACES, &ifindex, r)
+    }
+
+    /// Forgets what an interface is; fine if it was not known.
+    pub fn remove_iface(&self, ifindex: u32) -> Result<(), Error> {
+        self.delete::<u32, IfaceRecord>(maps::IFACES, &ifindex)
+    }
+
+    /// Says which endpoint has an address.
+    pub fn set_endpoint_addr(&self, addr: Ipv4Addr, slot: u16) -> Result<(), Error> {
+        self.insert(maps::ENDPOINT_BY_ADDR4, &addr.octets(), &u32::from(slot))
+    }
+
+    /// Forgets an endpoint's address; fine if it was not known.
+    pub fn remove_endpoint_addr(&self, addr: Ipv4Addr) -> Result<(), Error> {
+        self.delete::<[u8; 4], u32>(maps::ENDPOINT_BY_ADDR4, &addr.octets())
+    }
+
+    /// Says which network a subnet belongs to.
+    pub fn set_subnet(&self, subnet: Ipv4Net, slot: u16) -> Result<(), Error> {
+        self.subnets()?
+            .insert(&subnet_key(subnet), u32::from(slot), 0)
+            .map_err(|e| self.write_error(maps::SUBNETS4, e))
+    }
+
+    /// Forgets a subnet; fine if it was not known.
+    pub fn remove_subnet(&self, subnet: Ipv4Net) -> Result<(), Error> {
+        absent_is_fine(maps::SUBNETS4, self.subnets()?.remove(&subnet_key(subnet)))
+    }
+
+    /// The host's addresses as the datapath knows them, each with its interface.
+    pub fn host_addrs(&self) -> Result<BTreeMap<Ipv4Addr, u32>, Error> {
+        self.hash::<[u8; 4], u32>(maps::HOST_ADDRS4)?
+            .iter()
+            .map(|entry| entry.map(|(addr, ifindex)| (Ipv4Addr::from(addr), ifindex)))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::map("reading", maps::HOST_ADDRS4, e))
+    }
+
+    /// Makes the host's addresses those in `want`: adds the new, drops the gone.
+    pub fn sync_host_addrs(&self, want: &BTreeMap<Ipv4Addr, u32>) -> Result<(), Error> {
+        let have = self.host_addrs()?;
+        for (addr, ifindex) in want {
+            if have.get(addr) != Some(ifindex) {
+                self.insert(maps::HOST_ADDRS4, &addr.octets(), ifindex)?;
+            }
+        }
+        for addr in have.keys().filter(|addr| !want.contains_key(addr)) {
+            self.delete::<[u8; 4], u32>(maps::HOST_ADDRS4, &addr.octets())?;
+        }
+        Ok(())
+    }
+
+    fn slot<V: Pod>(&self, map: &str, slot: u16) -> Result<V, Error> {
+        self.array::<V>(map)?
+            .get(&u32::from(slot), 0)
+            .map_err(|e| slot_error("reading", map, e))
+    }
+
+    fn set_slot<V: Pod>(&self, map: &str, slot: u16, value: &V) -> Result<(), Error> {
+        let mut array = self.array::<V>(map)?;
+        // Slot 0 means "none" in every record: writing it would give nobody's packets an owner.
+        if slot == 0 {
+            return Err(Error::BadSlot {
+                map: map.into(),
+                slot: 0,
+                last: array.len() - 1,
+            });
+        }
+        array
+            .set(u32::from(slot), value, 0)
+            .map_err(|e| slot_error("writing", map, e))
+    }
+
+    fn insert<K: Pod, V: Pod>(&self, map: &str, key: &K, value: &V) -> Result<(), Error> {
+        self.hash::<K, V>(map)?
+            .insert(key, value, 0)
+            .map_err(|e| self.write_error(map, e))
+    }
+
+    fn delete<K: Pod, V: Pod>(&self, map: &str, key: &K) -> Result<(), Error> {
+        absent_is_fine(map, self.hash::<K, V>(map)?.remove(key))
+    }
+
+    fn subnets(&self) -> Result<LpmTrie<MapData, [u8; 4], u32>, Error> {
+        self.typed(maps::SUBNETS4)
+    }
+
+    pub(crate) fn hash<K: Pod, V: Pod>(&self, map: &str) -> Result<HashMap<MapData, K, V>, Error> {
+        self.typed(map)
+    }
+
+    pub(crate) fn array<V: Pod>(&self, map: &str) -> Result<Array<MapData, V>, Error> {
+        self.typed(map)
+    }
+
+    pub(crate) fn per_cpu<V: Pod>(&self, map: &str) -> Result<PerCpuArray<MapData, V>, Error> {
+        self.typed(map)
+    }
+
+    pub(crate) fn ring(&self, map: &str) -> Result<RingBuf<MapData>, Error> {
+        self.typed(map)
+    }
+
+    fn typed<T: TryFrom<Map, Error = MapError>>(&self, map: &str) -> Result<T, Error> {
+        self.map_data(map)
+            .and_then(Map::from_map_data)
+            .and_then(T::try_from)
+            .map_err(|e| Error::map("opening", map, e))
+    }
+
+    pub(crate) fn map_data(&self, map: &str) -> Result<MapData, MapError> {
+        MapData::from_pin(self.pins().map(map))
+    }
+
+    /// Tells a full map from other failures to write.
+    pub(super) fn write_error(&self, map: &str, e: MapError) -> Error {
+        let full = matches!(&e, MapError::SyscallError(s) if s.io_error.raw_os_error() == Some(libc::E2BIG)
+            || s.io_error.raw_os_error() == Some(libc::ENOSPC));
+        match self.map_data(map).and_then(|data| data.info()) {
+            Ok(info) if full => Error::Full {
+                map: map.to_owned(),
+                capacity: info.max_entries(),
+                remedy: "remove what is not needed",
+            },
+            Ok(_) | Err(_) => Error::map("writing", map, e),
+        }
+    }
+}
+
+fn slot_error(action: &'static str, map: &str, e: MapError) -> Error {
+    match e {
+        MapError::OutOfBounds { index, max_entries } => Error::BadSlot {
+            map: map.to_owned(),
+            slot: index,
+            last: max_entries - 1,
+        },
+        other => Error::map(action, map, other),
+    }
+}
+
+fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(s)) if s.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other.map_err(|e| Error::map("writing", map, e)),
+    }
+}
+
+fn subnet_key(subnet: Ipv4Net) -> Key<[u8; 4]> {
+    Key::new(u32::from(subnet.prefix_len()), subnet.network().octets())
+}

@@ -1,0 +1,227 @@
+//! The command line of `netpath ct`.
+//!
+//! Owns its options, which are conntrack's, and what they print. Reads the table through
+//! [`super::flows`].
+
+use std::{
+    io::{self, Write as _},
+    net::Ipv4Addr,
+};
+
+use clap::ValueEnum;
+
+use super::{Filter, NatFilter, flows, flush, format};
+use crate::bpf::{Datapath, Error};
+
+/// Show and remove tracked connections.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Print every flow, as `conntrack -L` does
+    #[command(short_flag = 'L', visible_alias = "ls")]
+    List(ListArgs),
+    /// Print how many flows there are
+    #[command(short_flag = 'C')]
+    Count(FilterArgs),
+    /// Remove flows: all of them, or those that match
+    #[command(short_flag = 'F')]
+    Flush(FilterArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// How to print the flows
+    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',')]
+    output: Vec<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// With the network protocol, and with the counters of both directions
+    Extended,
+    /// A JSON array
+    Json,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
+struct FilterArgs {
+    /// Protocol: tcp, udp, icmp or a number
+    #[arg(short, long, value_name = "PROTO", value_parser = parse_proto)]
+    proto: Option<u8>,
+    /// Source address of the original direction
+    #[arg(short, long, value_name = "ADDRESS", visible_alias = "orig-src")]
+    src: Option<Ipv4Addr>,
+    /// Destination address of the original direction
+    #[arg(short, long, value_name = "ADDRESS", visible_alias = "orig-dst")]
+    dst: Option<Ipv4Addr>,
+    /// Source port of the original direction
+    #[arg(long, value_name = "PORT", visible_alias = "orig-port-src")]
+    sport: Option<u16>,
+    /// Destination port of the original direction
+    #[arg(long, value_name = "PORT", visible_alias = "orig-port-dst")]
+    dport: Option<u16>,
+    /// Flows with a translated source, or one translated to ADDRESS
+    #[arg(short = 'n', long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "any", value_parser = parse_nat)]
+    src_nat: Option<NatFilter>,
+    /// Flows with a translated destination, or one translated to ADDRESS
+    #[arg(short = 'g', long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "any", value_parser = parse_nat)]
+    dst_nat: Option<NatFilter>,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> Filter {
+        let Self {
+            proto,
+            src,
+            dst,
+            sport,
+            dport,
+            src_nat,
+            dst_nat,
+        } = *self;
+        Filter {
+            proto,
+            src,
+            dst,
+            sport,
+            dport,
+            src_nat,
+            dst_nat,
+        }
+    }
+}
+
+/// Runs the command and prints what it finds.
+///
+/// # Errors
+/// If the table cannot be read or standard output cannot be written.
+pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
+    match &args.command {
+        Command::List(list) => {
+            let mut found = flows(dp)?;
+            let filter = list.filter.filter();
+            found.retain(|flow| filter.matches(flow));
+            let config = dp.config()?;
+            let now = crate::bpf::coarse_now()?;
+            let text = if json || list.output.contains(&Output::Json) {
+                format::json(&found, &config.timeouts, now)
+            } else {
+                let extended = list.output.contains(&Output::Extended);
+                format::lines(&found, &config.timeouts, now, extended)
+            };
+            print(&text)?;
+            eprintln!("netpath ct: {} flow entries have been shown.", found.len());
+            Ok(())
+        }
+        Command::Count(args) => {
+            let filter = args.filter();
+            let count = flows(dp)?
+                .iter()
+                .filter(|flow| filter.matches(flow))
+                .count();
+            print(&if json {
+                format!("{{\"count\":{count}}}\n")
+            } else {
+                format!("{count}\n")
+            })
+        }
+        Command::Flush(args) => {
+            let removed = flush(dp, &args.filter())?;
+            if json {
+                print(&format!("{{\"removed\":{removed}}}\n"))?;
+            } else {
+                eprintln!("netpath ct: {removed} flow entries have been deleted.");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough (`| head`).
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|e| Error::system("writing standard output", e)),
+    }
+}
+
+fn parse_proto(text: &str) -> Result<u8, String> {
+    use netpath_common::tuple::{ICMP, TCP, UDP};
+
+    match text.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(TCP),
+        "udp" => Ok(UDP),
+        "icmp" => Ok(ICMP),
+        number => number
+            .parse()
+            .map_err(|_| "use tcp, udp, icmp or a protocol number".into()),
+    }
+}
+
+fn parse_nat(text: &str) -> Result<NatFilter, String> {
+    if text == "any" {
+        return Ok(NatFilter::Any);
+    }
+    text.parse()
+        .map(NatFilter::To)
+        .map_err(|_| "use an IPv4 address, or no value".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        top: Top,
+    }
+
+    #[derive(clap::Subcommand)]
+    enum Top {
+        Ct(Args),
+    }
+
+    fn parse(words: &str) -> Command {
+        let Top::Ct(args) = Cli::try_parse_from(words.split(' ')).unwrap().top;
+        args.command
+    }
+
+    #[test]
+    fn conntracks_options_are_understood() {
+        for words in ["netpath ct list -p tcp", "netpath ct -L -p tcp"] {
+            let Command::List(list) = parse(words) else {
+                panic!("{words}")
+            };
+            assert_eq!(list.filter.filter().proto, Some(6));
+        }
+        let Command::Count(args) = parse("netpath ct -C --src-nat -d 198.51.100.2") else {
+            panic!()
+        };
+        let filter = args.filter();
+        assert_eq!(filter.src_nat, Some(NatFilter::Any));
+        assert_eq!(filter.dst, Some(Ipv4Addr::new(198, 51, 100, 2)));
+        let Command::Flush(args) = parse("netpath ct flush -g 172.17.0.2 --dport 80") else {
+            panic!()
+        };
+        assert_eq!(
+            args.filter().dst_nat,
+            Some(NatFilter::To(Ipv4Addr::new(172, 17, 0, 2)))
+        );
+        assert_eq!(args.filter().dport, Some(80));
+        let Command::List(list) = parse("netpath ct list -o extended,json") else {
+            panic!()
+        };
+        assert_eq!(list.output, [Output::Extended, Output::Json]);
+        assert!(Cli::try_parse_from(["netpath", "ct", "list", "-p", "carp?"]).is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! How flows are printed: the conntrack tool's lines, or JSON.
+//!
+//! Owns the text. Chooses no flows.
+
+use std::{fmt::Write as _, net::Ipv4Addr};
+
+use netpath_common::{
+    Tuple,
+    conntrack::CtEntry,
+    records::Timeouts,
+    tuple::{ICMP, TCP, UDP},
+};
+use serde_json::{Value, json};
+
+use super::Flow;
+
+/// One line a flow. `extended` adds the network protocol and the counters.
+pub(super) fn lines(flows: &[Flow], t: &Timeouts, now: u64, extended: bool) -> String {
+    let mut text = String::new();
+    for flow in flows {
+        line(&mut text, flow, t, now, extended);
+        text.push('\n');
+    }
+    text
+}
+
+/// A JSON array of objects.
+pub(super) fn json(flows: &[Flow], t: &Timeouts, now: u64) -> String {
+    let array: Vec<_> = flows.iter().map(|flow| object(flow, t, now)).collect();
+    format!("{:#}\n", Value::Array(array))
+}
+
+/// The flow as the conntrack tool prints it, without its counters.
+pub(super) fn plain_line(flow: &Flow, t: &Timeouts, now: u64) -> String {
+    let mut text = String::new();
+    line(&mut text, flow, t, now, false);
+    text
+}
+
+fn line(out: &mut String, flow: &Flow, t: &Timeouts, now: u64, extended: bool) {
+    let proto = flow.tuple.proto;
+    let left = flow.remaining_ns(t, now) / 1_000_000_000;
+    if extended {
+        out.push_str("ipv4     2 ");
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{:<8} {proto} {left} ", name(proto));
+    if proto == TCP {
+        let _ = write!(out, "{} ", flow.record.tcp_state().as_str());
+    }
+    tuple(out, &flow.tuple);
+    if extended {
+        counters(out, flow.index.as_ref());
+    }
+    if !flow.is_answered() {
+        out.push_str("[UNREPLIED] ");
+    }
+    tuple(out, &flow.reply);
+    if extended {
+        counters(out, Some(&flow.record));
+    }
+    if flow.is_assured() {
+        out.push_str("[ASSURED] ");
+    }
+    out.push_str("mark=0 use=1");
+}
+
+fn tuple(out: &mut String, t: &Tuple) {
+    let (src, dst) = (Ipv4Addr::from(t.src), Ipv4Addr::from(t.dst));
+    let _ = write!(out, "src={src} dst={dst} ");
+    let _ = if t.proto == ICMP {
+        write!(out, "type={} code=0 id={} ", t.icmp_type, t.sport)
+    } else {
+        write!(out, "sport={} dport={} ", t.sport, t.dport)
+    };
+}
+
+fn counters(out: &mut String, entry: Option<&CtEntry>) {
+    let (packets, bytes) = entry.map_or((0, 0), |e| (e.packets, e.bytes));
+    let _ = write!(out, "packets={packets} bytes={bytes} ");
+}
+
+fn object(flow: &Flow, t: &Timeouts, now: u64) -> Value {
+    let mut value = json!({
+        "protocol": name(flow.tuple.proto),
+        "protonum": flow.tuple.proto,
+        "timeout": flow.remaining_ns(t, now) / 1_000_000_000,
+        "original": direction(&flow.tuple, flow.index.as_ref()),
+        "reply": direction(&flow.reply, Some(&flow.record)),
+        "unreplied": !flow.is_answered(),
+        "assured": flow.is_assured(),
+        "age": now.saturating_sub(flow.record.created) / 1_000_000_000,
+    });
+    if flow.tuple.proto == TCP {
+        value["state"] = flow.record.tcp_state().as_str().into();
+    }
+    value
+}
+
+fn direction(t: &Tuple, entry: Option<&CtEntry>) -> Value {
+    let mut value = json!({
+        "src": Ipv4Addr::from(t.src),
+        "dst": Ipv4Addr::from(t.dst),
+        "packets": entry.map_or(0, |e| e.packets),
+        "bytes": entry.map_or(0, |e| e.bytes),
+    });
+    let members = if t.proto == ICMP {
+        [
+            ("type", u16::from(t.icmp_type)),
+            ("code", 0),
+            ("id", t.sport),
+        ]
+        .to_vec()
+    } else {
+        [("sport", t.sport), ("dport", t.dport)].to_vec()
+    };
+    for (member, number) in members {
+        value[member] = number.into();
+    }
+    value
+}
+
+/// The protocol's name in the conntrack tool.
+pub(super) fn name(proto: u8) -> &'static str {
+    match proto {
+        TCP => "tcp",
+        UDP => "udp",
+        ICMP => "icmp",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netpath_common::conntrack::{STATE_ASSURED, STATE_SEEN_REPLY, tcp::TcpState};
+
+    use super::{
+        super::testing::{NOW, echo, masqueraded},
+        *,
+    };
+
+    fn printed(flow: &Flow) -> String {
+        plain_line(flow, &Timeouts::KERNEL, NOW)
+    }
+
+    #[test]
+    fn lines_are_conntracks() {
+        let mut flow = masqueraded();
+        assert_eq!(
+            printed(&flow),
+            "tcp      6 431999 ESTABLISHED src=172.17.0.2 dst=198.51.100.2 sport=40000 dport=80 \
+             src=198.51.100.2 dst=198.51.100.1 sport=80 dport=40000 [ASSURED] mark=0 use=1"
+        );
+        flow.record.state = TcpState::SynSent as u32;
+        assert_eq!(
+            printed(&flow),
+            "tcp      6 119 SYN_SENT src=172.17.0.2 dst=198.51.100.2 sport=40000 dport=80 \
+             [UNREPLIED] src=198.51.100.2 dst=198.51.100.1 sport=80 dport=40000 mark=0 use=1"
+        );
+        flow.tuple.proto = UDP;
+        flow.reply.proto = UDP;
+        flow.record.state = STATE_SEEN_REPLY;
+        assert_eq!(
+            printed(&flow),
+            "udp      17 119 src=172.17.0.2 dst=198.51.100.2 sport=40000 dport=80 \
+             src=198.51.100.2 dst=198.51.100.1 sport=80 dport=40000 [ASSURED] mark=0 use=1"
+        );
+        assert_eq!(
+            printed(&echo()),
+            "icmp     1 29 src=172.17.0.2 dst=198.51.100.2 type=8 code=0 id=77 \
+             src=198.51.100.2 dst=198.51.100.1 type=0 code=0 id=77 mark=0 use=1"
+        );
+    }
+
+    #[test]
+    fn extended_lines_have_the_family_and_the_counters() {
+        assert_eq!(
+            lines(&[masqueraded()], &Timeouts::KERNEL, NOW, true),
+            "ipv4     2 tcp      6 431999 ESTABLISHED src=172.17.0.2 dst=198.51.100.2 sport=40000 \
+             dport=80 packets=5 bytes=500 src=198.51.100.2 dst=198.51.100.1 sport=80 dport=40000 \
+             packets=4 bytes=4000 [ASSURED] mark=0 use=1\n"
+        );
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let text = json(&[masqueraded(), echo()], &Timeouts::KERNEL, NOW);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value[0]["protocol"], "tcp");
+        assert_eq!(value[0]["state"], "ESTABLISHED");
+        assert_eq!(value[0]["timeout"], 431_999);
+        assert_eq!(value[0]["original"]["src"], "172.17.0.2");
+        assert_eq!(value[0]["reply"]["dport"], 40_000);
+        assert_eq!(value[0]["reply"]["bytes"], 4000);
+        assert_eq!(value[0]["assured"], true);
+        assert_eq!(value[1]["original"]["type"], 8);
+        assert_eq!(value[1]["reply"]["id"], 77);
+        assert_eq!(value[1].get("state"), None);
+    }
+
+    #[test]
+    fn an_assured_connection_that_is_closing_shows_its_state() {
+        let mut flow = masqueraded();
+        flow.record.state = STATE_SEEN_REPLY | STATE_ASSURED | TcpState::TimeWait as u32;
+        assert!(printed(&flow).starts_with("tcp      6 119 TIME_WAIT "));
+    }
+}

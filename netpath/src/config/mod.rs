@@ -1,1 +1,138 @@
-//! Placeholder.
+//! The configuration: what a user asks for, read from TOML and checked.
+//!
+//! Owns the file's form ([`raw`]), the checked form ([`Config`]) and the rules between its parts.
+//! Does not look at the host: whether a namespace exists or a name is taken is for
+//! [`crate::instance`] to find out.
+
+mod error;
+mod mac;
+mod name;
+mod netns_ref;
+mod pools;
+mod raw;
+mod spec;
+mod timeouts;
+mod validate;
+
+use std::{net::Ipv4Addr, path::Path};
+
+use ipnet::Ipv4Net;
+use netpath_common::records::Timeouts;
+
+pub use error::Error;
+pub use mac::Mac;
+pub use name::{check_ifname, check_name};
+pub use netns_ref::NetnsRef;
+pub use pools::choose_subnet;
+pub use spec::{PortRange, PortSpec, Protocol, SpecError};
+pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
+pub use validate::{bind_conflict, check_endpoint_addr};
+
+/// Where `netpath up` looks when no file is named.
+pub const DEFAULT_PATH: &str = "/etc/netpath/netpath.toml";
+/// The bridge of a network that names none.
+pub const DEFAULT_BRIDGE: &str = "netpath0";
+
+/// A checked configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Flows that the conntrack table holds; `None` leaves the choice to the machine's memory.
+    pub conntrack: Option<u32>,
+    /// Lifetimes of flows.
+    pub timeouts: Timeouts,
+    /// Networks in the order of the file.
+    pub networks: Vec<Network>,
+}
+
+/// A checked network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Name, unique in the instance.
+    pub name: String,
+    /// Name of the bridge device.
+    pub bridge: String,
+    /// Subnet; `None` has one chosen.
+    pub subnet: Option<Ipv4Net>,
+    /// The bridge's address; `None` means the subnet's first.
+    pub gateway: Option<Ipv4Addr>,
+    /// MTU in bytes; `None` takes the uplink's.
+    pub mtu: Option<u32>,
+    /// Containers may talk to each other.
+    pub icc: bool,
+    /// What leaves is masqueraded.
+    pub masquerade: bool,
+    /// Fixed outside address.
+    pub snat: Option<Ipv4Addr>,
+    /// Nothing leaves or enters.
+    pub internal: bool,
+    /// Host address of published ports that name none.
+    pub host_binding: Ipv4Addr,
+    /// Interfaces that lead out.
+    pub uplinks: Uplinks,
+    /// Endpoints in the order of the file.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Which interfaces lead out.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uplinks {
+    /// The interfaces of the default routes.
+    Auto,
+    /// These.
+    Named(Vec<String>),
+}
+
+/// A checked endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Name, unique in the instance.
+    pub name: String,
+    /// The container's network namespace.
+    pub netns: NetnsRef,
+    /// Address; `None` takes the lowest that is free.
+    pub addr: Option<Ipv4Addr>,
+    /// MAC address of the container side; `None` has one made up.
+    pub mac: Option<Mac>,
+    /// Published ports.
+    pub publish: Vec<PortSpec>,
+}
+
+impl Config {
+    /// Reads and checks a configuration. `origin` names the text in errors.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place and the remedy.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
+        validate::validate(raw::parse(text, origin)?)
+    }
+
+    /// Reads and checks the configuration file at `path`.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], and when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+}
+
+impl Network {
+    /// The gateway within `subnet`: the one that was named, else the subnet's first address.
+    #[must_use]
+    pub fn gateway_in(&self, subnet: Ipv4Net) -> Ipv4Addr {
+        self.gateway.unwrap_or_else(|| first_host(subnet))
+    }
+}
+
+/// The first address of a subnet that a host can have.
+#[must_use]
+pub fn first_host(subnet: Ipv4Net) -> Ipv4Addr {
+    subnet.hosts().next().unwrap_or_else(|| subnet.network())
+}
+
+#[cfg(test)]
+mod tests;

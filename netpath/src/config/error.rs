@@ -1,0 +1,155 @@
+//! What can be wrong with a configuration, each with the object, what was found and the remedy.
+
+use std::{io, net::Ipv4Addr, path::PathBuf};
+
+use ipnet::Ipv4Net;
+
+use super::{Protocol, SpecError};
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}; name another file with -c", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not TOML, or a value of the wrong type.
+    #[error("{origin}, line {line}: {message}")]
+    Syntax {
+        /// The file.
+        origin: String,
+        /// Line from 1.
+        line: usize,
+        /// What the parser found.
+        message: String,
+    },
+    /// A key that netpath does not know.
+    #[error("{origin}, line {line}: unknown key `{key}`; the keys known here are {known}")]
+    UnknownKey {
+        /// The file.
+        origin: String,
+        /// Line from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What could stand there.
+        known: String,
+    },
+    /// A value that the design has and this version does not.
+    #[error("network `{network}`: {key} = {value} is not supported yet; {remedy}")]
+    Unsupported {
+        /// The network.
+        network: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What works.
+        remedy: &'static str,
+    },
+    /// A value out of its range or form.
+    #[error("{object}: {key} = {value} is not valid: {reason}")]
+    Invalid {
+        /// What it belongs to.
+        object: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// The rule.
+        reason: String,
+    },
+    /// A name that two objects share.
+    #[error("{kind} `{name}` is configured twice; give each its own {kind} name")]
+    Duplicate {
+        /// What kind of object.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Two networks claim the same addresses.
+    #[error(
+        "network `{network}`: subnet {subnet} overlaps {other_subnet} of network `{other}`; \
+         choose subnets that share no address"
+    )]
+    Overlap {
+        /// The later network.
+        network: String,
+        /// Its subnet.
+        subnet: Ipv4Net,
+        /// The earlier network.
+        other: String,
+        /// Its subnet.
+        other_subnet: Ipv4Net,
+    },
+    /// An address that its subnet does not hold.
+    #[error(
+        "{object}: address {addr} is outside the subnet {subnet} of network `{network}`; choose one inside"
+    )]
+    OutsideSubnet {
+        /// Whose address.
+        object: String,
+        /// The address.
+        addr: Ipv4Addr,
+        /// The network.
+        network: String,
+        /// Its subnet.
+        subnet: Ipv4Net,
+    },
+    /// An address of the subnet that no endpoint may have.
+    #[error("{object}: address {addr} is the {what} of network `{network}`; choose another")]
+    ReservedAddress {
+        /// Whose address.
+        object: String,
+        /// The address.
+        addr: Ipv4Addr,
+        /// What it is.
+        what: &'static str,
+        /// The network.
+        network: String,
+    },
+    /// Two endpoints with one address.
+    #[error(
+        "endpoint `{name}`: address {addr} belongs to endpoint `{other}` already; choose another"
+    )]
+    AddressTaken {
+        /// The later endpoint.
+        name: String,
+        /// The address.
+        addr: Ipv4Addr,
+        /// The earlier endpoint.
+        other: String,
+    },
+    /// A published port that cannot be understood.
+    #[error("endpoint `{endpoint}`: publish `{spec}`: {source}")]
+    Spec {
+        /// The endpoint.
+        endpoint: String,
+        /// The text.
+        spec: String,
+        /// What is wrong.
+        source: SpecError,
+    },
+    /// A published port that is taken; the first sentence is Docker's.
+    #[error(
+        "Bind for {addr}:{port} failed: port is already allocated \
+         (endpoint `{endpoint}`, {proto}; it belongs to {holder}; choose another port or unpublish that one)"
+    )]
+    PortTaken {
+        /// The endpoint that asks.
+        endpoint: String,
+        /// Host address.
+        addr: Ipv4Addr,
+        /// Host port.
+        port: u16,
+        /// Protocol.
+        proto: Protocol,
+        /// Who has it.
+        holder: String,
+    },
+}

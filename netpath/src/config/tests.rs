@@ -1,0 +1,198 @@
+//! What the configuration takes and what it refuses, by the messages that users see.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const FULL: &str = r#"
+[limits]
+conntrack = 262144
+[timeouts]
+profile = "kernel"
+tcp_established = "5d"
+
+[[network]]
+name = "bridge"
+driver = "bridge"
+bridge = "netpath0"
+subnet = "172.17.0.0/16"
+gateway = "172.17.0.1"
+mtu = 1500
+icc = true
+masquerade = true
+internal = false
+isolated = false
+mode = "nat"
+mapping = "kernel"
+firewall = "bypass"
+uplink_hook = "auto"
+host_binding_ipv4 = "0.0.0.0"
+uplinks = ["auto"]
+
+[[network.endpoint]]
+name = "PINK"
+netns = "pink"
+ip = "172.17.0.2"
+publish = ["8080:80", "5353:53/udp", "30000-30999:30000-30999/udp"]
+"#;
+
+fn error(text: &str) -> String {
+    Config::parse(text, "test.toml").unwrap_err().to_string()
+}
+
+fn network(extra: &str) -> String {
+    format!("[[network]]\nname = \"n\"\nsubnet = \"172.17.0.0/16\"\n{extra}\n")
+}
+
+fn endpoint(name: &str, extra: &str) -> String {
+    format!("[[network.endpoint]]\nname = \"{name}\"\nnetns = \"{name}\"\n{extra}\n")
+}
+
+#[test]
+fn the_whole_form() {
+    let c = Config::parse(FULL, "test.toml").unwrap();
+    assert_eq!(c.conntrack, Some(262_144));
+    let [n] = c.networks.as_slice() else {
+        panic!("one network")
+    };
+    assert_eq!((n.name.as_str(), n.bridge.as_str()), ("bridge", "netpath0"));
+    assert_eq!(
+        n.gateway_in(n.subnet.unwrap()),
+        Ipv4Addr::new(172, 17, 0, 1)
+    );
+    assert_eq!(n.uplinks, Uplinks::Auto);
+    let [e] = n.endpoints.as_slice() else {
+        panic!("one endpoint")
+    };
+    assert_eq!(e.addr, Some(Ipv4Addr::new(172, 17, 0, 2)));
+    assert_eq!(e.publish[2].width(), 1000);
+}
+
+#[test]
+fn defaults() {
+    let c = Config::parse("[[network]]\nname = \"n\"\n", "test.toml").unwrap();
+    let n = &c.networks[0];
+    assert_eq!(
+        (n.bridge.as_str(), n.subnet, n.mtu),
+        ("netpath0", None, None)
+    );
+    assert!(n.icc && n.masquerade && !n.internal);
+    assert_eq!(n.host_binding, Ipv4Addr::UNSPECIFIED);
+    assert_eq!(c.timeouts, netpath_common::records::Timeouts::KERNEL);
+    assert!(Config::parse("", "empty").unwrap().networks.is_empty());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
+    let e = error("[[network]]\nname = \"n\"\ncolour = \"red\"\n");
+    assert!(
+        e.starts_with("test.toml, line 3: unknown key `colour`; the keys known here are name, "),
+        "{e}"
+    );
+    assert!(e.contains("subnet") && !e.contains('\n'), "{e}");
+    let e = error("[[network]\n");
+    assert!(e.starts_with("test.toml, line 1: "), "{e}");
+    let e = error("[[network]]\nname = 5\n");
+    assert!(
+        e.starts_with("test.toml, line 2: ") && e.contains("string"),
+        "{e}"
+    );
+}
+
+#[test]
+fn overlaps_and_addresses() {
+    let two = format!(
+        "{}[[network]]\nname = \"m\"\nbridge = \"b\"\nsubnet = \"172.17.4.0/24\"\n",
+        network("")
+    );
+    assert!(
+        error(&two).contains("`m`: subnet 172.17.4.0/24 overlaps 172.17.0.0/16 of network `n`")
+    );
+    let at = |ip: &str| error(&(network("") + &endpoint("a", &format!("ip = \"{ip}\""))));
+    assert!(
+        at("10.0.0.1")
+            .contains("endpoint `a`: address 10.0.0.1 is outside the subnet 172.17.0.0/16")
+    );
+    assert!(at("172.17.0.1").contains("is the gateway"));
+    assert!(at("172.17.0.0").contains("first address"));
+    assert!(at("172.17.255.255").contains("broadcast"));
+    assert!(
+        error(&network("gateway = \"10.0.0.1\""))
+            .contains("gateway of network `n`: address 10.0.0.1 is outside")
+    );
+    let twice =
+        network("") + &endpoint("a", "ip = \"172.17.0.2\"") + &endpoint("b", "ip = \"172.17.0.2\"");
+    assert!(error(&twice).contains("endpoint `b`: address 172.17.0.2 belongs to endpoint `a`"));
+    assert!(
+        error("[[network]]\nname=\"n\"\nsubnet=\"172.17.0.1/16\"").contains("write 172.17.0.0/16")
+    );
+}
+
+#[test]
+fn names_are_unique() {
+    assert!(
+        error(&(network("") + &endpoint("a", "") + &endpoint("a", "")))
+            .contains("endpoint `a` is configured twice")
+    );
+    let two = network("") + "[[network]]\nname = \"m\"\n";
+    assert!(error(&two).contains("bridge `netpath0` is configured twice"));
+    assert!(error(&network("bridge = \"a/b\"")).contains("interface name"));
+}
+
+#[test]
+fn a_port_is_published_once() {
+    let two = |a: &str, b: &str| {
+        network("")
+            + &endpoint("a", &format!("publish = [\"{a}\"]"))
+            + &endpoint("b", &format!("publish = [\"{b}\"]"))
+    };
+    let e = error(&two("8080:80", "8080:81"));
+    assert!(
+        e.starts_with("Bind for 0.0.0.0:8080 failed: port is already allocated"),
+        "{e}"
+    );
+    let e = error(&two("8000-8100:8000-8100", "127.0.0.1:8050:80"));
+    assert!(
+        e.starts_with("Bind for 127.0.0.1:8050 failed: port is already allocated"),
+        "{e}"
+    );
+    for (a, b) in [
+        ("8080:80", "8080:80/udp"),
+        ("127.0.0.1:8080:80", "192.0.2.1:8080:80"),
+        ("8080-8089:80", "8080:80"),
+    ] {
+        assert!(Config::parse(&two(a, b), "t").is_ok(), "{a} {b}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_yet_is_refused_by_name() {
+    for (line, key) in [
+        ("driver = \"macvlan\"", "driver"),
+        ("ipv6 = \"fd00:17::/64\"", "ipv6"),
+        ("mode = \"routed\"", "mode"),
+        ("isolated = true", "isolated"),
+        ("firewall = \"visible\"", "firewall"),
+        ("uplink_hook = \"xdp\"", "uplink_hook"),
+        ("mapping = \"endpoint-independent\"", "mapping"),
+    ] {
+        let e = error(&network(line));
+        assert!(e.contains(key) && e.contains("is not supported yet"), "{e}");
+    }
+    for spec in ["80:80/sctp", "[::1]:80:80", "80:80,allow=192.0.2.0/24"] {
+        let e = error(&(network("") + &endpoint("a", &format!("publish = [\"{spec}\"]"))));
+        assert!(
+            e.contains("endpoint `a`") && e.contains("not supported yet"),
+            "{e}"
+        );
+    }
+    assert!(error(&network("mode = \"magic\"")).contains("the values are nat, routed"));
+}
+
+#[test]
+fn limits() {
+    assert!(error("[limits]\nconntrack = 100\n").contains("within 65536 and 1048576"));
+    assert!(error("[limits]\nconntrack = -1\n").contains("within"));
+    assert!(error("[timeouts]\nudp = \"soon\"\n").contains("[timeouts]: udp = \"soon\""));
+    assert!(error(&network("mtu = 10")).contains("within 68 and 65535"));
+}

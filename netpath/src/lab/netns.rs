@@ -57,22 +57,16 @@ impl Namespace {
                 .map_err(Error::sys(format!("name the namespace {}", path.display())))
             }))
         });
-        if let Err(error) = made.and_then(|()| Self::open(name).map(drop)) {
-            let _ = remove(name);
-            return Err(error);
+        let opened = made.and_then(|()| {
+            File::open(&path).map_err(Error::io(format!("open the namespace {}", path.display())))
+        });
+        match opened {
+            Ok(file) => Ok(Self { name: name.to_owned(), file }),
+            Err(error) => {
+                let _ = remove(name);
+                Err(error)
+            }
         }
-        Self::open(name)
-    }
-
-    /// Opens an existing namespace; it is removed when the result is dropped.
-    ///
-    /// # Errors
-    /// When there is none of this name.
-    pub fn open(name: &str) -> Result<Self, Error> {
-        let path = path_of(name);
-        let file = File::open(&path)
-            .map_err(Error::io(format!("open the namespace {}", path.display())))?;
-        Ok(Self { name: name.to_owned(), file })
     }
 
     /// Its name.

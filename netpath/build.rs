@@ -25,11 +25,16 @@ fn main() -> ExitCode {
 
 /// Builds the object and names it to the compiler.
 fn embed() -> Result<(), String> {
-    let variable =
-        |name| env::var_os(name).map(PathBuf::from).ok_or(format!("cargo did not set {name}"));
+    let variable = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .ok_or(format!("cargo did not set {name}"))
+    };
     let manifest = variable("CARGO_MANIFEST_DIR")?;
     let out = variable("OUT_DIR")?;
-    let workspace = manifest.parent().ok_or("netpath is not inside the workspace")?;
+    let workspace = manifest
+        .parent()
+        .ok_or("netpath is not inside the workspace")?;
     watch(workspace);
 
     let toolchain = match ebpf::Toolchain::find(workspace) {
@@ -43,13 +48,20 @@ fn embed() -> Result<(), String> {
             return Ok(());
         }
     };
-    println!("cargo:rerun-if-changed={}", toolchain.compiler.rustc.display());
+    println!(
+        "cargo:rerun-if-changed={}",
+        toolchain.compiler.rustc.display()
+    );
     println!("cargo:rerun-if-changed={}", toolchain.linker.path.display());
 
     let target_dir = target_dir(&out).unwrap_or_else(|| workspace.join("target"));
-    let object = ebpf::Build { toolchain: &toolchain, workspace, target_dir: &target_dir }
-        .object()
-        .map_err(|error| error.to_string())?;
+    let object = ebpf::Build {
+        toolchain: &toolchain,
+        workspace,
+        target_dir: &target_dir,
+    }
+    .object()
+    .map_err(|error| error.to_string())?;
     // A copy, so that a build with other settings cannot change it under this one.
     let embedded = out.join("netpath-ebpf.o");
     fs::copy(&object, &embedded)
@@ -79,5 +91,7 @@ fn watch(workspace: &Path) {
 
 /// The target directory that contains cargo's output directory of this crate.
 fn target_dir(out: &Path) -> Option<PathBuf> {
-    out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
+    out.ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+        .map(Path::to_path_buf)
 }

@@ -111,7 +111,13 @@ mod tests {
         for (i, r) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*r as usize, i);
             assert_eq!(DropReason::from_index(i as u32), Some(*r));
-            assert!(DropReason::ALL.iter().filter(|o| o.as_str() == r.as_str()).count() == 1);
+            assert!(
+                DropReason::ALL
+                    .iter()
+                    .filter(|o| o.as_str() == r.as_str())
+                    .count()
+                    == 1
+            );
             assert!(r.help().ends_with('.'));
         }
         assert_eq!(DropReason::from_index(DropReason::COUNT as u32), None);

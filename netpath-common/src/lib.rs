@@ -9,25 +9,28 @@
 #![cfg_attr(
     target_arch = "bpf",
     feature(core_intrinsics),
-    expect(internal_features, reason = "the BPF target declares no compare-and-exchange")
+    expect(
+        internal_features,
+        reason = "the BPF target declares no compare-and-exchange"
+    )
 )]
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
-//TODO pub mod checksum;
+pub mod checksum;
 pub mod conntrack;
 pub mod counters;
-//TODO pub mod datapath;
+pub mod datapath;
 pub mod drop_reason;
 pub mod event;
 pub mod maps;
-//TODO pub mod nat;
-//TODO pub mod packet;
+pub mod nat;
+pub mod packet;
 #[cfg(feature = "user")]
 mod pod;
 pub mod records;
-//TODO pub mod testing;
+
 pub mod tuple;
 pub mod verdict;
 

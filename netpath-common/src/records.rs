@@ -152,9 +152,17 @@ impl Timeouts {
     pub const KERNEL: Self = Self {
         //     NONE SYN_SENT SYN_RECV ESTABLISHED  FIN_WAIT CLOSE_WAIT
         tcp: [
-            0, 120_000, 60_000, 432_000_000, 120_000, 60_000,
+            0,
+            120_000,
+            60_000,
+            432_000_000,
+            120_000,
+            60_000,
             // LAST_ACK TIME_WAIT CLOSE SYN_SENT2
-            30_000, 120_000, 10_000, 120_000,
+            30_000,
+            120_000,
+            10_000,
+            120_000,
         ],
         tcp_pickup: 300_000,
         udp: 30_000,

@@ -58,7 +58,11 @@ impl Tuple {
             sport: self.dport,
             dport: self.sport,
             proto: self.proto,
-            icmp_type: if self.proto == ICMP { answer_type(self.icmp_type) } else { 0 },
+            icmp_type: if self.proto == ICMP {
+                answer_type(self.icmp_type)
+            } else {
+                0
+            },
             zero: 0,
         }
     }
@@ -100,9 +104,15 @@ mod tests {
 
     #[test]
     fn inverse_twice_is_identity_and_icmp_types_pair_up() {
-        for (proto, icmp_type) in
-            [(TCP, 0), (UDP, 0), (ICMP, 8), (ICMP, 0), (ICMP, 13), (ICMP, 14), (ICMP, 42)]
-        {
+        for (proto, icmp_type) in [
+            (TCP, 0),
+            (UDP, 0),
+            (ICMP, 8),
+            (ICMP, 0),
+            (ICMP, 13),
+            (ICMP, 14),
+            (ICMP, 42),
+        ] {
             let t = Tuple {
                 src: [10, 0, 0, 1],
                 dst: [192, 0, 2, 1],
@@ -115,7 +125,11 @@ mod tests {
             assert_eq!(t.inverse().inverse(), t);
             assert_eq!(t.inverse().sport, 9);
         }
-        let echo = Tuple { proto: ICMP, icmp_type: ICMP_ECHO, ..Tuple::default() };
+        let echo = Tuple {
+            proto: ICMP,
+            icmp_type: ICMP_ECHO,
+            ..Tuple::default()
+        };
         assert_eq!(echo.inverse().icmp_type, ICMP_ECHO_REPLY);
     }
 }

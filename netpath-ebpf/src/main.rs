@@ -5,43 +5,146 @@
 #![no_std]
 #![no_main]
 
+mod counters;
+mod ctx;
+mod finish;
 mod maps;
+mod sock;
+mod tables;
 
 use aya_ebpf::{
+    bindings::TC_ACT_SHOT,
     macros::{cgroup_sock_addr, classifier},
     programs::{SockAddrContext, TcContext},
 };
+use ctx::TcPacket;
+use finish::{NEXT, finish, take_translated, take_vetted};
+use netpath_common::{Tuple, datapath, event::Hook, packet::Packet};
+use tables::KernelTables;
+
+/// Lets connect, sendmsg, recvmsg and getpeername go on.
+const PROCEED: i32 = 1;
 
 /// Ingress of the host side of an endpoint's veth.
 #[classifier]
-pub fn np_veth(_ctx: TcContext) -> i32 { -1 }
+pub fn np_veth(ctx: TcContext) -> i32 {
+    let Some(work) = tables::work() else {
+        return TC_ACT_SHOT;
+    };
+    let result = datapath::veth_ingress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    finish(&ctx, Hook::Veth, result)
+}
+
 /// Ingress of a network's bridge.
 #[classifier]
-pub fn np_bridge(_ctx: TcContext) -> i32 { -1 }
+pub fn np_bridge(ctx: TcContext) -> i32 {
+    finish(
+        &ctx,
+        Hook::Bridge,
+        datapath::bridge_ingress(take_vetted(&ctx)),
+    )
+}
+
 /// Ingress of an uplink.
 #[classifier]
-pub fn np_uplink_in(_ctx: TcContext) -> i32 { -1 }
+pub fn np_uplink_in(ctx: TcContext) -> i32 {
+    let Some(work) = tables::work() else {
+        return TC_ACT_SHOT;
+    };
+    let result = datapath::uplink_ingress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    finish(&ctx, Hook::UplinkIngress, result)
+}
+
 /// Egress of an uplink.
 #[classifier]
-pub fn np_uplink_out(_ctx: TcContext) -> i32 { -1 }
-/// Removes flows; run by user space, never attached.
+pub fn np_uplink_out(ctx: TcContext) -> i32 {
+    if take_translated(&ctx) {
+        return NEXT;
+    }
+    let Some(work) = tables::work() else {
+        return TC_ACT_SHOT;
+    };
+    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    finish(&ctx, Hook::UplinkEgress, result)
+}
+
+/// Most keys that one run of [`np_collect`] takes.
+const COLLECT_KEYS: u32 = 64;
+
+/// Removes flows; run by user space through BPF_PROG_TEST_RUN, never attached.
+///
+/// The frame is 16 bytes (at 14 the mode: 1 removes in any case; at 15 the number of keys) and
+/// then keys of 16 bytes. Returns how many flows were removed.
 #[classifier]
-pub fn np_collect(_ctx: TcContext) -> i32 { 0 }
+pub fn np_collect(ctx: TcContext) -> i32 {
+    let pkt = TcPacket::new(&ctx);
+    let tables = KernelTables::new(&ctx);
+    let Some([mode, count]) = pkt.read::<2>(14) else {
+        return 0;
+    };
+    let mut state = Collect {
+        ctx: &ctx,
+        tables: &tables,
+        force: mode == 1,
+        removed: 0,
+    };
+    tables::repeat(u32::from(count).min(COLLECT_KEYS), &mut state, collect_one);
+    state.removed
+}
+
+struct Collect<'c> {
+    ctx: &'c TcContext,
+    tables: &'c KernelTables<'c>,
+    force: bool,
+    removed: i32,
+}
+
+extern "C" fn collect_one(i: u32, state: *mut Collect<'_>) -> i64 {
+    // SAFETY: `repeat` hands on the pointer that `np_collect` gave it.
+    let s = unsafe { &mut *state };
+    let Ok(key) = s.ctx.load::<Tuple>(16 + i as usize * size_of::<Tuple>()) else {
+        return 1;
+    };
+    if datapath::collect(s.tables, &key, s.force) {
+        s.removed += 1;
+    }
+    0
+}
+
 /// connect(2) on IPv4 sockets.
 #[cgroup_sock_addr(connect4)]
-pub fn np_connect4(_ctx: SockAddrContext) -> i32 { 1 }
+pub fn np_connect4(ctx: SockAddrContext) -> i32 {
+    sock::send4(&ctx);
+    PROCEED
+}
+
 /// connect(2) on IPv6 sockets, for v4-mapped addresses.
 #[cgroup_sock_addr(connect6)]
-pub fn np_connect6(_ctx: SockAddrContext) -> i32 { 1 }
+pub fn np_connect6(ctx: SockAddrContext) -> i32 {
+    sock::connect6(&ctx);
+    PROCEED
+}
+
 /// sendto(2) and sendmsg(2) on unconnected IPv4 UDP sockets.
 #[cgroup_sock_addr(sendmsg4)]
-pub fn np_sendmsg4(_ctx: SockAddrContext) -> i32 { 1 }
+pub fn np_sendmsg4(ctx: SockAddrContext) -> i32 {
+    sock::send4(&ctx);
+    PROCEED
+}
+
 /// recvfrom(2) and recvmsg(2) on IPv4 UDP sockets.
 #[cgroup_sock_addr(recvmsg4)]
-pub fn np_recvmsg4(_ctx: SockAddrContext) -> i32 { 1 }
+pub fn np_recvmsg4(ctx: SockAddrContext) -> i32 {
+    sock::receive4(&ctx);
+    PROCEED
+}
+
 /// getpeername(2) on IPv4 sockets.
 #[cgroup_sock_addr(getpeername4)]
-pub fn np_peername4(_ctx: SockAddrContext) -> i32 { 1 }
+pub fn np_peername4(ctx: SockAddrContext) -> i32 {
+    sock::receive4(&ctx);
+    PROCEED
+}
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

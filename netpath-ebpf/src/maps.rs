@@ -11,6 +11,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     counters::Counter,
+    datapath::Work,
     drop_reason::DropReason,
     event::DropEvent,
     maps,
@@ -69,8 +70,7 @@ pub(crate) static RESERVED: Array<u64, { maps::RESERVED_WORDS }> = Array::new();
 
 /// Written and read by the datapath; old entries are evicted, or ignored after their lifetime.
 #[btf_map(name = "np_frags4")]
-pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> =
-    LruHashMap::new();
+pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> = LruHashMap::new();
 
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_config")]
@@ -95,5 +95,8 @@ pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::n
 
 /// Written and read by the socket programs; old entries are evicted.
 #[btf_map(name = "np_socks4")]
-pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> =
-    LruHashMap::new();
+pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+
+/// Written and read by one program run.
+#[btf_map(name = "np_scratch")]
+pub(crate) static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();

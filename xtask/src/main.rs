@@ -1,2 +1,106 @@
-//! xtask.
-fn main() {}
+//! Everything that a developer or CI runs: `cargo xtask COMMAND`.
+//!
+//! Owns the command line. Each command has a file of its own.
+
+mod build;
+mod context;
+mod dist;
+mod ebpf;
+mod lint;
+mod run;
+mod setup;
+mod test;
+mod verifier;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::context::{Context, step};
+
+/// Builds, runs, tests and packages netpath.
+///
+/// Whatever is missing for a command is set up first.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what builds the eBPF programs.
+    ///
+    /// Looks for a Rust compiler with the sources of `core` and a bpf-linker with its LLVM. What
+    /// is missing comes from rustup, from bpf-linker's releases or from Debian's packages; the
+    /// default toolchain stays as it is. Takes no time when all is there.
+    Setup {
+        /// Also install the programs that the namespace tests run.
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Build the netpath program with the eBPF programs inside. Never needs root.
+    Build {
+        /// Optimise the program. The eBPF programs always are.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build netpath and run it as root, through sudo where needed.
+    Run {
+        /// netpath's arguments; without any, `lab`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run all tests, and count them in the last line.
+    ///
+    /// The program and namespace tests need root, and sudo is used where needed. A test that
+    /// cannot run on this machine says so and counts as skipped; in CI (CI=true) that is a
+    /// failure.
+    Test(test::Options),
+    /// Check formatting, lints, documentation, licences and the length of files.
+    Lint,
+    /// Build the static program: target/dist/netpath.
+    Dist,
+    /// Load every eBPF program and print what the verifier says about it. Needs root.
+    Verifier,
+    /// Boot a Debian kernel under QEMU, and run the program tests and the lab there.
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    let context = Context::new()?;
+    match command {
+        Command::Setup { tests } => {
+            let toolchain = setup::toolchain(&context)?;
+            if tests {
+                setup::test_tools()?;
+            }
+            step(&format!("ready: {toolchain}"));
+        }
+        Command::Build { release } => {
+            build::netpath(&context, release)?;
+        }
+        Command::Run { arguments } => return run::run(&context, &arguments),
+        Command::Test(options) => return test::test(&context, &options),
+        Command::Lint => lint::lint(&context)?,
+        Command::Dist => {
+            dist::dist(&context)?;
+        }
+        Command::Verifier => verifier::verifier(&context)?,
+        Command::Vm(options) => return vm::vm(&context, &options),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -2,8 +2,12 @@
 //!
 //! Owns what a flow is and how long it lives. Does not choose translations (see `nat`).
 
+mod admit;
 mod entry;
+mod shared;
 pub mod tcp;
 pub mod timeout;
 
+pub use admit::*;
 pub use entry::*;
+pub use shared::CtRef;

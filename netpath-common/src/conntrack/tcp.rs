@@ -4,6 +4,7 @@
 //! `net/netfilter/nf_conntrack_proto_tcp.c` (`tcp_conntracks`), so that states and timeouts mean
 //! what users of `conntrack -L` know. Windows are not checked (the kernel's `be_liberal`).
 
+use crate::tuple::Direction;
 
 /// TCP flag FIN.
 pub const FIN: u8 = 0x01;
@@ -88,4 +89,201 @@ pub enum Transition {
     Ignore,
     /// The segment cannot belong to the connection.
     Invalid,
+}
+
+/// Which row of the table a segment belongs to (`get_conntrack_index` of the kernel).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Segment {
+    Syn,
+    SynAck,
+    Fin,
+    Ack,
+    Rst,
+    None,
+}
+
+#[inline(always)]
+const fn segment(flags: u8) -> Segment {
+    if flags & RST != 0 {
+        Segment::Rst
+    } else if flags & SYN != 0 {
+        if flags & ACK != 0 {
+            Segment::SynAck
+        } else {
+            Segment::Syn
+        }
+    } else if flags & FIN != 0 {
+        Segment::Fin
+    } else if flags & ACK != 0 {
+        Segment::Ack
+    } else {
+        Segment::None
+    }
+}
+
+/// What a segment with `flags`, going `direction`, does to a connection in `state`.
+///
+/// Source: `tcp_conntracks` in the kernel's `net/netfilter/nf_conntrack_proto_tcp.c`; the RFC 9293
+/// reason stands with each row.
+#[inline(always)]
+#[must_use]
+pub const fn next(state: TcpState, direction: Direction, flags: u8) -> Transition {
+    use Direction::{Original, Reply};
+    use TcpState::{
+        Close, CloseWait, Established, FinWait, LastAck, None, SynRecv, SynSent, SynSent2, TimeWait,
+    };
+    use Transition::{Ignore, Invalid, To};
+    match (segment(flags), direction, state) {
+        // A connection begins, or its SYN is sent again (3.5).
+        (Segment::Syn, Original, None | SynSent) => To(SynSent),
+        // A new connection on the same ports may follow TIME-WAIT or a reset (3.6.1).
+        (Segment::Syn, Original, TimeWait | Close) => To(SynSent),
+        (Segment::Syn, Reply, TimeWait) => To(SynSent),
+        // Simultaneous open (3.5, figure 7).
+        (Segment::Syn, Reply, SynSent) => To(SynSent2),
+        (Segment::Syn, Original | Reply, SynSent2) => To(SynSent2),
+        // A SYN within a connection: the receiver answers with an ACK or RST of its own (3.10.7.4).
+        (Segment::Syn, Original, SynRecv | Established | FinWait | CloseWait | LastAck) => Ignore,
+        (Segment::Syn, Reply, _) => Invalid,
+
+        // The other side accepts.
+        (Segment::SynAck, Reply, SynSent | SynSent2) => To(SynRecv),
+        // Simultaneous open: each side answers the other's SYN.
+        (Segment::SynAck, Original, SynSent2 | SynRecv) => To(SynRecv),
+        // Sent again, or it answers an ignored SYN.
+        (Segment::SynAck, Reply, None) => Invalid,
+        (Segment::SynAck, Reply, _) => Ignore,
+        (Segment::SynAck, Original, _) => Invalid,
+
+        // One side, then the other, has nothing more to send (3.6).
+        (Segment::Fin, _, SynRecv | Established) => To(FinWait),
+        (Segment::Fin, _, FinWait | CloseWait | LastAck) => To(LastAck),
+        (Segment::Fin, _, TimeWait) => To(TimeWait),
+        (Segment::Fin, _, Close) => To(Close),
+        (Segment::Fin, _, None | SynSent | SynSent2) => Invalid,
+
+        // Picked up in the middle.
+        (Segment::Ack, Original, None) => To(Established),
+        (Segment::Ack, Reply, None) => Invalid,
+        // Nothing to acknowledge yet; from the server it may be a half-open connection (3.5.1).
+        (Segment::Ack, Original, SynSent | SynSent2) => Invalid,
+        (Segment::Ack, Reply, SynSent | SynSent2) => Ignore,
+        // The handshake completes.
+        (Segment::Ack, Original, SynRecv) => To(Established),
+        (Segment::Ack, Reply, SynRecv) => To(SynRecv),
+        (Segment::Ack, _, Established) => To(Established),
+        (Segment::Ack, _, FinWait | CloseWait) => To(CloseWait),
+        (Segment::Ack, _, LastAck | TimeWait) => To(TimeWait),
+        (Segment::Ack, _, Close) => To(Close),
+
+        (Segment::Rst, _, None) => Invalid,
+        (Segment::Rst, _, _) => To(Close),
+        (Segment::None, _, _) => Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays segments and returns the state after each.
+    fn play(segments: &[(Direction, u8)]) -> std::vec::Vec<Result<TcpState, Transition>> {
+        let mut state = TcpState::None;
+        segments
+            .iter()
+            .map(|(d, f)| match next(state, *d, *f) {
+                Transition::To(s) => {
+                    state = s;
+                    Ok(s)
+                }
+                other => Err(other),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn open_and_close() {
+        use Direction::{Original as O, Reply as R};
+        use TcpState::*;
+        let states = play(&[
+            (O, SYN),
+            (R, SYN | ACK),
+            (O, ACK),
+            (R, ACK | PSH),
+            (O, FIN | ACK),
+            (R, ACK),
+            (R, FIN | ACK),
+            (O, ACK),
+            (O, SYN),
+        ]);
+        let want = [
+            SynSent,
+            SynRecv,
+            Established,
+            Established,
+            FinWait,
+            CloseWait,
+            LastAck,
+            TimeWait,
+            SynSent,
+        ];
+        assert_eq!(states, want.map(Ok));
+    }
+
+    #[test]
+    fn simultaneous_open() {
+        use Direction::{Original as O, Reply as R};
+        use TcpState::*;
+        let states = play(&[(O, SYN), (R, SYN), (O, SYN | ACK), (R, SYN | ACK), (O, ACK)]);
+        assert_eq!(
+            states,
+            [
+                Ok(SynSent),
+                Ok(SynSent2),
+                Ok(SynRecv),
+                Err(Transition::Ignore),
+                Ok(Established)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_invalid() {
+        use Direction::{Original as O, Reply as R};
+        for (state, d, f) in [
+            (TcpState::None, O, RST),
+            (TcpState::None, O, FIN | ACK),
+            (TcpState::None, O, SYN | ACK),
+            (TcpState::SynSent, O, ACK),
+            (TcpState::SynSent, R, FIN | ACK),
+            (TcpState::Established, R, SYN),
+            (TcpState::Established, O, 0),
+        ] {
+            assert_eq!(
+                next(state, d, f),
+                Transition::Invalid,
+                "{state:?} {d:?} {f:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn reset_closes_from_every_state_but_none() {
+        for s in 1..=9 {
+            for d in [Direction::Original, Direction::Reply] {
+                assert_eq!(
+                    next(TcpState::from_bits(s), d, RST),
+                    Transition::To(TcpState::Close)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bits_round_trip() {
+        for s in 0..=9 {
+            assert_eq!(TcpState::from_bits(s) as u32, s);
+        }
+        assert_eq!(TcpState::from_bits(10), TcpState::None);
+    }
 }

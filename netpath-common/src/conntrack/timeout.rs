@@ -49,13 +49,6 @@ fn tcp_ms(t: &Timeouts, state: TcpState) -> u32 {
 /// Whether a flow is over at `now`.
 #[inline(always)]
 #[must_use]
-pub fn is_expired(
-    t: &Timeouts,
-    proto: u8,
-    state: u32,
-    created: u64,
-    last: u64,
-    now: u64,
-) -> bool {
+pub fn is_expired(t: &Timeouts, proto: u8, state: u32, created: u64, last: u64, now: u64) -> bool {
     now.saturating_sub(last) >= lifetime_ns(t, proto, state, created, last)
 }

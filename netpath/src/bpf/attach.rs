@@ -1,22 +1,359 @@
-//! Attaching to interfaces.
+//! Attaching the programs of the interfaces: tcx links, or clsact filters where the kernel lacks
+//! tcx.
+//!
+//! Owns what lies in an instance's `links` directory. The socket programs are attached by
+//! `cgroup`, but replaced and detached here with all others.
 
-use super::{Datapath, Error, Hook};
+use std::{env, io, os::fd::AsFd as _};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::FdLink,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
+};
+use nix::net::if_::if_nametoindex;
+
+use super::{
+    Datapath, Error, Hook, clsact, kernel,
+    link_name::{LinkName, ifname, is_egress, program_of},
+    pins::{Pins, unlink},
+    sys,
+};
+
+/// Set to 1 to attach by clsact where tcx would be used, for tests.
+const FORCE_CLSACT: &str = "NETPATH_FORCE_CLSACT";
 
 impl Datapath {
-    /// Attaches the hook's program to an interface; does nothing if it is attached.
+    /// Attaches the hook's program to an interface and pins the link, so that it stays when this
+    /// process ends. Does nothing if it is attached.
+    ///
+    /// # Errors
+    /// If the interface is gone or is another one by now, or the kernel refuses.
     pub fn attach(&self, hook: Hook, ifname: &str, ifindex: u32) -> Result<(), Error> {
-        let _ = (hook, ifname, ifindex);
-        Err(Error::NoObject)
+        let found = if_nametoindex(ifname)
+            .map_err(|e| Error::system(format!("looking for interface {ifname}"), e))?;
+        if found != ifindex {
+            return Err(Error::IfaceChanged {
+                ifname: ifname.into(),
+                found,
+                wanted: ifindex,
+            });
+        }
+        for name in LinkName::of(hook, ifindex) {
+            if self.is_live(&name)? {
+                return Ok(());
+            }
+            // A pin outlives its interface, and the index may have been given to another one.
+            unlink(&self.pins().link(&name.to_string()))?;
+        }
+        let program = program_of(hook);
+        let mut classifier = SchedClassifier::from_pin(self.pins().program(program))
+            .map_err(|e| attach_error("attaching", program, ifname, program_io(e)))?;
+        let new = Attachment {
+            pins: self.pins(),
+            hook,
+            ifname,
+            ifindex,
+        };
+        if !env::var(FORCE_CLSACT).is_ok_and(|v| v == "1") && kernel::at_least(6, 6) {
+            match new.tcx(&mut classifier) {
+                // A 6.6 kernel may still have been built without tcx.
+                Err(Error::Attach { source, .. })
+                    if source.raw_os_error() == Some(libc::EINVAL) => {}
+                other => return other,
+            }
+        }
+        new.clsact(&mut classifier)
     }
 
     /// Detaches the hook's program from an interface; fine if it is not attached.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
     pub fn detach(&self, hook: Hook, ifindex: u32) -> Result<(), Error> {
-        let _ = (hook, ifindex);
+        LinkName::of(hook, ifindex)
+            .iter()
+            .try_for_each(|name| self.detach_link(name))
+    }
+
+    /// The interfaces that programs are attached to; those that are gone are left out.
+    ///
+    /// # Errors
+    /// If the pins cannot be read.
+    pub fn attachments(&self) -> Result<Vec<(Hook, u32)>, Error> {
+        let mut live = Vec::new();
+        for name in self.links()? {
+            if let Some((hook, ifindex)) = name.interface()
+                && self.is_live(&name)?
+            {
+                live.push((hook, ifindex));
+            }
+        }
+        Ok(live)
+    }
+
+    fn links(&self) -> Result<Vec<LinkName>, Error> {
+        let names = Pins::names(&self.pins().links())?;
+        Ok(names
+            .iter()
+            .filter_map(|name| LinkName::parse(name))
+            .collect())
+    }
+
+    /// Whether the pin exists and what it stands for is attached.
+    pub(super) fn is_live(&self, name: &LinkName) -> Result<bool, Error> {
+        let text = name.to_string();
+        let path = self.pins().link(&text);
+        let failed = |e| Error::system(format!("reading {}", path.display()), e);
+        let pin = match sys::open_pin(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(failed)?,
+        };
+        match name {
+            LinkName::Tcx(_, ifindex) => {
+                let info = sys::link_info(pin.as_fd()).map_err(failed)?;
+                Ok(info.kind == sys::LINK_TCX && info.target[0] == *ifindex)
+            }
+            LinkName::Cgroup(_) => {
+                let info = sys::link_info(pin.as_fd()).map_err(failed)?;
+                Ok(info.kind == sys::LINK_CGROUP && info.target != [0, 0])
+            }
+            LinkName::Clsact { hook, ifindex, .. } => {
+                let ours = sys::program_id(pin.as_fd()).map_err(failed)?;
+                let at = clsact::Place {
+                    ifindex: *ifindex,
+                    egress: is_egress(*hook),
+                };
+                Ok(clsact::program_at(at).map_err(failed)? == Some(ours))
+            }
+        }
+    }
+
+    fn detach_link(&self, name: &LinkName) -> Result<(), Error> {
+        let path = self.pins().link(&name.to_string());
+        let failed = |e| attach_error("detaching", name.program(), &name.target(), e);
+        if self.is_live(name)? {
+            match name {
+                // Detaching first makes it take effect at once, whoever else holds the link.
+                LinkName::Tcx(..) | LinkName::Cgroup(_) => {
+                    let link = sys::open_pin(&path).map_err(failed)?;
+                    match sys::link_detach(link.as_fd()) {
+                        Err(e) if e.raw_os_error() == Some(libc::ENOLINK) => {}
+                        other => other.map_err(failed)?,
+                    }
+                }
+                LinkName::Clsact {
+                    hook,
+                    ifindex,
+                    made_qdisc,
+                } => {
+                    let at = clsact::Place {
+                        ifindex: *ifindex,
+                        egress: is_egress(*hook),
+                    };
+                    clsact::delete_filter(at).map_err(failed)?;
+                    if *made_qdisc {
+                        clsact::delete_empty_qdisc(*ifindex).map_err(failed)?;
+                    }
+                }
+            }
+        }
+        unlink(&path)
+    }
+
+    /// Runs the program at `new` (a pin) instead of the attached one, in one step.
+    fn replace_link(&self, name: &LinkName, new: &std::path::Path) -> Result<(), Error> {
+        let path = self.pins().link(&name.to_string());
+        let failed = |e| attach_error("replacing", name.program(), &name.target(), e);
+        match name {
+            LinkName::Tcx(..) | LinkName::Cgroup(_) => {
+                let program = sys::open_pin(new).map_err(failed)?;
+                let link = sys::open_pin(&path).map_err(failed)?;
+                sys::link_update(link.as_fd(), program.as_fd()).map_err(failed)
+            }
+            LinkName::Clsact { hook, ifindex, .. } => {
+                let mut program =
+                    SchedClassifier::from_pin(new).map_err(|e| failed(program_io(e)))?;
+                let ifname = ifname(*ifindex).map_err(failed)?;
+                replace_filter(&mut program, *hook, &ifname).map_err(failed)?;
+                unlink(&path)?;
+                program
+                    .pin(&path)
+                    .map_err(|source| Error::Pin { path, source })
+            }
+        }
+    }
+}
+
+/// Moves every attachment to the programs that wait beside the pinned ones. On failure those that
+/// were moved go back.
+pub(super) fn replace_all(dp: &Datapath) -> Result<(), Error> {
+    let mut moved = Vec::new();
+    for name in dp.links()? {
+        let done = if dp.is_live(&name)? {
+            dp.replace_link(&name, &dp.pins().pending_program(name.program()))
+        } else {
+            unlink(&dp.pins().link(&name.to_string()))?;
+            continue;
+        };
+        match done {
+            Ok(()) => moved.push(name),
+            // It went away after it was looked at.
+            Err(_) if !dp.is_live(&name)? => unlink(&dp.pins().link(&name.to_string()))?,
+            Err(e) => {
+                for name in &moved {
+                    if let Err(e) = dp.replace_link(name, &dp.pins().program(name.program())) {
+                        tracing::error!("putting the program back failed: {e}");
+                    }
+                }
+                return Err(e);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Detaches everything of an instance and goes on after errors.
+pub(super) fn detach_all(dp: &Datapath) -> Vec<Error> {
+    match dp.links() {
+        Ok(links) => links
+            .iter()
+            .filter_map(|name| dp.detach_link(name).err())
+            .collect(),
+        Err(e) => vec![e],
+    }
+}
+
+/// An attachment that is being made.
+struct Attachment<'a> {
+    pins: &'a Pins,
+    hook: Hook,
+    ifname: &'a str,
+    ifindex: u32,
+}
+
+impl Attachment<'_> {
+    fn failed(&self, source: io::Error) -> Error {
+        attach_error("attaching", program_of(self.hook), self.ifname, source)
+    }
+
+    fn tcx(&self, classifier: &mut SchedClassifier) -> Result<(), Error> {
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let link: FdLink = classifier
+            .attach_with_options(self.ifname, attach_type(self.hook), order)
+            .and_then(|id| classifier.take_link(id))
+            .map_err(|e| self.failed(program_io(e)))?
+            .try_into()
+            .map_err(|e| self.failed(io::Error::other(e)))?;
+        let name = LinkName::Tcx(self.hook, self.ifindex).to_string();
+        let path = self.pins.link(&name);
+        link.pin(&path)
+            .map_err(|source| Error::Pin { path, source })?;
         Ok(())
     }
 
-    /// The live attachments.
-    pub fn attachments(&self) -> Result<Vec<(Hook, u32)>, Error> {
-        Ok(Vec::new())
+    fn clsact(&self, classifier: &mut SchedClassifier) -> Result<(), Error> {
+        let made_qdisc = match qdisc_add_clsact(self.ifname) {
+            Ok(()) => true,
+            Err(TcError::NetlinkError(e)) if e.raw_os_error() == Some(libc::EEXIST) => false,
+            Err(e) => return Err(self.failed(tc_io(e))),
+        };
+        // A filter cannot be pinned. A pin of its program stands for it, and remembers whether the
+        // qdisc is ours to delete.
+        let name = LinkName::Clsact {
+            hook: self.hook,
+            ifindex: self.ifindex,
+            made_qdisc,
+        };
+        let path = self.pins.link(&name.to_string());
+        classifier.pin(&path).map_err(|source| Error::Pin {
+            path: path.clone(),
+            source,
+        })?;
+        let added = add_filter(classifier, self.hook, self.ifname);
+        if added.is_err() {
+            unlink(&path)?;
+            if made_qdisc && let Err(e) = clsact::delete_empty_qdisc(self.ifindex) {
+                tracing::error!("deleting the clsact qdisc of {} failed: {e}", self.ifname);
+            }
+        }
+        added.map_err(|e| self.failed(e))
     }
+}
+
+fn add_filter(program: &mut SchedClassifier, hook: Hook, ifname: &str) -> io::Result<()> {
+    let options = NlOptions {
+        priority: clsact::PRIORITY,
+        handle: handle(),
+        classid: None,
+    };
+    let options = TcAttachOptions::Netlink(options);
+    match program.attach_with_options(ifname, attach_type(hook), options) {
+        Ok(id) => keep(program.take_link(id)),
+        // Left by a netpath whose pins are gone.
+        Err(e) if program_error(&e) == Some(libc::EEXIST) => replace_filter(program, hook, ifname),
+        Err(e) => Err(program_io(e)),
+    }
+}
+
+fn replace_filter(program: &mut SchedClassifier, hook: Hook, ifname: &str) -> io::Result<()> {
+    let at = attach_type(hook);
+    let link = SchedClassifierLink::attached(ifname, at, clsact::PRIORITY, handle(), None)?;
+    let id = program.attach_to_link(link).map_err(program_io)?;
+    keep(program.take_link(id))
+}
+
+/// Forgets the link: dropping it would delete the filter, which has to stay when this process ends.
+fn keep(link: Result<SchedClassifierLink, ProgramError>) -> io::Result<()> {
+    std::mem::forget(link.map_err(program_io)?);
+    Ok(())
+}
+
+fn handle() -> TcHandle {
+    TcHandle::new(0, clsact::HANDLE)
+}
+
+fn attach_type(hook: Hook) -> TcAttachType {
+    if is_egress(hook) {
+        TcAttachType::Egress
+    } else {
+        TcAttachType::Ingress
+    }
+}
+
+pub(super) fn attach_error(
+    action: &'static str,
+    program: &str,
+    target: &str,
+    source: io::Error,
+) -> Error {
+    Error::Attach {
+        action,
+        program: program.into(),
+        target: target.into(),
+        source,
+    }
+}
+
+/// The kernel's answer in aya's error.
+fn program_error(e: &ProgramError) -> Option<i32> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others carry no answer of the kernel"
+    )]
+    match e {
+        ProgramError::SyscallError(e) => e.io_error.raw_os_error(),
+        ProgramError::NetlinkError(e) => e.raw_os_error(),
+        ProgramError::TcError(TcError::NetlinkError(e)) => e.raw_os_error(),
+        ProgramError::TcError(TcError::IoError(e)) | ProgramError::IOError(e) => e.raw_os_error(),
+        _ => None,
+    }
+}
+
+pub(super) fn program_io(e: ProgramError) -> io::Error {
+    program_error(&e).map_or_else(|| io::Error::other(e), io::Error::from_raw_os_error)
+}
+
+fn tc_io(e: TcError) -> io::Error {
+    program_io(ProgramError::TcError(e))
 }

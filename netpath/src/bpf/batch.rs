@@ -10,6 +10,9 @@ use bytemuck::Pod;
 
 use super::{Datapath, Error, sys};
 
+/// Keys and values of one batch.
+pub(crate) type Entries<'a, K, V> = (&'a [K], &'a [V]);
+
 /// A hash map that is read batch by batch.
 pub(crate) struct Batches<K, V> {
     map: String,
@@ -25,7 +28,7 @@ impl<K: Pod, V: Pod> Batches<K, V> {
     pub(crate) fn new(dp: &Datapath, map: &str, size: usize) -> Result<Self, Error> {
         Ok(Self {
             map: map.to_owned(),
-            fd: open(dp, map)?,
+            fd: dp.map_fd(map)?,
             token: None,
             done: false,
             keys: vec![K::zeroed(); size],
@@ -34,7 +37,7 @@ impl<K: Pod, V: Pod> Batches<K, V> {
     }
 
     /// The next batch; `None` at the end. Entries that come and go meanwhile may be missed.
-    pub(crate) fn next(&mut self) -> Result<Option<(&[K], &[V])>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entries<'_, K, V>>, Error> {
         if self.done {
             return Ok(None);
         }
@@ -68,7 +71,7 @@ pub(super) fn write<K: Pod, V: Pod>(
     keys: &[K],
     values: &[V],
 ) -> Result<(), Error> {
-    let fd = open(dp, map)?;
+    let fd = dp.map_fd(map)?;
     sys::update_batch(fd.as_fd(), keys, values).map_err(|(_, e)| {
         let call = aya::sys::SyscallError {
             call: "BPF_MAP_UPDATE_BATCH",
@@ -80,7 +83,7 @@ pub(super) fn write<K: Pod, V: Pod>(
 
 /// Removes entries, whether or not they are there.
 pub(super) fn remove<K: Pod>(dp: &Datapath, map: &str, keys: &[K]) -> Result<(), Error> {
-    let fd = open(dp, map)?;
+    let fd = dp.map_fd(map)?;
     let mut rest = keys;
     while !rest.is_empty() {
         match sys::delete_batch(fd.as_fd(), rest) {
@@ -93,8 +96,4 @@ pub(super) fn remove<K: Pod>(dp: &Datapath, map: &str, keys: &[K]) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn open(dp: &Datapath, map: &str) -> Result<OwnedFd, Error> {
-    sys::open_pin(&dp.pins().map(map)).map_err(|e| Error::system(format!("opening {map}"), e))
 }

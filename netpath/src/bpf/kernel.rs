@@ -120,7 +120,7 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     let has = |cap: u32| effective & (1 << cap) != 0;
     CAPABILITIES
         .iter()
-        .filter(|(cap, _, implied)| !has(*cap) && !(*implied && has(CAP_SYS_ADMIN)))
+        .filter(|(cap, _, implied)| !(has(*cap) || *implied && has(CAP_SYS_ADMIN)))
         .map(|(_, name, _)| *name)
         .collect()
 }

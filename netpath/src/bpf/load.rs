@@ -1,17 +1,244 @@
-//! Loading and removing an instance.
+//! Loading, replacing and removing an instance.
+//!
+//! Owns the order in which maps, programs and pins come and go, and what is undone on failure.
+//! Attaches nothing anew.
 
-use super::{Datapath, Error, LoadOptions};
+use aya::{Ebpf, EbpfLoader, programs::Program};
+use netpath_common::maps;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
+use super::{
+    Datapath, Error, LoadOptions, OBJECT, attach,
+    layout::{self, Layout, PinState},
+    pins::{Pins, unlink},
+};
 
 impl Datapath {
-    /// Loads an instance, or replaces the programs of a loaded one.
+    /// Loads an instance: creates and pins its maps and programs, and writes its configuration.
+    ///
+    /// If the instance is loaded already, its maps are kept and its programs replaced, each
+    /// attached link in one step. An instance of the same name that belonged to another network
+    /// namespace is removed first.
+    ///
+    /// # Errors
+    /// After an error nothing is left of a new instance, and a loaded one goes on as it was.
     pub fn load(instance: &str, o: &LoadOptions) -> Result<Self, Error> {
-        let _ = (instance, o.config());
-        Err(Error::NoObject)
+        let object = OBJECT.ok_or(Error::NoObject)?;
+        Self::load_object(instance, o, object)
     }
 
-    /// Detaches and unpins everything of an instance.
+    pub(super) fn load_object(
+        instance: &str,
+        o: &LoadOptions,
+        object: &[u8],
+    ) -> Result<Self, Error> {
+        let pins = Pins::of(instance)?;
+        let wanted = layout::of_object(object)?;
+        let job = Job {
+            instance,
+            options: o,
+            object,
+            wanted: &wanted,
+        };
+        raise_memlock();
+        // What a killed `load` left.
+        if let Some(e) = pins.pending().remove().pop() {
+            return Err(e);
+        }
+        let datapath = Self {
+            instance: instance.to_owned(),
+            pins,
+        };
+        // The configuration is pinned with everything else in one step, so an instance without
+        // one is what a killed `remove` left.
+        if datapath.pins.map(maps::CONFIG).exists() {
+            let states = job.check(&datapath.pins)?;
+            if datapath.check_owner(o.netns_cookie).is_ok() {
+                job.replace(&datapath, &states)?;
+                return Ok(datapath);
+            }
+            tracing::info!(
+                "instance {instance} belonged to another network namespace: removing it"
+            );
+        }
+        Self::remove(instance).map_err(|mut errors| errors.remove(0))?;
+        job.create(&datapath.pins)?;
+        Ok(datapath)
+    }
+
+    /// Detaches and unpins everything of an instance; fine if there is nothing.
+    ///
+    /// # Errors
+    /// All that went wrong; it goes on after each.
     pub fn remove(instance: &str) -> Result<(), Vec<Error>> {
-        let _ = instance;
-        Ok(())
+        let pins = Pins::of(instance).map_err(|e| vec![e])?;
+        let datapath = Self {
+            instance: instance.to_owned(),
+            pins,
+        };
+        let mut errors = attach::detach_all(&datapath);
+        errors.extend(datapath.pins.pending().remove());
+        errors.extend(datapath.pins.remove());
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// One call of [`Datapath::load`].
+struct Job<'a> {
+    instance: &'a str,
+    options: &'a LoadOptions,
+    object: &'a [u8],
+    wanted: &'a [(String, Layout)],
+}
+
+impl Job<'_> {
+    fn check(&self, pins: &Pins) -> Result<Vec<PinState>, Error> {
+        self.wanted
+            .iter()
+            .map(|(map, layout)| layout::check_pin(self.instance, pins, map, *layout))
+            .collect()
+    }
+
+    /// Puts a new instance together aside and gives it its name at the end.
+    fn create(&self, pins: &Pins) -> Result<(), Error> {
+        let pending = pins.pending();
+        let made = pending.create().and_then(|()| {
+            let mut ebpf = self.load_maps(&pending, |map| pending.map(map))?;
+            for (name, program) in load_programs(&mut ebpf)? {
+                pin(program, &pending.program(&name))?;
+            }
+            let new = Datapath {
+                instance: self.instance.to_owned(),
+                pins: pending.clone(),
+            };
+            new.set_config(&self.options.config())?;
+            new.reserve_local()?;
+            pins.commit(&pending)
+        });
+        if made.is_err() {
+            for e in pending.remove() {
+                tracing::error!("{e}");
+            }
+        }
+        made
+    }
+
+    /// Replaces the programs of a loaded instance.
+    fn replace(&self, datapath: &Datapath, states: &[PinState]) -> Result<(), Error> {
+        let pins = &datapath.pins;
+        let state = |map: &str| {
+            let index = self.wanted.iter().position(|(name, _)| name == map);
+            index
+                .and_then(|i| states.get(i))
+                .copied()
+                .unwrap_or(PinState::Missing)
+        };
+        let place = |map: &str| match state(map) {
+            PinState::Replace => pins.pending_map(map),
+            PinState::Same | PinState::Missing => pins.map(map),
+        };
+        let mut programs = Vec::new();
+        let replaced = pins.create().and_then(|()| {
+            let mut ebpf = self.load_maps(pins, place)?;
+            for (name, program) in load_programs(&mut ebpf)? {
+                unlink(&pins.pending_program(&name))?;
+                pin(program, &pins.pending_program(&name))?;
+                programs.push(name);
+            }
+            attach::replace_all(datapath)
+        });
+        if let Err(e) = replaced {
+            self.undo(pins, &programs, &state);
+            return Err(e);
+        }
+        for name in &programs {
+            Pins::rename(&pins.pending_program(name), &pins.program(name))?;
+        }
+        for (map, _) in self
+            .wanted
+            .iter()
+            .filter(|(map, _)| state(map) == PinState::Replace)
+        {
+            Pins::rename(&pins.pending_map(map), &pins.map(map))?;
+        }
+        datapath.set_config(&self.options.config())
+    }
+
+    fn undo(&self, pins: &Pins, programs: &[String], state: &dyn Fn(&str) -> PinState) {
+        let maps = self.wanted.iter().filter_map(|(map, _)| match state(map) {
+            PinState::Replace => Some(pins.pending_map(map)),
+            PinState::Missing => Some(pins.map(map)),
+            PinState::Same => None,
+        });
+        for path in programs
+            .iter()
+            .map(|name| pins.pending_program(name))
+            .chain(maps)
+        {
+            if let Err(e) = unlink(&path) {
+                tracing::error!("{e}");
+            }
+        }
+    }
+
+    fn load_maps(
+        &self,
+        pins: &Pins,
+        place: impl Fn(&str) -> std::path::PathBuf,
+    ) -> Result<Ebpf, Error> {
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(maps::CT4, self.options.conntrack_flows.saturating_mul(2));
+        for (map, _) in self.wanted {
+            unlink(&pins.pending_map(map))?;
+            loader.map_pin_path(map, place(map));
+        }
+        loader.load(self.object).map_err(|source| Error::Load {
+            instance: self.instance.to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+/// Loads every program, in the order of their names.
+fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
+    let mut programs = Vec::new();
+    for (name, program) in ebpf.programs_mut() {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "every other type of program is an error"
+        )]
+        let loaded = match program {
+            Program::SchedClassifier(p) => p.load(),
+            Program::CgroupSockAddr(p) => p.load(),
+            other => {
+                let what = format!("program {name} has the type {:?}", other.prog_type());
+                return Err(Error::BadObject { what });
+            }
+        };
+        loaded.map_err(|source| Error::Program {
+            program: name.to_owned(),
+            source: Box::new(source),
+        })?;
+        programs.push((name.to_owned(), program));
+    }
+    programs.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(programs)
+}
+
+fn pin(program: &mut Program, path: &std::path::Path) -> Result<(), Error> {
+    program.pin(path).map_err(|source| Error::Pin {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Kernels before 5.11 charge maps to this limit; later ones ignore it.
+fn raise_memlock() {
+    if let Err(e) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
+        tracing::debug!("raising RLIMIT_MEMLOCK failed: {e}");
     }
 }

@@ -12,6 +12,7 @@ mod counters;
 mod error;
 mod kernel;
 mod layout;
+mod link_name;
 mod load;
 mod pins;
 mod published;
@@ -22,7 +23,9 @@ pub use netpath_common::event::Hook;
 use netpath_common::records::{Config, Timeouts};
 
 use self::pins::Pins;
-pub(crate) use self::{batch::Batches, kernel::coarse_now};
+pub(crate) use self::{
+    batch::Batches, kernel::coarse_now, link_name::ifname, tables::contains_key,
+};
 pub use self::{
     error::Error,
     kernel::{check_kernel, netns_cookie},

@@ -43,10 +43,6 @@ impl Pins {
         Self { dir: name.into() }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -62,6 +58,11 @@ impl Pins {
     /// Where a program waits until it replaces the one of its name.
     pub(crate) fn pending_program(&self, name: &str) -> PathBuf {
         self.programs().join(format!("{name}{PENDING}"))
+    }
+
+    /// Where a map waits until it replaces the one of its name.
+    pub(crate) fn pending_map(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{PENDING}"))
     }
 
     pub(crate) fn links(&self) -> PathBuf {
@@ -94,6 +95,11 @@ impl Pins {
     /// Gives the pending directory its final name, in one step.
     pub(crate) fn commit(&self, pending: &Self) -> Result<(), Error> {
         fs::rename(&pending.dir, &self.dir).map_err(|e| system("renaming", &pending.dir, e))
+    }
+
+    /// Gives a pin its final name, over the pin that has it.
+    pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+        fs::rename(from, to).map_err(|e| system("renaming", from, e))
     }
 
     /// Names in a directory; none when it does not exist.
@@ -162,7 +168,7 @@ mod tests {
         assert_eq!(encode("blue.1"), "blue%2e1");
         assert_eq!(encode("a%new"), "a%25new");
         assert_eq!(
-            Pins::of("default").unwrap().dir(),
+            Pins::of("default").unwrap().dir,
             Path::new("/sys/fs/bpf/netpath/default")
         );
         for bad in ["", "a/b", "..\0"] {
@@ -176,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_pending_never_meets_an_instance() {
         let pins = Pins::of("a").unwrap();
-        assert_eq!(pins.pending().dir(), Path::new("/sys/fs/bpf/netpath/a%new"));
+        assert_eq!(pins.pending().dir, Path::new("/sys/fs/bpf/netpath/a%new"));
         assert_ne!(pins.pending(), Pins::of("a%new").unwrap());
     }
 }

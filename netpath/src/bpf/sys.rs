@@ -14,6 +14,7 @@ use std::{
 
 use bytemuck::{Pod, Zeroable};
 
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
@@ -32,6 +33,16 @@ struct ObjAttr {
     pathname: u64,
     fd: u32,
     flags: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+struct ElemAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 #[repr(C)]
@@ -106,6 +117,19 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
+/// The kernel's number of a program.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // `struct bpf_prog_info` begins with the type and the number; the kernel fills what fits.
+    let mut head = [0u32; 2];
+    let mut attr = InfoAttr {
+        fd: number(program),
+        len: 8,
+        info: &raw mut head as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(head[1])
+}
+
 /// Replaces the program of a link in one step.
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkUpdateAttr {
@@ -124,6 +148,22 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
         },
     )
     .map(drop)
+}
+
+/// Reads one entry; `None` when the key is not there. `V` has the map's value size.
+pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = V::zeroed();
+    let mut attr = ElemAttr {
+        map_fd: number(map),
+        key: &raw const *key as u64,
+        value: &raw mut value as u64,
+        ..ElemAttr::default()
+    };
+    match bpf(MAP_LOOKUP_ELEM, &mut attr) {
+        Ok(_) => Ok(Some(value)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Reads up to `keys.len()` entries of a hash map. `from` is `None` at the start. Returns how many

@@ -4,19 +4,29 @@
 //! map for each call: configuration changes are rare, and a handle that holds nothing cannot go
 //! stale.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
+use aya::programs::SchedClassifier;
 use aya::{
     Pod,
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use ipnet::Ipv4Net;
 use netpath_common::{
+    Tuple,
+    conntrack::CtEntry,
     maps,
     records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, RuleRecord, UplinkRecord},
 };
 
-use super::{Datapath, Error};
+use super::{Datapath, Error, sys};
+
+/// The program that user space runs to remove flows.
+const COLLECTOR: &str = "np_collect";
 
 macro_rules! slots {
     ($($map:expr, $t:ty: $(#[doc = $get_doc:literal])+ $get:ident,
@@ -191,6 +201,17 @@ impl Datapath {
         MapData::from_pin(self.pins().map(map))
     }
 
+    /// A descriptor of a map, for many look-ups in a row.
+    pub(crate) fn map_fd(&self, map: &str) -> Result<OwnedFd, Error> {
+        sys::open_pin(&self.pins().map(map)).map_err(|e| Error::system(format!("opening {map}"), e))
+    }
+
+    /// The program that removes flows.
+    pub(crate) fn collector(&self) -> Result<SchedClassifier, Error> {
+        SchedClassifier::from_pin(self.pins().program(COLLECTOR))
+            .map_err(|e| Error::system(format!("opening {COLLECTOR}"), std::io::Error::other(e)))
+    }
+
     /// Tells a full map from other failures to write.
     pub(super) fn write_error(&self, map: &str, e: MapError) -> Error {
         let full = matches!(&e, MapError::SyscallError(s) if s.io_error.raw_os_error() == Some(libc::E2BIG)
@@ -206,15 +227,22 @@ impl Datapath {
     }
 }
 
+/// Whether the conntrack table (a descriptor of it) has this key.
+pub(crate) fn contains_key(table: BorrowedFd<'_>, key: &Tuple) -> Result<bool, Error> {
+    sys::lookup::<Tuple, CtEntry>(table, key)
+        .map(|entry| entry.is_some())
+        .map_err(|e| Error::system(format!("reading {}", maps::CT4), e))
+}
+
 fn slot_error(action: &'static str, map: &str, e: MapError) -> Error {
-    match e {
-        MapError::OutOfBounds { index, max_entries } => Error::BadSlot {
+    if let MapError::OutOfBounds { index, max_entries } = e {
+        return Error::BadSlot {
             map: map.to_owned(),
             slot: index,
             last: max_entries - 1,
-        },
-        other => Error::map(action, map, other),
+        };
     }
+    Error::map(action, map, e)
 }
 
 fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod name;
 mod netns_ref;
 mod pools;
 mod raw;
+mod rules;
 mod spec;
 mod timeouts;
 mod validate;
@@ -23,10 +24,10 @@ pub use error::Error;
 pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use netns_ref::NetnsRef;
-pub use pools::choose_subnet;
+pub use pools::{choose_subnet, overlaps};
+pub use rules::{bind_conflict, check_endpoint_addr};
 pub use spec::{PortRange, PortSpec, Protocol, SpecError};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
-pub use validate::{bind_conflict, check_endpoint_addr};
 
 /// Where `netpath up` looks when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/netpath/netpath.toml";

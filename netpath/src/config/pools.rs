@@ -27,7 +27,8 @@ pub fn choose_subnet(used: &[Ipv4Net]) -> Option<Ipv4Net> {
 }
 
 /// Whether two subnets share an address.
-pub(super) fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
+#[must_use]
+pub fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 

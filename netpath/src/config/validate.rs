@@ -1,12 +1,15 @@
-//! The rules between the parts of a configuration. Pure: nothing here looks at the host.
+//! Turns the file's form into the checked form, value by value. Pure: nothing here looks at the
+//! host. The rules between values are in [`super::rules`].
 
-use std::{collections::BTreeMap, net::Ipv4Addr, str::FromStr};
+use std::{net::Ipv4Addr, str::FromStr};
 
 use ipnet::Ipv4Net;
 
 use super::{
-    Config, DEFAULT_BRIDGE, Endpoint, Error, Mac, Network, PortRange, PortSpec, Protocol, Uplinks,
-    check_ifname, check_name, pools::overlaps, raw, timeouts,
+    Config, DEFAULT_BRIDGE, Endpoint, Error, Mac, Network, PortSpec, Uplinks, check_ifname,
+    check_name, raw,
+    rules::{addresses, ports, subnets, unique},
+    timeouts,
 };
 
 /// Smallest MTU of IPv4 (RFC 791).
@@ -258,151 +261,4 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         publish,
         name: raw.name.clone(),
     })
-}
-
-fn unique<'a>(kind: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-    let mut seen = std::collections::BTreeSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            return Err(Error::Duplicate {
-                kind,
-                name: name.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn subnets(networks: &[Network]) -> Result<(), Error> {
-    for (i, n) in networks.iter().enumerate() {
-        let Some(subnet) = n.subnet else { continue };
-        for other in &networks[..i] {
-            if let Some(other_subnet) = other.subnet.filter(|o| overlaps(*o, subnet)) {
-                return Err(Error::Overlap {
-                    network: n.name.clone(),
-                    subnet,
-                    other: other.name.clone(),
-                    other_subnet,
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn addresses(n: &Network) -> Result<(), Error> {
-    let mut taken = BTreeMap::new();
-    let mut macs = BTreeMap::new();
-    if let (Some(subnet), Some(gateway)) = (n.subnet, n.gateway) {
-        let object = format!("gateway of network `{}`", n.name);
-        inside(&object, gateway, &n.name, subnet)?;
-    }
-    for e in &n.endpoints {
-        if let Some(addr) = e.addr {
-            if let Some(other) = taken.insert(addr, &e.name) {
-                return Err(Error::AddressTaken {
-                    name: e.name.clone(),
-                    addr,
-                    other: other.clone(),
-                });
-            }
-            if let Some(subnet) = n.subnet {
-                check_endpoint_addr(&e.name, addr, &n.name, subnet, n.gateway_in(subnet))?;
-            }
-        }
-        if let Some(other) = e.mac.and_then(|m| macs.insert(m.0, &e.name)) {
-            return Err(Error::Invalid {
-                object: format!("endpoint `{}`", e.name),
-                key: "mac",
-                value: e.mac.map(|m| m.to_string()).unwrap_or_default(),
-                reason: format!("endpoint `{other}` has it already; choose another"),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Checks that endpoint `name` may have `addr` in a network.
-///
-/// # Errors
-/// The address is outside the subnet, or it is the gateway, the network or the broadcast address.
-pub fn check_endpoint_addr(
-    name: &str,
-    addr: Ipv4Addr,
-    network: &str,
-    subnet: Ipv4Net,
-    gateway: Ipv4Addr,
-) -> Result<(), Error> {
-    let object = format!("endpoint `{name}`");
-    inside(&object, addr, network, subnet)?;
-    if addr == gateway {
-        return Err(Error::ReservedAddress {
-            object,
-            addr,
-            what: "gateway",
-            network: network.into(),
-        });
-    }
-    Ok(())
-}
-
-fn inside(object: &str, addr: Ipv4Addr, network: &str, subnet: Ipv4Net) -> Result<(), Error> {
-    let (object, network) = (object.to_owned(), network.to_owned());
-    if !subnet.contains(&addr) {
-        return Err(Error::OutsideSubnet {
-            object,
-            addr,
-            network,
-            subnet,
-        });
-    }
-    let what = match addr {
-        a if a == subnet.network() => "first address (the network's own)",
-        a if a == subnet.broadcast() => "broadcast address",
-        _ => return Ok(()),
-    };
-    Err(Error::ReservedAddress {
-        object,
-        addr,
-        what,
-        network,
-    })
-}
-
-/// Whether two bindings of one protocol meet: the port they meet on.
-///
-/// A wildcard address meets every address.
-#[must_use]
-pub fn bind_conflict(a: (Ipv4Addr, PortRange), b: (Ipv4Addr, PortRange)) -> Option<u16> {
-    let same = a.0 == b.0 || a.0.is_unspecified() || b.0.is_unspecified();
-    (same && a.1.overlaps(b.1)).then(|| a.1.first().max(b.1.first()))
-}
-
-/// Host ports that are fixed by the text alone; open ones are chosen later around these.
-fn ports<'a>(endpoints: impl Iterator<Item = (&'a Network, &'a Endpoint)>) -> Result<(), Error> {
-    let mut taken: Vec<(Protocol, Ipv4Addr, PortRange, String)> = Vec::new();
-    for (n, e) in endpoints {
-        for spec in &e.publish {
-            let Some(host) = spec.host.filter(|h| h.width() == spec.width()) else {
-                continue;
-            };
-            let addr = spec.host_ip.unwrap_or(n.host_binding);
-            for (proto, other_addr, range, holder) in &taken {
-                if *proto != spec.proto {
-                    continue;
-                }
-                if let Some(port) = bind_conflict((addr, host), (*other_addr, *range)) {
-                    return Err(Error::PortTaken {
-                        endpoint: e.name.clone(),
-                        addr,
-                        port,
-                        proto: spec.proto,
-                        holder: holder.clone(),
-                    });
-                }
-            }
-            taken.push((spec.proto, addr, host, format!("endpoint `{}`", e.name)));
-        }
-    }
-    Ok(())
 }

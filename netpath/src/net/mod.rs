@@ -1,1 +1,57 @@
-//! Placeholder.
+//! The host's network over rtnetlink: links, addresses, routes, settings and namespaces.
+//!
+//! Owns single operations, each on one object of the network namespace that the calling thread is
+//! in. Does not know networks or endpoints and undoes nothing: [`crate::instance`] does.
+
+mod address;
+mod bridge;
+pub mod container;
+mod error;
+mod link;
+pub mod listeners;
+pub mod namespace;
+mod random;
+mod route;
+pub mod sysctl;
+mod uplink;
+mod veth;
+mod watch;
+
+use rtnetlink::Handle;
+use tokio::task::JoinHandle;
+
+pub use address::Address;
+pub use bridge::PortFlags;
+pub use error::Error;
+pub use link::Link;
+pub use random::{hex_id, random_ifname, random_mac};
+pub use uplink::Uplink;
+pub use veth::VethPair;
+pub use watch::Watch;
+
+/// A connection to the kernel's rtnetlink in the current network namespace.
+#[derive(Debug)]
+pub struct Netlink {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Netlink {
+    /// Connects. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be opened.
+    pub fn connect() -> Result<Self, Error> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Connect)?;
+        Ok(Self {
+            handle,
+            task: tokio::spawn(connection),
+        })
+    }
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,1 +1,297 @@
-//! Placeholder.
+//! What an instance has made, remembered between two commands.
+//!
+//! Owns the state's form, its file and the lock that commands hold while they change it. The file
+//! is written before the host is changed, so that what a killed command left can be found again.
+
+mod error;
+mod file;
+mod lock;
+mod rule;
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Mac, NetnsRef, Uplinks};
+pub use error::Error;
+pub use file::Store;
+pub use lock::Lock;
+pub use rule::Rule;
+
+/// Version of the file's form.
+pub const VERSION: u32 = 1;
+
+/// Everything that one instance remembers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// [`VERSION`] of the netpath that wrote it.
+    pub version: u32,
+    /// The kernel's boot identifier: links and maps do not outlive a boot.
+    pub boot_id: String,
+    /// Cookie of the managed network namespace.
+    pub netns_cookie: u64,
+    /// The last generation that was given out; only grows.
+    pub generation: u32,
+    /// Flows that the conntrack table was made for; 0 before it is.
+    pub conntrack: u32,
+    /// Networks in the order they were made.
+    pub networks: Vec<Network>,
+    /// Uplinks in use.
+    pub uplinks: Vec<Uplink>,
+    /// Kernel settings that were changed.
+    pub sysctls: Vec<Sysctl>,
+}
+
+/// Who asked for an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The configuration: `up` removes it when it is gone from there.
+    Config,
+    /// A command: it stays until a command removes it.
+    Command,
+}
+
+/// A network that exists.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// 64 hexadecimal digits, as Docker's.
+    pub id: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Slot in the datapath.
+    pub slot: u16,
+    /// Name.
+    pub name: String,
+    /// Name of the bridge device.
+    pub bridge: String,
+    /// Interface index of the bridge, 0 before it exists.
+    pub ifindex: u32,
+    /// MAC address of the bridge.
+    pub mac: Mac,
+    /// The bridge was there before: it is never deleted.
+    pub adopted: bool,
+    /// What an adopted bridge was before, to leave it as it was found.
+    pub found: Option<Found>,
+    /// Subnet.
+    pub subnet: Ipv4Net,
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Containers may talk to each other.
+    pub icc: bool,
+    /// What leaves is masqueraded.
+    pub masquerade: bool,
+    /// Fixed outside address.
+    pub snat: Option<Ipv4Addr>,
+    /// Nothing leaves or enters.
+    pub internal: bool,
+    /// Host address of published ports that name none.
+    pub host_binding: Ipv4Addr,
+    /// Interfaces that lead out, as they were asked for.
+    pub uplinks: Uplinks,
+    /// Endpoints in the order they were added.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An adopted bridge before netpath changed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// It was up.
+    pub up: bool,
+    /// It had the gateway's address.
+    pub addressed: bool,
+    /// Its MTU.
+    pub mtu: u32,
+}
+
+/// An endpoint that exists.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// 64 hexadecimal digits, as Docker's.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// The container's network namespace.
+    pub netns: NetnsRef,
+    /// Inode of that namespace: another one may get the same name.
+    pub netns_ino: u64,
+    /// Slot in the datapath.
+    pub slot: u16,
+    /// Address.
+    pub addr: Ipv4Addr,
+    /// MAC address of the container side.
+    pub mac: Mac,
+    /// Name of the host side.
+    pub ifname: String,
+    /// Interface index of the host side, 0 before it exists.
+    pub ifindex: u32,
+    /// Published ports.
+    pub rules: Vec<Rule>,
+}
+
+/// An uplink in use.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    /// Slot in the datapath.
+    pub slot: u16,
+    /// Name of the interface.
+    pub name: String,
+    /// Interface index.
+    pub ifindex: u32,
+    /// The address that masquerade uses; unspecified if it has none.
+    pub addr: Ipv4Addr,
+    /// MTU in bytes.
+    pub mtu: u32,
+}
+
+/// A kernel setting that was changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctl {
+    /// Its dotted name.
+    pub key: String,
+    /// The value before.
+    pub before: String,
+    /// The network it was changed for; `None` for the instance as a whole.
+    pub network: Option<String>,
+}
+
+impl State {
+    /// The state of an instance that has made nothing.
+    #[must_use]
+    pub fn new(boot_id: String, netns_cookie: u64) -> Self {
+        Self {
+            version: VERSION,
+            boot_id,
+            netns_cookie,
+            ..Self::default()
+        }
+    }
+
+    /// A generation that no record has had, `record` being the one in the datapath.
+    pub fn next_generation(&mut self, record: u32) -> u32 {
+        self.generation = self.generation.max(record).wrapping_add(1).max(1);
+        self.generation
+    }
+
+    /// Every endpoint with its network.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Network, &Endpoint)> {
+        self.networks
+            .iter()
+            .flat_map(|n| n.endpoints.iter().map(move |e| (n, e)))
+    }
+
+    /// Every published port with its endpoint.
+    pub fn rules(&self) -> impl Iterator<Item = (&Endpoint, &Rule)> {
+        self.endpoints()
+            .flat_map(|(_, e)| e.rules.iter().map(move |r| (e, r)))
+    }
+
+    /// The network with this name.
+    #[must_use]
+    pub fn network(&self, name: &str) -> Option<&Network> {
+        self.networks.iter().find(|n| n.name == name)
+    }
+
+    /// The network with this name.
+    pub fn network_mut(&mut self, name: &str) -> Option<&mut Network> {
+        self.networks.iter_mut().find(|n| n.name == name)
+    }
+
+    /// The endpoint with this name, and its network.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<(&Network, &Endpoint)> {
+        self.endpoints().find(|(_, e)| e.name == name)
+    }
+
+    /// The endpoint with this name.
+    pub fn endpoint_mut(&mut self, name: &str) -> Option<&mut Endpoint> {
+        self.networks
+            .iter_mut()
+            .flat_map(|n| &mut n.endpoints)
+            .find(|e| e.name == name)
+    }
+
+    /// The name of the endpoint in a slot.
+    #[must_use]
+    pub fn endpoint_in_slot(&self, slot: u16) -> Option<&str> {
+        self.endpoints()
+            .find(|(_, e)| e.slot == slot)
+            .map(|(_, e)| e.name.as_str())
+    }
+
+    /// The lowest free slot of networks.
+    #[must_use]
+    pub fn free_network_slot(&self) -> Option<u16> {
+        free_slot(
+            self.networks.iter().map(|n| n.slot),
+            netpath_common::maps::MAX_NETWORKS,
+        )
+    }
+
+    /// The lowest free slot of endpoints.
+    #[must_use]
+    pub fn free_endpoint_slot(&self) -> Option<u16> {
+        free_slot(
+            self.endpoints().map(|(_, e)| e.slot),
+            netpath_common::maps::MAX_ENDPOINTS,
+        )
+    }
+
+    /// The lowest free slot of uplinks.
+    #[must_use]
+    pub fn free_uplink_slot(&self) -> Option<u16> {
+        free_slot(
+            self.uplinks.iter().map(|u| u.slot),
+            netpath_common::maps::MAX_UPLINKS,
+        )
+    }
+
+    /// The lowest free slots of rules, as many as `n`.
+    #[must_use]
+    pub fn free_rule_slots(&self, n: usize) -> Option<Vec<u16>> {
+        let used: BTreeSet<u16> = self.rules().map(|(_, r)| r.slot).collect();
+        let last = u16::try_from(netpath_common::maps::MAX_RULES - 1).unwrap_or(u16::MAX);
+        let free: Vec<u16> = (1..=last).filter(|s| !used.contains(s)).take(n).collect();
+        (free.len() == n).then_some(free)
+    }
+}
+
+fn free_slot(used: impl Iterator<Item = u16>, slots: usize) -> Option<u16> {
+    let used: BTreeSet<u16> = used.collect();
+    let slots = u16::try_from(slots).unwrap_or(u16::MAX);
+    (1..slots).find(|s| !used.contains(s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_only_grow_even_past_the_datapath_s() {
+        let mut s = State::new("b".into(), 1);
+        assert_eq!(s.next_generation(0), 1);
+        assert_eq!(s.next_generation(0), 2);
+        assert_eq!(s.next_generation(40), 41);
+        assert_eq!(s.next_generation(3), 42);
+    }
+
+    #[test]
+    fn slots_begin_at_one_and_fill_gaps() {
+        assert_eq!(free_slot([].into_iter(), 16), Some(1));
+        assert_eq!(free_slot([1, 2, 4].into_iter(), 16), Some(3));
+        assert_eq!(free_slot([1, 2, 3].into_iter(), 4), None);
+        assert_eq!(State::default().free_rule_slots(3), Some(vec![1, 2, 3]));
+        assert_eq!(State::default().free_rule_slots(70_000), None);
+    }
+}

@@ -44,7 +44,10 @@ impl fmt::Display for BuildError {
         match self {
             Self::Start(cargo, error) => write!(f, "cannot run {}: {error}", cargo.display()),
             Self::Failed(status) => {
-                write!(f, "building netpath-ebpf failed ({status}); see the messages above")
+                write!(
+                    f,
+                    "building netpath-ebpf failed ({status}); see the messages above"
+                )
             }
             Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Panics(path, symbols) => write!(
@@ -72,15 +75,23 @@ impl Build<'_> {
         if !status.success() {
             return Err(BuildError::Failed(status));
         }
-        let object =
-            self.target_dir.join("ebpf").join(TARGET).join(PROFILE).join("netpath-ebpf");
+        let object = self
+            .target_dir
+            .join("ebpf")
+            .join(TARGET)
+            .join(PROFILE)
+            .join("netpath-ebpf");
         let bytes = fs::read(&object).map_err(|error| BuildError::Read(object.clone(), error))?;
         let symbols: Vec<_> = elf::strings(&bytes, ".strtab")
             .map(String::from_utf8_lossy)
             .filter(|name| name.contains("panic") || name.contains("rust_begin_unwind"))
             .map(String::from)
             .collect();
-        if symbols.is_empty() { Ok(object) } else { Err(BuildError::Panics(object, symbols)) }
+        if symbols.is_empty() {
+            Ok(object)
+        } else {
+            Err(BuildError::Panics(object, symbols))
+        }
     }
 
     /// A cargo command for the BPF target, with nothing of the outer cargo in its environment.
@@ -103,7 +114,14 @@ impl Build<'_> {
         command
             .current_dir(self.workspace)
             .arg(subcommand)
-            .args(["--locked", "--profile", PROFILE, "--target", TARGET, "-Zbuild-std=core"])
+            .args([
+                "--locked",
+                "--profile",
+                PROFILE,
+                "--target",
+                TARGET,
+                "-Zbuild-std=core",
+            ])
             .env("RUSTC", &compiler.rustc)
             // Permits unstable flags and features whatever the compiler's channel.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -123,7 +141,9 @@ fn leaks(name: &OsStr) -> bool {
         "CARGO_REGISTRY_",
         "CARGO_TERM_",
     ];
-    let Some(name) = name.to_str() else { return false };
+    let Some(name) = name.to_str() else {
+        return false;
+    };
     match name {
         // Cargo adds the libraries of its own compiler, which may carry the names of this one's.
         "LD_LIBRARY_PATH" | "MAKEFLAGS" | "MFLAGS" | "RUSTFLAGS" | "RUSTUP_TOOLCHAIN" => true,

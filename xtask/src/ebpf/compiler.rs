@@ -44,8 +44,9 @@ impl Compiler {
         }
         let mut paths = Vec::new();
         let toolchains = rustup_toolchains();
-        let (pinned, other): (Vec<_>, Vec<_>) =
-            toolchains.into_iter().partition(|(name, _)| name.starts_with(PINNED_NIGHTLY));
+        let (pinned, other): (Vec<_>, Vec<_>) = toolchains
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(PINNED_NIGHTLY));
         paths.extend(pinned.into_iter().map(|(_, path)| path));
         paths.push(PathBuf::from("/usr"));
         paths.extend(other.into_iter().map(|(_, path)| path));
@@ -75,7 +76,9 @@ impl Compiler {
         let release = field("release")?;
         if numbers(&release).is_none_or(|version| version < OLDEST) {
             let (major, minor) = OLDEST;
-            return Err(format!("found rustc {release}, need {major}.{minor} or later"));
+            return Err(format!(
+                "found rustc {release}, need {major}.{minor} or later"
+            ));
         }
         let llvm_major = field("LLVM version")?
             .split('.')
@@ -88,14 +91,28 @@ impl Compiler {
         }
         // A rustup proxy has no tools beside it, and would obey overrides; take the real one.
         let real = sysroot.join("bin/rustc");
-        let rustc = if real.is_file() { real } else { rustc.to_path_buf() };
-        Ok(Self { rustc, release, llvm_major })
+        let rustc = if real.is_file() {
+            real
+        } else {
+            rustc.to_path_buf()
+        };
+        Ok(Self {
+            rustc,
+            release,
+            llvm_major,
+        })
     }
 }
 
 impl fmt::Display for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, LLVM {})", self.rustc.display(), self.release, self.llvm_major)
+        write!(
+            f,
+            "{} ({}, LLVM {})",
+            self.rustc.display(),
+            self.release,
+            self.llvm_major
+        )
     }
 }
 
@@ -133,7 +150,12 @@ fn query(rustc: &Path, args: &[&str]) -> Result<String, String> {
         .output()
         .map_err(|error| format!("cannot run {}: {error}", rustc.display()))?;
     if !output.status.success() {
-        return Err(format!("{} {}: {}", rustc.display(), args.join(" "), output.status));
+        return Err(format!(
+            "{} {}: {}",
+            rustc.display(),
+            args.join(" "),
+            output.status
+        ));
     }
     String::from_utf8(output.stdout).map_err(|error| format!("{}: {error}", rustc.display()))
 }

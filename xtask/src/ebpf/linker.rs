@@ -86,7 +86,10 @@ pub(crate) fn llvm_of(program: &Path) -> Option<u32> {
     shared.or_else(|| {
         elf::strings(&bytes, ".rodata").find_map(|text| {
             let version = text.strip_prefix(b"LLVM".as_slice())?;
-            version.contains(&b'.').then(|| leading_number(version)).flatten()
+            version
+                .contains(&b'.')
+                .then(|| leading_number(version))
+                .flatten()
         })
     })
 }

@@ -6,14 +6,14 @@
 mod build;
 mod compiler;
 pub(crate) mod elf;
-mod linker;
+pub(crate) mod linker;
 
 use std::{fmt, path::Path};
 
 pub(crate) use self::{
-    build::{Build},
+    build::Build,
     compiler::{Compiler, PINNED_NIGHTLY},
-    linker::{Linker},
+    linker::Linker,
 };
 
 /// A compiler with the sources of `core`, and a linker that reads its bitcode.

@@ -1,0 +1,235 @@
+//! Whether a packet may use the flow that it matches, and what it does to the flow's state.
+//!
+//! Owns expiry, the state word and removal. Does not translate.
+
+use super::{
+    entry::{
+        CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK,
+    },
+    shared::CtRef,
+    tcp::{self, TcpState, Transition},
+    timeout,
+};
+use crate::{
+    counters::Counter,
+    datapath::{Tables, generation},
+    packet::Ipv4,
+    tuple::{self, Direction, Tuple},
+};
+
+/// A stamp older than this is worth a look at the record, nanoseconds.
+pub const STAMP_FRESH_NS: u64 = 1_000_000_000;
+
+/// The answer about a packet that matches an entry.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// Translate it and count it.
+    Live = 0,
+    /// Translate it, but it does not keep the flow alive.
+    Ignored = 1,
+    /// The flow is over: as if there were none.
+    Miss = 2,
+    /// The packet cannot belong to the flow.
+    Invalid = 3,
+}
+
+/// Judges a packet that matches `e` under its own tuple.
+///
+/// One lookup has been done; another is done only where state can change or must be read.
+#[inline(always)]
+pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+    if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
+        forget(t, &ip.tuple, e);
+        return Admission::Miss;
+    }
+    let quiet = ip.tuple.proto != tuple::TCP || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
+    if e.steady() != 0 && quiet && now.saturating_sub(e.stamp()) < STAMP_FRESH_NS {
+        return Admission::Live;
+    }
+    consult(t, &ip.tuple, e, u32::from(ip.flags), now)
+}
+
+/// The key of the other entry of the flow.
+#[inline(always)]
+#[must_use]
+pub fn other_key(e: CtRef, seen: &Tuple) -> Tuple {
+    Tuple {
+        src: e.src(),
+        dst: e.dst(),
+        sport: e.sport(),
+        dport: e.dport(),
+        proto: seen.proto,
+        icmp_type: seen.icmp_type,
+        zero: 0,
+    }
+    .inverse()
+}
+
+#[inline(always)]
+fn is_record(e: CtRef) -> bool {
+    e.flags() & super::entry::FLAG_RECORD != 0
+}
+
+/// Reads the record, judges expiry, moves the state on.
+#[inline(never)]
+fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Admission {
+    let other_key = other_key(e, key);
+    let other = t.ct(&other_key).filter(|o| o.salt() == e.salt());
+    let (record, direction) = if is_record(e) {
+        (e, Direction::Reply)
+    } else if let Some(record) = other {
+        (record, Direction::Original)
+    } else {
+        forget(t, key, e);
+        return Admission::Miss;
+    };
+    let Some(config) = t.config() else {
+        return Admission::Miss;
+    };
+    let state = record.state();
+    let mut last = e.stamp();
+    if let Some(o) = other {
+        last = last.max(o.stamp());
+    }
+    if state & STATE_CLAIMED != 0 {
+        return Admission::Miss;
+    }
+    if timeout::is_expired(
+        &config.timeouts,
+        key.proto,
+        state,
+        record.created(),
+        last,
+        now,
+    ) {
+        forget(t, key, e);
+        return Admission::Miss;
+    }
+    let seen = state
+        | if matches!(direction, Direction::Reply) {
+            STATE_SEEN_REPLY
+        } else {
+            0
+        };
+    if key.proto != tuple::TCP {
+        if seen != state && !record.exchange_state(state, seen) {
+            // Somebody else moved it on, or it is going away: the next packet sees which.
+            return Admission::Live;
+        }
+        e.set_steady(true);
+        return Admission::Live;
+    }
+    let old = TcpState::from_bits(state & STATE_TCP_MASK);
+    let new = match tcp::next(old, direction, flags as u8) {
+        Transition::Invalid => return Admission::Invalid,
+        Transition::Ignore => return Admission::Ignored,
+        Transition::To(new) => new,
+    };
+    let mut word = (seen & !STATE_TCP_MASK) | new as u32;
+    if word & STATE_SEEN_REPLY != 0 {
+        word &= !STATE_PICKUP;
+        // Kernel: assured once a packet moves SYN_RECV or ESTABLISHED to ESTABLISHED after a reply.
+        if matches!(old, TcpState::SynRecv | TcpState::Established)
+            && matches!(new, TcpState::Established)
+        {
+            word |= STATE_ASSURED;
+        }
+    }
+    if matches!(old, TcpState::TimeWait | TcpState::Close) && matches!(new, TcpState::SynSent) {
+        word &= !(STATE_SEEN_REPLY | STATE_ASSURED | STATE_PICKUP);
+    }
+    let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
+    if word != state && !record.exchange_state(state, word) {
+        return Admission::Live;
+    }
+    e.set_steady(steady);
+    if let (false, Some(o)) = (steady, other) {
+        o.set_steady(false);
+    }
+    Admission::Live
+}
+
+/// Removes the flow of an entry that is of no use any more. `key` is the entry's key.
+#[inline(never)]
+pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
+    if is_record(e) {
+        return remove(t, key, e);
+    }
+    let record_key = other_key(e, key);
+    let salt = e.salt();
+    if let Some(record) = t.ct(&record_key) {
+        if record.salt() == salt {
+            return remove(t, &record_key, record);
+        }
+    }
+    // An index without its record. Look again: the slot may have a new life by now.
+    match t.ct(key) {
+        Some(again) if again.salt() == salt && !is_record(again) => {
+            t.ct_delete(key);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Claims a flow by its record and deletes both entries; whether this call did.
+///
+/// The index goes first: while the record stands, nobody can be given its outside tuple.
+#[inline(always)]
+fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
+    if !record.claim() {
+        return false;
+    }
+    let index_key = other_key(record, key);
+    if let Some(index) = t.ct(&index_key) {
+        if index.salt() == record.salt() && !is_record(index) {
+            t.ct_delete(&index_key);
+        }
+    }
+    t.ct_delete(key);
+    t.count(Counter::FlowRemoved);
+    true
+}
+
+/// Whether the flow of an entry has no use any more: expired, outdated, or without its record.
+pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
+    if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
+        return true;
+    }
+    let other = t.ct(&other_key(e, key)).filter(|o| o.salt() == e.salt());
+    let record = if is_record(e) {
+        e
+    } else {
+        match other {
+            Some(r) => r,
+            None => return true,
+        }
+    };
+    let Some(config) = t.config() else {
+        return false;
+    };
+    let last = other.map_or(e.stamp(), |o| o.stamp().max(e.stamp()));
+    timeout::is_expired(
+        &config.timeouts,
+        key.proto,
+        record.state(),
+        record.created(),
+        last,
+        now,
+    )
+}
+
+/// The translated tuple that an entry gives to packets of `seen`.
+#[inline(always)]
+#[must_use]
+pub fn snapshot(e: CtRef, seen: &Tuple) -> Tuple {
+    CtEntry {
+        src: e.src(),
+        dst: e.dst(),
+        sport: e.sport(),
+        dport: e.dport(),
+        ..CtEntry::default()
+    }
+    .translated(seen)
+}

@@ -1,0 +1,157 @@
+//! A conntrack entry as a place that other processors read and write at the same time.
+//!
+//! Owns every atomic operation of the datapath. The BPF target of rustc declares no
+//! compare-and-exchange, so intrinsics are used there, `core::sync::atomic` elsewhere.
+
+use core::ptr::NonNull;
+
+use super::entry::{CtEntry, STATE_CLAIMED, STATE_SALT_MASK};
+
+/// A live entry in the conntrack table.
+///
+/// The table may give the slot to another flow while it is held (preallocated hash tables reuse
+/// at once); what is written then is a stamp or counter of a flow that is being made this moment,
+/// or a compare-and-exchange that fails by the salt in the state word.
+#[derive(Clone, Copy, Debug)]
+pub struct CtRef(NonNull<CtEntry>);
+
+impl CtRef {
+    /// Wraps a pointer that a table gave.
+    ///
+    /// # Safety
+    /// `p` must stay readable and writable for as long as the reference and its copies are used:
+    /// in BPF for the rest of the program, on the host as long as the table.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn new(p: NonNull<CtEntry>) -> Self {
+        Self(p)
+    }
+
+    #[inline(always)]
+    const fn p(self) -> *mut CtEntry {
+        self.0.as_ptr()
+    }
+}
+
+macro_rules! load {
+    ($($(#[$m:meta])* $field:ident: $t:ty,)+) => { impl CtRef { $(
+        $(#[$m])*
+        #[inline(always)]
+        #[must_use]
+        pub fn $field(self) -> $t {
+            // SAFETY: the pointer is valid by the contract of `new`; volatile because others write.
+            unsafe { (&raw const (*self.p()).$field).read_volatile() }
+        }
+    )+ } };
+}
+
+load! {
+    /// Source address after translation.
+    src: [u8; 4],
+    /// Destination address after translation.
+    dst: [u8; 4],
+    /// Source port after translation.
+    sport: u16,
+    /// Destination port after translation.
+    dport: u16,
+    /// `FLAG_*`.
+    flags: u16,
+    /// See [`CtEntry::steady`].
+    steady: u16,
+    /// See [`CtEntry::from`].
+    from: u16,
+    /// See [`CtEntry::to`].
+    to: u16,
+    /// See [`CtEntry::uplink`].
+    uplink: u16,
+    /// See [`CtEntry::rule`].
+    rule: u16,
+    /// State word.
+    state: u32,
+    /// Sum of generations.
+    generation: u32,
+    /// Stamp, nanoseconds.
+    stamp: u64,
+    /// When the flow was made, nanoseconds.
+    created: u64,
+}
+
+impl CtRef {
+    /// Counts a packet and marks the direction as alive.
+    #[inline(always)]
+    pub fn touch(self, now: u64, bytes: u64) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe {
+            (&raw mut (*self.p()).stamp).write_volatile(now);
+            add64(&raw mut (*self.p()).packets, 1);
+            add64(&raw mut (*self.p()).bytes, bytes);
+        }
+    }
+
+    /// Sets [`CtEntry::steady`].
+    #[inline(always)]
+    pub fn set_steady(self, on: bool) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe { (&raw mut (*self.p()).steady).write_volatile(u16::from(on)) }
+    }
+
+    /// Replaces the state word if it is still `old`; whether it was.
+    #[inline(always)]
+    #[must_use]
+    pub fn exchange_state(self, old: u32, new: u32) -> bool {
+        // SAFETY: the pointer is valid by the contract of `new`, and aligned.
+        unsafe { cas32(&raw mut (*self.p()).state, old, new) }
+    }
+
+    /// Claims the flow for removal: true for exactly one caller.
+    #[inline(always)]
+    #[must_use]
+    pub fn claim(self) -> bool {
+        let old = self.state();
+        old & STATE_CLAIMED == 0 && self.exchange_state(old, old | STATE_CLAIMED)
+    }
+
+    /// The bits that tell this flow from another life of the slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn salt(self) -> u32 {
+        self.state() & STATE_SALT_MASK
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+unsafe fn add64(p: *mut u64, v: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: the caller gives a valid, aligned pointer into a map value.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(p, v);
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
+    use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+    // SAFETY: the caller gives a valid, aligned pointer into a map value.
+    let (was, _) = unsafe {
+        atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(p, old, new)
+    };
+    was == old
+}
+
+#[cfg(not(target_arch = "bpf"))]
+unsafe fn add64(p: *mut u64, v: u64) {
+    use core::sync::atomic::{AtomicU64, Ordering};
+    // SAFETY: the caller gives a valid, aligned pointer that is only written atomically.
+    unsafe { AtomicU64::from_ptr(p) }.fetch_add(v, Ordering::Relaxed);
+}
+
+#[cfg(not(target_arch = "bpf"))]
+unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    // SAFETY: the caller gives a valid, aligned pointer that is only written atomically.
+    unsafe { AtomicU32::from_ptr(p) }
+        .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+        .is_ok()
+}

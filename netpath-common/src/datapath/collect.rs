@@ -1,0 +1,19 @@
+//! Removal of flows on request of user space.
+//!
+//! Owns the last word about what may be removed: user space only proposes keys.
+
+use super::Tables;
+use crate::{
+    conntrack::{forget, is_over},
+    tuple::Tuple,
+};
+
+/// Removes the flow that `key` belongs to if it is over, or in any case when `force` is set.
+/// Whether it did.
+#[inline(always)]
+pub fn collect<T: Tables>(t: &T, key: &Tuple, force: bool) -> bool {
+    match t.ct(key) {
+        Some(e) if force || is_over(t, key, e, t.now()) => forget(t, key, e),
+        _ => false,
+    }
+}

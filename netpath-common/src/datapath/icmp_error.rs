@@ -1,0 +1,102 @@
+//! ICMP errors: translated like the flow that their quoted packet belongs to.
+//!
+//! Owns the search for that flow (RFC 5508, REQ-3 to 7); the rewrite is in `work`. An error never
+//! creates, refreshes or ends a flow.
+
+use super::{
+    Tables, generation,
+    work::{Quoted, Work},
+};
+use crate::{
+    conntrack::{is_over, snapshot},
+    packet::{Packet, Rewrite, be16, four},
+    tuple::{self, Tuple},
+};
+
+/// Length of the ICMP header before the quoted packet, bytes.
+const ICMP_HEADER: usize = 8;
+
+/// Parses the quoted packet; eight bytes of its transport header are enough (RFC 792).
+#[inline(always)]
+fn quoted<P: Packet>(pkt: &P, icmp: u16, q: &mut Quoted) -> Option<()> {
+    let at = usize::from(icmp) + ICMP_HEADER;
+    let h = pkt.read::<20>(at)?;
+    let header_len = usize::from(h[0] & 0x0f) * 4;
+    // A later fragment quotes no ports.
+    if h[0] >> 4 != 4 || header_len < 20 || be16(&h, 6) & 0x1fff != 0 {
+        return None;
+    }
+    let l4 = at + header_len;
+    let p = pkt.read::<8>(l4)?;
+    let mut t = Tuple {
+        src: four(&h, 12),
+        dst: four(&h, 16),
+        proto: h[9],
+        ..Tuple::default()
+    };
+    match t.proto {
+        tuple::TCP | tuple::UDP => {
+            t.sport = be16(&p, 0);
+            t.dport = be16(&p, 2);
+        }
+        tuple::ICMP => {
+            t.sport = be16(&p, 4);
+            t.dport = t.sport;
+            t.icmp_type = p[0];
+        }
+        _ => return None,
+    }
+    *q = Quoted {
+        tuple: t,
+        ip: at as u16,
+        l4: l4 as u16,
+        check: [h[10], h[11]],
+    };
+    Some(())
+}
+
+/// Plans the translation of an ICMP error; false where its quoted packet belongs to no flow of
+/// this origin.
+///
+/// `from_endpoint`: who sent it, 0 for the outside. At uplink egress the host may have made the
+/// error itself, on behalf of any container: `None` there.
+#[inline(always)]
+pub(super) fn plan<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+    from_endpoint: Option<u16>,
+) -> bool {
+    if quoted(pkt, w.ip.l4, &mut w.quoted).is_none() {
+        return false;
+    }
+    // A packet of the flow that goes the way of the error carries the inverse of the quoted tuple.
+    let key = w.quoted.tuple.inverse();
+    let Some(e) = t.ct(&key) else { return false };
+    if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation()
+        || from_endpoint.is_some_and(|from| from != e.from())
+        || w.ip.tuple.dst != key.dst
+        || is_over(t, &key, e, w.now)
+    {
+        return false;
+    }
+    let new = snapshot(e, &key);
+    w.to = Rewrite {
+        // The other end itself complains, or a router on the way, which keeps its address.
+        src: if w.ip.tuple.src == key.src {
+            new.src
+        } else {
+            w.ip.tuple.src
+        },
+        dst: new.dst,
+        sport: 0,
+        dport: 0,
+        hop: false,
+    };
+    w.from_endpoint = e.from();
+    w.to_endpoint = e.to();
+    w.uplink = e.uplink();
+    w.quoted_to = new.inverse();
+    w.is_error = true;
+    true
+}

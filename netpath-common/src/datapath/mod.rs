@@ -1,0 +1,156 @@
+//! The datapath: what happens to a packet at each hook.
+//!
+//! Owns the order of decisions and the [`Tables`] trait through which they reach the maps and the
+//! kernel. Hooks of the kernel programs call exactly one function of this module each.
+
+mod bridge;
+mod collect;
+mod icmp_error;
+mod uplink;
+mod veth;
+mod work;
+
+pub use bridge::bridge_ingress;
+pub use collect::collect;
+pub use uplink::{uplink_egress, uplink_ingress};
+pub use veth::veth_ingress;
+pub use work::{Quoted, Work};
+
+use crate::{
+    conntrack::{CtEntry, CtRef},
+    counters::Counter,
+    packet::Ipv4,
+    records::{
+        Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
+        PublishedKey, UplinkRecord,
+    },
+    tuple::Tuple,
+};
+
+/// Why an entry could not be inserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InsertError {
+    /// The key is taken.
+    Exists,
+    /// The table is full.
+    Full,
+}
+
+/// Where the kernel's routes lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Out of this interface.
+    Out {
+        /// Interface index.
+        ifindex: u32,
+    },
+    /// Nowhere, or somewhere that only the stack can tell: let the stack answer.
+    Stack,
+}
+
+/// Everything that the datapath asks of the world besides the packet.
+///
+/// Getters by slot answer `None` for slots out of range; a free slot answers a zero record.
+pub trait Tables {
+    /// The coarse monotonic clock in nanoseconds.
+    fn now(&self) -> u64;
+    /// 32 random bits.
+    fn random(&self) -> u32;
+    /// The configuration.
+    fn config(&self) -> Option<&Config>;
+    /// The conntrack entry of this tuple, expired or not.
+    fn ct(&self, key: &Tuple) -> Option<CtRef>;
+    /// Inserts an entry if the key is free: one atomic step.
+    ///
+    /// # Errors
+    /// [`InsertError`].
+    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError>;
+    /// Deletes an entry.
+    fn ct_delete(&self, key: &Tuple);
+    /// An endpoint by slot.
+    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord>;
+    /// A network by slot.
+    fn network(&self, slot: u16) -> Option<&NetworkRecord>;
+    /// An uplink by slot.
+    fn uplink(&self, slot: u16) -> Option<&UplinkRecord>;
+    /// Generation of a publishing rule; 0 for slot 0.
+    fn rule_generation(&self, slot: u16) -> u32;
+    /// What an interface is.
+    fn iface(&self, ifindex: u32) -> Option<IfaceRecord>;
+    /// The endpoint that has this address.
+    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16>;
+    /// The network whose subnet holds this address.
+    fn subnet(&self, addr: &[u8; 4]) -> Option<u16>;
+    /// Whether the address is one of the host's (without 127.0.0.0/8).
+    fn is_host_addr(&self, addr: &[u8; 4]) -> bool;
+    /// Where a published port leads: exact key only.
+    fn published(&self, key: &PublishedKey) -> Option<Published>;
+    /// Whether masquerade must not choose this port.
+    fn is_reserved(&self, proto: u8, port: u16) -> bool;
+    /// The record of a fragmented datagram.
+    fn frag(&self, key: &FragKey) -> Option<FragRecord>;
+    /// Remembers a fragmented datagram.
+    fn frag_insert(&self, key: &FragKey, record: &FragRecord);
+    /// The kernel's route for a packet that came in by `ifindex`.
+    fn route(&self, ip: &Ipv4, ifindex: u32) -> Route;
+    /// Whether a socket of the host would receive `tuple`, a packet from the outside.
+    fn host_socket(&self, tuple: &Tuple) -> bool;
+    /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
+    ///
+    /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
+    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
+    /// Adds one to a counter.
+    fn count(&self, counter: Counter);
+    /// Counts a translated packet that an endpoint sent.
+    fn count_tx(&self, endpoint: u16, bytes: u64);
+    /// Counts a translated packet that an endpoint was given.
+    fn count_rx(&self, endpoint: u16, bytes: u64);
+    /// Counts a flow that an endpoint takes part in.
+    fn count_flow(&self, endpoint: u16);
+}
+
+/// The sum of the generations that a flow depends on. Each only grows, so any change changes it.
+#[inline(always)]
+pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule: u16) -> u32 {
+    let mut sum = 0u32;
+    if from != 0 {
+        sum = sum.wrapping_add(t.endpoint(from).map_or(0, |e| e.generation));
+    }
+    if to != 0 {
+        sum = sum.wrapping_add(t.endpoint(to).map_or(0, |e| e.generation));
+    }
+    if uplink != 0 {
+        sum = sum.wrapping_add(t.uplink(uplink).map_or(0, |u| u.generation));
+    }
+    if rule != 0 {
+        sum = sum.wrapping_add(t.rule_generation(rule));
+    }
+    sum
+}
+
+/// Where a published port leads: the exact address first, then any address of the host.
+#[inline(always)]
+pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple) -> Option<Published> {
+    let mut key = PublishedKey {
+        addr: tuple.dst,
+        port: tuple.dport,
+        proto: tuple.proto,
+        zero: 0,
+    };
+    t.published(&key).or_else(|| {
+        key.addr = [0; 4];
+        t.published(&key)
+    })
+}
+
+/// Multicast, limited broadcast and reserved addresses: never forwarded.
+#[inline(always)]
+pub(crate) const fn is_multicast(addr: &[u8; 4]) -> bool {
+    addr[0] >= 224
+}
+
+/// Loopback: never on a wire.
+#[inline(always)]
+pub(crate) const fn is_loopback(addr: &[u8; 4]) -> bool {
+    addr[0] == 127
+}

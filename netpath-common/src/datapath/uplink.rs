@@ -1,0 +1,183 @@
+//! Ingress and egress of an uplink.
+//!
+//! Owns the way in (replies, ICMP errors, published ports, and nothing else) and the last check on
+//! the way out: what the fast path left to the stack is translated here, or dropped.
+
+use super::{
+    Tables, icmp_error, is_loopback, published,
+    veth::{admitted, masquerade, to_published},
+    work::{Step, Work},
+};
+use crate::{
+    conntrack::CtRef,
+    drop_reason::DropReason,
+    event::Hook,
+    nat::create,
+    packet::{ETHERTYPE_IPV4, Kind, Packet},
+    records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
+    verdict::Verdict,
+};
+
+/// Decides about a frame that came in by an uplink.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline(always)]
+pub fn uplink_ingress<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Verdict, DropReason> {
+    w.begin(pkt, t)?;
+    if w.eth.ethertype != ETHERTYPE_IPV4 {
+        return Ok(Verdict::Pass);
+    }
+    w.parse(pkt)?;
+    let mut entry = None;
+    if w.ip.is_tracked() {
+        if let Some(e) = t.ct(&w.ip.tuple) {
+            if e.from() == 0 {
+                entry = admitted(t, w, e)?;
+            }
+        }
+    }
+    if entry.is_none() {
+        match inbound(pkt, t, w)? {
+            Step::Pass => return Ok(Verdict::Pass),
+            Step::Ready => {}
+            Step::Create => entry = Some(create(t, &mut w.flow)?),
+        }
+    }
+    if let Some(e) = entry {
+        w.follow(e);
+    }
+    w.apply(pkt, t, entry, Hook::UplinkIngress)
+}
+
+/// A packet from the outside that belongs to no flow.
+#[inline(always)]
+fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+    let dst = w.ip.tuple.dst;
+    if !t.is_host_addr(&dst) {
+        // The outside never reaches a container by its own address.
+        if is_loopback(&dst) {
+            return Err(DropReason::Martian);
+        }
+        return if t.subnet(&dst).is_some() {
+            Err(DropReason::DirectAccess)
+        } else {
+            Ok(Step::Pass)
+        };
+    }
+    let kind = w.ip.kind;
+    match kind {
+        Kind::Tcp | Kind::Udp => to_port(pkt, t, w),
+        Kind::IcmpError if icmp_error::plan(pkt, t, w, Some(0)) => Ok(Step::Ready),
+        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
+        // The host's own; its stack judges them.
+        Kind::IcmpError
+        | Kind::Tail
+        | Kind::IcmpQuery
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => Ok(Step::Pass),
+    }
+}
+
+/// A packet to the host that belongs to no flow: to a published port, or the host's own.
+#[inline(always)]
+fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+    // Published ports are reserved, so this bit spares everything else two hash lookups.
+    if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
+        return Ok(Step::Pass);
+    }
+    let Some(p) = published(t, &w.ip.tuple) else {
+        return Ok(Step::Pass);
+    };
+    if is_loopback(&w.ip.tuple.src) || t.subnet(&w.ip.tuple.src).is_some() {
+        return Err(DropReason::Martian);
+    }
+    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+    if iface.kind != IFACE_UPLINK {
+        return Err(DropReason::NoConfig);
+    }
+    to_published(t, w, &p, 0, iface.slot as u16, None)
+}
+
+/// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent
+/// has been translated and does not come here.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline(always)]
+pub fn uplink_egress<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Verdict, DropReason> {
+    w.begin(pkt, t)?;
+    if w.eth.ethertype != ETHERTYPE_IPV4 {
+        return Ok(Verdict::Pass);
+    }
+    w.parse(pkt)?;
+    let mut entry: Option<CtRef> = None;
+    match t.subnet(&w.ip.tuple.src) {
+        None => {
+            // The host's own, but for errors that it sends on behalf of a container.
+            if !matches!(w.ip.kind, Kind::IcmpError) || !icmp_error::plan(pkt, t, w, None) {
+                return Ok(Verdict::Pass);
+            }
+        }
+        Some(network) => {
+            let network = t.network(network).ok_or(DropReason::NoConfig)?;
+            let slot = t
+                .endpoint_by_addr(&w.ip.tuple.src)
+                .ok_or(DropReason::UntranslatedSource)?;
+            if w.ip.is_tracked() {
+                if let Some(e) = t.ct(&w.ip.tuple) {
+                    if e.from() == slot && e.to() == 0 {
+                        entry = admitted(t, w, e)?;
+                    }
+                }
+            }
+            if entry.is_none() {
+                match outbound(pkt, t, w, network, slot)? {
+                    Step::Pass => return Ok(Verdict::Pass),
+                    Step::Ready => {}
+                    Step::Create => entry = Some(create(t, &mut w.flow)?),
+                }
+            }
+        }
+    }
+    if let Some(e) = entry {
+        w.follow(e);
+    }
+    w.apply(pkt, t, entry, Hook::UplinkEgress)
+}
+
+/// A packet with a container's source that belongs to no flow. It is translated or dropped.
+#[inline(always)]
+fn outbound<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+    network: &NetworkRecord,
+    slot: u16,
+) -> Result<Step, DropReason> {
+    if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
+        return Ok(Step::Ready);
+    }
+    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, Some(slot)) {
+        return Ok(Step::Ready);
+    }
+    if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {
+        return Err(DropReason::NotRoutable);
+    }
+    if !w.ip.is_tracked() {
+        return Err(w.ip.fault());
+    }
+    masquerade(t, w, slot, network, pkt.ifindex())
+}

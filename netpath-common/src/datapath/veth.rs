@@ -1,0 +1,302 @@
+//! Ingress of the host side of an endpoint's veth: the container sent the packet.
+//!
+//! Owns the checks of its source, the original direction of masqueraded flows, the translation of
+//! hairpin flows, and isolation between containers and networks.
+
+use super::{
+    Route, Tables, icmp_error, is_loopback, is_multicast, published,
+    work::{Step, Work},
+};
+use crate::{
+    conntrack::{Admission, CtRef, admit},
+    drop_reason::DropReason,
+    event::Hook,
+    nat::{NewFlow, create, initial_state},
+    packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
+    records::{
+        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_ICC, NETWORK_INTERNAL,
+        NETWORK_MASQUERADE, NetworkRecord, Published,
+    },
+    tuple::Tuple,
+    verdict::Verdict,
+};
+
+/// Decides about a frame that a container sent.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline(always)]
+pub fn veth_ingress<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Verdict, DropReason> {
+    w.begin(pkt, t)?;
+    if w.eth.ethertype != ETHERTYPE_IPV4 {
+        return not_ipv4(pkt, t, w);
+    }
+    w.parse(pkt)?;
+    let mut entry = own_flow(pkt, t, w)?;
+    if entry.is_none() {
+        match no_flow(pkt, t, w)? {
+            Step::Pass => return Ok(Verdict::Pass),
+            Step::Ready => {}
+            Step::Create => entry = Some(create(t, &mut w.flow)?),
+        }
+    }
+    if let Some(e) = entry {
+        w.follow(e);
+    }
+    w.apply(pkt, t, entry, Hook::Veth)
+}
+
+/// The live flow that the packet belongs to, if the container behind this interface takes part.
+#[inline(always)]
+fn own_flow<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Option<CtRef>, DropReason> {
+    if !w.ip.is_tracked() {
+        return Ok(None);
+    }
+    let Some(e) = t.ct(&w.ip.tuple) else {
+        return Ok(None);
+    };
+    // The flow names its endpoint, so a packet that comes from there with that address (part of
+    // the key) and MAC is the endpoint's own.
+    let own = e.from() != 0
+        && t.endpoint(e.from())
+            .is_some_and(|ep| ep.ifindex == pkt.ifindex() && ep.mac == w.eth.src);
+    if !own {
+        return Ok(None);
+    }
+    admitted(t, w, e)
+}
+
+/// The entry if the packet may use it.
+#[inline(always)]
+pub(super) fn admitted<T: Tables>(
+    t: &T,
+    w: &mut Work,
+    e: CtRef,
+) -> Result<Option<CtRef>, DropReason> {
+    match admit(t, &w.ip, e, w.now) {
+        Admission::Live => Ok(Some(e)),
+        Admission::Ignored => {
+            w.refresh = false;
+            Ok(Some(e))
+        }
+        Admission::Miss => Ok(None),
+        Admission::Invalid => Err(DropReason::TcpInvalid),
+    }
+}
+
+/// ARP is let through if it speaks the truth; nothing else that is not IPv4 is.
+#[inline(always)]
+fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> Result<Verdict, DropReason> {
+    let (_, ep) = sender(pkt, t, w)?;
+    if w.eth.ethertype != ETHERTYPE_ARP {
+        return Err(DropReason::BadEthertype);
+    }
+    // RFC 826: hardware and protocol types and lengths, operation, sender MAC, sender address.
+    let arp = pkt.read_fixed::<14, 28>().ok_or(DropReason::Truncated)?;
+    let ethernet_ipv4 =
+        arp[0] == 0 && arp[1] == 1 && arp[2] == 8 && arp[3] == 0 && arp[4] == 6 && arp[5] == 4;
+    let mac = [arp[8], arp[9], arp[10], arp[11], arp[12], arp[13]];
+    let addr = four(&arp, 14);
+    // An all-zero sender address probes whether an address is taken (RFC 5227).
+    if !ethernet_ipv4 || mac != ep.mac || (addr != ep.addr && addr != [0; 4]) {
+        return Err(DropReason::SpoofedArp);
+    }
+    Ok(Verdict::Pass)
+}
+
+/// The endpoint behind the interface, if the frame carries its MAC address.
+#[inline(always)]
+fn sender<'t, P: Packet, T: Tables>(
+    pkt: &P,
+    t: &'t T,
+    w: &Work,
+) -> Result<(u16, &'t EndpointRecord), DropReason> {
+    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+    if iface.kind != IFACE_ENDPOINT {
+        return Err(DropReason::NoConfig);
+    }
+    let slot = iface.slot as u16;
+    let ep = t.endpoint(slot).ok_or(DropReason::NoConfig)?;
+    if ep.ifindex != pkt.ifindex() {
+        return Err(DropReason::NoConfig);
+    }
+    if ep.mac != w.eth.src {
+        return Err(DropReason::SpoofedMac);
+    }
+    Ok((slot, ep))
+}
+
+/// A packet that belongs to no flow yet.
+#[inline(always)]
+fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+    let (slot, ep) = sender(pkt, t, w)?;
+    let dst = w.ip.tuple.dst;
+    if w.ip.tuple.src != ep.addr {
+        return Err(DropReason::SpoofedAddress);
+    }
+    if is_multicast(&dst) {
+        return Ok(Step::Pass);
+    }
+    if is_loopback(&dst) {
+        return Err(DropReason::Martian);
+    }
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, Some(slot)) {
+        return Ok(Step::Ready);
+    }
+    if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
+        return Ok(Step::Ready);
+    }
+    if in_subnet(network, &dst) && dst != network.gateway {
+        // The bridge switches it.
+        return if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
+            Err(DropReason::IccDisabled)
+        } else {
+            Ok(Step::Pass)
+        };
+    }
+    if t.is_host_addr(&dst) {
+        return to_host(t, w, slot, network);
+    }
+    if t.subnet(&dst).is_some() {
+        return Err(DropReason::OtherNetwork);
+    }
+    if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {
+        return Err(DropReason::NotRoutable);
+    }
+    if !w.ip.is_tracked() {
+        return Err(w.ip.fault());
+    }
+    match t.route(&w.ip, network.bridge_ifindex) {
+        Route::Stack => Ok(Step::Pass),
+        Route::Out { ifindex } => masquerade(t, w, slot, network, ifindex),
+    }
+}
+
+#[inline(always)]
+fn in_subnet(network: &NetworkRecord, addr: &[u8; 4]) -> bool {
+    let mask = u32::from_ne_bytes(network.mask);
+    u32::from_ne_bytes(*addr) & mask == u32::from_ne_bytes(network.subnet)
+}
+
+#[inline(always)]
+fn broadcast(network: &NetworkRecord) -> [u8; 4] {
+    let host = !u32::from_ne_bytes(network.mask);
+    (u32::from_ne_bytes(network.subnet) | host).to_ne_bytes()
+}
+
+/// Plans a flow from a container to the outside.
+#[inline(always)]
+pub(super) fn masquerade<T: Tables>(
+    t: &T,
+    w: &mut Work,
+    slot: u16,
+    network: &NetworkRecord,
+    out_ifindex: u32,
+) -> Result<Step, DropReason> {
+    let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;
+    if iface.kind != IFACE_UPLINK {
+        return Err(DropReason::NoUplink);
+    }
+    let uplink = iface.slot as u16;
+    let addr = if network.snat == [0; 4] {
+        t.uplink(uplink).ok_or(DropReason::NoConfig)?.addr
+    } else {
+        network.snat
+    };
+    if addr == [0; 4] {
+        return Err(DropReason::NoUplink);
+    }
+    let mut reply = w.ip.tuple.inverse();
+    reply.dst = addr;
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply,
+        from: slot,
+        to: 0,
+        uplink,
+        rule: 0,
+        host_address: true,
+        state: initial_state(&w.ip)?,
+        ..NewFlow::default()
+    };
+    Ok(Step::Create)
+}
+
+/// A packet to an address of the host: to a published port, or to the host's own services.
+///
+/// The source stays, so that the published service sees who asks; only where a container asks
+/// itself it becomes the gateway's, or the answer would never leave the container.
+#[inline(always)]
+fn to_host<T: Tables>(
+    t: &T,
+    w: &mut Work,
+    slot: u16,
+    network: &NetworkRecord,
+) -> Result<Step, DropReason> {
+    // Published ports are reserved, so this bit spares everything else two hash lookups.
+    if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport)
+        || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp)
+        || network.flags & NETWORK_INTERNAL != 0
+    {
+        return Ok(Step::Pass);
+    }
+    let Some(p) = published(t, &w.ip.tuple) else {
+        return Ok(Step::Pass);
+    };
+    let itself = if p.endpoint == slot {
+        Some(network.gateway)
+    } else {
+        None
+    };
+    to_published(t, w, &p, slot, 0, itself)
+}
+
+/// Plans a flow to a published port; `source` replaces the client's address.
+#[inline(always)]
+pub(super) fn to_published<T: Tables>(
+    t: &T,
+    w: &mut Work,
+    p: &Published,
+    from: u16,
+    uplink: u16,
+    source: Option<[u8; 4]>,
+) -> Result<Step, DropReason> {
+    let endpoint = t.endpoint(p.endpoint).ok_or(DropReason::NoConfig)?;
+    let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
+    if endpoint.ifindex == 0 {
+        return Err(DropReason::NoConfig);
+    }
+    if network.flags & NETWORK_INTERNAL != 0 {
+        // Nothing enters an internal network; the host's own stack answers.
+        return Ok(Step::Pass);
+    }
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply: Tuple {
+            src: p.addr,
+            dst: source.unwrap_or(w.ip.tuple.src),
+            sport: p.port,
+            dport: w.ip.tuple.sport,
+            proto: w.ip.tuple.proto,
+            icmp_type: 0,
+            zero: 0,
+        },
+        from,
+        to: p.endpoint,
+        uplink,
+        rule: p.rule,
+        host_address: source.is_some(),
+        state: initial_state(&w.ip)?,
+        ..NewFlow::default()
+    };
+    Ok(Step::Create)
+}

@@ -1,0 +1,300 @@
+//! The working memory of one packet, and the last step that all packets share.
+//!
+//! Owns the plan (what to write, where to send) and its execution. The plan lives in per-CPU
+//! memory, not on the 512-byte stack; what is in memory the verifier does not follow value by
+//! value, so the many ways through the decisions meet again before the packet is written.
+
+use super::Tables;
+use crate::{
+    checksum,
+    conntrack::CtRef,
+    counters::Counter,
+    drop_reason::DropReason,
+    event::Hook,
+    nat::NewFlow,
+    packet::{Eth, Ipv4, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
+    records::{FragKey, FragRecord},
+    tuple::Tuple,
+    verdict::Verdict,
+};
+
+/// Everything the datapath knows and plans about one packet. All zero is a valid value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// The Ethernet header.
+    pub eth: Eth,
+    /// The IPv4 packet.
+    pub ip: Ipv4,
+    /// What it is to become.
+    pub to: Rewrite,
+    /// Slot of the endpoint it comes from, 0 for the outside.
+    pub from_endpoint: u16,
+    /// Slot of the endpoint it goes to, 0 for an uplink.
+    pub to_endpoint: u16,
+    /// Slot of the uplink it leaves by.
+    pub uplink: u16,
+    /// The packet is an ICMP error, and `quoted` and `quoted_to` say how to rewrite what it quotes.
+    pub is_error: bool,
+    /// The packet follows its first fragment.
+    pub is_tail: bool,
+    /// The packet keeps its flow alive.
+    pub refresh: bool,
+    /// The packet that an ICMP error quotes.
+    pub quoted: Quoted,
+    /// What it is to become.
+    pub quoted_to: Tuple,
+    /// The flow that is to be made.
+    pub flow: NewFlow,
+    /// Now, nanoseconds of the coarse monotonic clock.
+    pub now: u64,
+}
+
+/// A packet quoted by an ICMP error.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quoted {
+    /// Its tuple, as the sender of the error saw it.
+    pub tuple: Tuple,
+    /// Offset of its IPv4 header from the start of the frame, bytes.
+    pub ip: u16,
+    /// Offset of its transport header, bytes.
+    pub l4: u16,
+    /// Its header checksum, as in memory.
+    pub check: [u8; 2],
+}
+
+/// What the decision about a packet without a flow came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// Leave it as it is.
+    Pass,
+    /// Make [`Work::flow`] and translate by it.
+    Create,
+    /// The plan is complete.
+    Ready,
+}
+
+impl Work {
+    /// Forgets the last packet and parses the Ethernet header.
+    #[inline(always)]
+    pub(super) fn begin<P: Packet, T: Tables>(&mut self, pkt: &P, t: &T) -> Result<(), DropReason> {
+        self.is_error = false;
+        self.is_tail = false;
+        self.refresh = true;
+        self.now = t.now();
+        parse_eth(pkt, &mut self.eth)
+    }
+
+    /// Parses the IPv4 packet.
+    #[inline(always)]
+    pub(super) fn parse<P: Packet>(&mut self, pkt: &P) -> Result<(), DropReason> {
+        parse_ipv4(pkt, &mut self.ip)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Makes the compiler write everything to memory and read it again from there.
+    ///
+    /// Without it values stay in registers along each way through the decisions, the ways do not
+    /// meet, and the verifier walks what follows once for each of them.
+    #[inline(always)]
+    fn settle(&mut self) {
+        core::hint::black_box(core::ptr::from_mut(self));
+    }
+
+    /// Plans the translation that an entry gives.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, e: CtRef) {
+        self.to = Rewrite {
+            src: e.src(),
+            dst: e.dst(),
+            sport: e.sport(),
+            dport: e.dport(),
+            hop: false,
+        };
+        self.from_endpoint = e.from();
+        self.to_endpoint = e.to();
+        self.uplink = e.uplink();
+    }
+
+    /// The key of the packet's fragment record.
+    #[inline(always)]
+    fn frag_key(&self) -> FragKey {
+        FragKey {
+            src: self.ip.tuple.src,
+            dst: self.ip.tuple.dst,
+            id: self.ip.id,
+            proto: self.ip.tuple.proto,
+            zero: 0,
+        }
+    }
+
+    /// Plans the translation of a fragment after the first as that of its first one; false where
+    /// that is not known.
+    ///
+    /// `from_endpoint`: who sent it, 0 for the outside; a record of another origin does not count.
+    #[inline(always)]
+    pub(super) fn follow_first_fragment<T: Tables>(&mut self, t: &T, from_endpoint: u16) -> bool {
+        let Some(record) = t.frag(&self.frag_key()) else {
+            return false;
+        };
+        let Some(config) = t.config() else {
+            return false;
+        };
+        let lifetime = u64::from(config.timeouts.frag) * 1_000_000;
+        if record.from != from_endpoint || self.now.saturating_sub(record.stamp) >= lifetime {
+            return false;
+        }
+        self.to = Rewrite {
+            src: record.src,
+            dst: record.dst,
+            sport: self.ip.tuple.sport,
+            dport: self.ip.tuple.dport,
+            hop: false,
+        };
+        self.from_endpoint = record.from;
+        self.to_endpoint = record.to;
+        self.uplink = record.uplink;
+        self.is_tail = true;
+        true
+    }
+
+    /// Sets whether the datapath forwards the packet itself. False: the stack must have the packet
+    /// as it is, because it has to answer for it (TTL, MTU) or to fragment it first.
+    #[inline(always)]
+    fn decide_hop<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &P,
+        t: &T,
+        hook: Hook,
+    ) -> Result<bool, DropReason> {
+        if matches!(hook, Hook::UplinkEgress) {
+            return Ok(true);
+        }
+        let mtu = if self.to_endpoint == 0 {
+            t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.mtu
+        } else {
+            t.endpoint(self.to_endpoint)
+                .ok_or(DropReason::NoConfig)?
+                .mtu
+        };
+        self.to.hop = self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu;
+        // Towards a container the stack can only route the packet once it is translated; its
+        // errors are translated back on their way out.
+        Ok(self.to.hop || self.to_endpoint != 0)
+    }
+
+    /// Carries the plan out. `e`: the entry to count the packet at.
+    #[inline(always)]
+    pub(super) fn apply<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &mut P,
+        t: &T,
+        e: Option<CtRef>,
+        hook: Hook,
+    ) -> Result<Verdict, DropReason> {
+        self.settle();
+        if !self.decide_hop(pkt, t, hook)? {
+            return Ok(Verdict::Pass);
+        }
+        let bytes = pkt.len() as u64;
+        if let Some(e) = e {
+            if self.refresh {
+                e.touch(self.now, bytes);
+            }
+        }
+        if self.ip.first_fragment {
+            let record = FragRecord {
+                stamp: self.now,
+                src: self.to.src,
+                dst: self.to.dst,
+                to: self.to_endpoint,
+                uplink: self.uplink,
+                from: self.from_endpoint,
+                zero: 0,
+            };
+            t.frag_insert(&self.frag_key(), &record);
+        }
+        if self.is_tail {
+            t.count(Counter::FragmentTranslated);
+        }
+        if self.is_error {
+            self.rewrite_quoted(pkt)?;
+            t.count(Counter::IcmpErrorTranslated);
+        }
+        rewrite(pkt, &self.ip, &self.to)?;
+        if self.from_endpoint != 0 {
+            t.count_tx(self.from_endpoint, bytes);
+        }
+        if self.to_endpoint != 0 {
+            t.count_rx(self.to_endpoint, bytes);
+        }
+        if !self.to.hop {
+            t.count(Counter::TranslatedToStack);
+            return Ok(Verdict::TranslatedToStack);
+        }
+        if self.to_endpoint == 0 {
+            let ifindex = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex;
+            t.count(Counter::ToUplink);
+            return Ok(Verdict::ToUplink { ifindex });
+        }
+        let endpoint = t.endpoint(self.to_endpoint).ok_or(DropReason::NoConfig)?;
+        let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
+        set_macs(pkt, endpoint.mac, network.bridge_mac)?;
+        t.count(Counter::ToEndpoint);
+        Ok(Verdict::ToEndpoint {
+            ifindex: endpoint.ifindex,
+        })
+    }
+
+    /// Rewrites the quoted packet of an ICMP error, and the checksums that cover it.
+    #[inline(always)]
+    fn rewrite_quoted<P: Packet>(&self, pkt: &mut P) -> Result<(), DropReason> {
+        let (old, new) = (&self.quoted.tuple, &self.quoted_to);
+        let at = usize::from(self.quoted.ip);
+        let l4 = usize::from(self.quoted.l4);
+        let addrs = checksum::Diff::new()
+            .bytes4(old.src, new.src)
+            .bytes4(old.dst, new.dst);
+        let check = checksum::update(self.quoted.check, addrs.wsum());
+        let (s, d) = (new.src, new.dst);
+        pkt.write(
+            at + 10,
+            &[
+                check[0], check[1], s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3],
+            ],
+        )?;
+        // The sum of the ICMP message changes with everything that is quoted; IP headers are
+        // multiples of four bytes, so every field is at an even offset.
+        let mut sum = addrs
+            .be16(
+                u16::from_be_bytes(self.quoted.check),
+                u16::from_be_bytes(check),
+            )
+            .be16(old.sport, new.sport);
+        let check_at = l4 + checksum::offset(old.proto);
+        let inner = if old.proto == crate::tuple::ICMP {
+            pkt.write(l4 + 4, &new.sport.to_be_bytes())?;
+            checksum::Diff::new().be16(old.sport, new.sport)
+        } else {
+            let [a, b] = new.sport.to_be_bytes();
+            let [c, d] = new.dport.to_be_bytes();
+            pkt.write(l4, &[a, b, c, d])?;
+            sum = sum.be16(old.dport, new.dport);
+            addrs.be16(old.sport, new.sport).be16(old.dport, new.dport)
+        };
+        // TCP's checksum is often beyond what is quoted.
+        if let Some(old_check) = pkt.read::<2>(check_at) {
+            let new_check = if old.proto == crate::tuple::UDP {
+                checksum::update_udp(old_check, inner.wsum())
+            } else {
+                checksum::update(old_check, inner.wsum())
+            };
+            pkt.write(check_at, &new_check)?;
+            sum = sum.be16(u16::from_be_bytes(old_check), u16::from_be_bytes(new_check));
+        }
+        let icmp_check = usize::from(self.ip.l4) + checksum::offset(crate::tuple::ICMP);
+        pkt.update_l4_checksum(icmp_check, sum.wsum(), false, false)
+    }
+}

@@ -1,0 +1,283 @@
+//! Making a flow: reserving its outside tuple and writing both entries.
+//!
+//! Owns the order that makes creation atomic. The record, keyed by the tuple that answers carry,
+//! is inserted first and only if it is free: that insert *is* the reservation, and two live flows
+//! never share an outside tuple. The index follows; whoever loses a race adopts the winner's flow.
+
+use super::port::{Ports, TRIES, starts_run};
+use crate::{
+    conntrack::{
+        CtEntry, CtRef, FLAG_RECORD, STATE_PICKUP, STATE_SALT_MASK, forget, is_over, other_key,
+        tcp::{self, TcpState, Transition},
+    },
+    counters::Counter,
+    datapath::{InsertError, Tables, generation},
+    drop_reason::DropReason,
+    packet::{Ipv4, Kind},
+    tuple::{self, Direction, Tuple, is_icmp_request},
+};
+
+/// A flow that is to be made. The translation follows from the two tuples: the original direction
+/// becomes `reply.inverse()`, the reply direction `original.inverse()`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewFlow {
+    /// The first packet's tuple.
+    pub original: Tuple,
+    /// The tuple that answers will carry; its destination port is the one that may change.
+    pub reply: Tuple,
+    /// Slot of the endpoint that began it, 0 for the outside.
+    pub from: u16,
+    /// Slot of the endpoint it goes to, 0 for the outside.
+    pub to: u16,
+    /// Slot of the uplink, 0 for none.
+    pub uplink: u16,
+    /// Slot of the publishing rule, 0 for none.
+    pub rule: u16,
+    /// The reply's destination is an address of the host: its reserved ports and the ports of its
+    /// sockets are not chosen.
+    pub host_address: bool,
+    /// Initial state word without salt.
+    pub state: u32,
+    /// Filled in by [`create`]: random bits of this life.
+    pub salt: u32,
+    /// Filled in by [`create`]: now.
+    pub now: u64,
+    /// Working memory of [`create`], which is too large for the stack.
+    pub entry: CtEntry,
+}
+
+/// The initial state word for the first packet of a flow.
+///
+/// # Errors
+/// [`DropReason::TcpNotSyn`] for a segment that cannot begin a flow, not even in the middle,
+/// [`DropReason::IcmpUnmatched`] for an answer without a question.
+#[inline(always)]
+pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
+    match ip.kind {
+        Kind::Tcp => match tcp::next(TcpState::None, Direction::Original, ip.flags) {
+            Transition::To(TcpState::Established) => {
+                Ok(TcpState::Established as u32 | STATE_PICKUP)
+            }
+            Transition::To(s) => Ok(s as u32),
+            Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
+        },
+        Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
+        _ => Ok(0),
+    }
+}
+
+/// What became of one candidate port.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Try {
+    Reserved = 0,
+    /// Another processor is making this very flow.
+    Same = 1,
+    Taken = 2,
+    Full = 3,
+}
+
+/// Makes the flow and answers its original direction's entry.
+///
+/// # Errors
+/// [`DropReason::NoPort`], [`DropReason::ConntrackFull`], [`DropReason::FlowRace`],
+/// [`DropReason::TcpNotSyn`] where a flow picked up in the middle would need another port.
+#[inline(always)]
+pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason> {
+    flow.now = t.now();
+    flow.salt = t.random() & STATE_SALT_MASK;
+    let code = reserve_and_index(t, flow);
+    match DropReason::from_code(code) {
+        Some(reason) => Err(reason),
+        None => t.ct(&flow.original).ok_or(DropReason::FlowRace),
+    }
+}
+
+impl DropReason {
+    /// 0 is success; a reason is its number plus one. Subprograms of the kernel return one word.
+    #[inline(always)]
+    const fn code(self) -> u32 {
+        self as u32 + 1
+    }
+
+    #[inline(always)]
+    const fn from_code(code: u32) -> Option<Self> {
+        const NO_PORT: u32 = DropReason::NoPort.code();
+        const FULL: u32 = DropReason::ConntrackFull.code();
+        const NOT_SYN: u32 = DropReason::TcpNotSyn.code();
+        match code {
+            0 => None,
+            NO_PORT => Some(Self::NoPort),
+            FULL => Some(Self::ConntrackFull),
+            NOT_SYN => Some(Self::TcpNotSyn),
+            _ => Some(Self::FlowRace),
+        }
+    }
+}
+
+#[inline(never)]
+fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
+    match reserve(t, flow) {
+        Try::Reserved => {}
+        Try::Same => {
+            // The record stands; write the index that belongs to it, if its maker has not yet.
+            let Some(record) = t.ct(&flow.reply) else {
+                return DropReason::FlowRace.code();
+            };
+            flow.salt = record.salt();
+            fill_entry(t, flow, false);
+            // Where it stands already, it is as good.
+            let _ = t.ct_insert(&flow.original, &flow.entry);
+            return 0;
+        }
+        Try::Full => return DropReason::ConntrackFull.code(),
+        Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
+        Try::Taken => return DropReason::NoPort.code(),
+    }
+    fill_entry(t, flow, false);
+    match t.ct_insert(&flow.original, &flow.entry) {
+        Ok(()) => {
+            t.count(Counter::FlowNew);
+            if flow.from != 0 {
+                t.count_flow(flow.from);
+            }
+            if flow.to != 0 && flow.to != flow.from {
+                t.count_flow(flow.to);
+            }
+            0
+        }
+        Err(e) => {
+            // Give the reservation back. Nobody else can hold it: its salt is ours alone.
+            if let Some(record) = t.ct(&flow.reply) {
+                if record.salt() == flow.salt && record.claim() {
+                    t.ct_delete(&flow.reply);
+                }
+            }
+            match e {
+                InsertError::Full => DropReason::ConntrackFull.code(),
+                // The winner's flow serves this packet as well.
+                InsertError::Exists => 0,
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+    let preserved = flow.reply.dport;
+    match try_port(t, flow) {
+        Try::Taken => {}
+        done => return done,
+    }
+    if flow.state & STATE_PICKUP != 0 {
+        return Try::Taken;
+    }
+    let ports = Ports::class_of(flow.reply.proto, preserved);
+    let mut search = Search {
+        t,
+        flow,
+        ports,
+        offset: 0,
+        result: Try::Taken,
+    };
+    t.repeat(TRIES, &mut search, search_step::<T>);
+    let result = search.result;
+    if matches!(result, Try::Reserved) {
+        t.count(Counter::PortChanged);
+    }
+    result
+}
+
+/// The state of a search for a free port.
+struct Search<'s, T> {
+    t: &'s T,
+    flow: &'s mut NewFlow,
+    ports: Ports,
+    offset: u32,
+    result: Try,
+}
+
+/// Tries one port; 1 ends the search.
+extern "C" fn search_step<T: Tables>(i: u32, search: *mut Search<'_, T>) -> i64 {
+    // SAFETY: `repeat` hands on the pointer that `reserve` gave it, and nobody else uses it.
+    let s = unsafe { &mut *search };
+    if starts_run(i) {
+        s.offset = s.t.random();
+    }
+    let port = s.ports.at(s.offset);
+    s.offset = s.offset.wrapping_add(1);
+    s.flow.reply.dport = port;
+    if s.flow.reply.proto == tuple::ICMP {
+        s.flow.reply.sport = port;
+    }
+    s.result = try_port(s.t, s.flow);
+    i64::from(!matches!(s.result, Try::Taken))
+}
+
+/// Tries to reserve the tuple `flow.reply` as it stands.
+#[inline(never)]
+fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+    if flow.host_address
+        && flow.reply.proto != tuple::ICMP
+        && (t.is_reserved(flow.reply.proto, flow.reply.dport) || t.host_socket(&flow.reply))
+    {
+        return Try::Taken;
+    }
+    fill_entry(t, flow, true);
+    match t.ct_insert(&flow.reply, &flow.entry) {
+        Ok(()) => return Try::Reserved,
+        Err(InsertError::Full) => return Try::Full,
+        Err(InsertError::Exists) => {}
+    }
+    let Some(holder) = t.ct(&flow.reply) else {
+        return Try::Taken;
+    };
+    if is_over(t, &flow.reply, holder, flow.now) {
+        // Expired but not collected yet: its port is free.
+        forget(t, &flow.reply, holder);
+        return match t.ct_insert(&flow.reply, &flow.entry) {
+            Ok(()) => Try::Reserved,
+            Err(InsertError::Full) => Try::Full,
+            Err(InsertError::Exists) => Try::Taken,
+        };
+    }
+    if holder.flags() & FLAG_RECORD != 0 && other_key(holder, &flow.reply) == flow.original {
+        return Try::Same;
+    }
+    Try::Taken
+}
+
+/// Fills in the entry of one direction.
+#[inline(always)]
+fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow, record: bool) {
+    let other = if record {
+        flow.original.inverse()
+    } else {
+        flow.reply.inverse()
+    };
+    let (from, to) = if record {
+        (flow.to, flow.from)
+    } else {
+        (flow.from, flow.to)
+    };
+    let e = &mut flow.entry;
+    e.src = other.src;
+    e.dst = other.dst;
+    e.sport = other.sport;
+    e.dport = other.dport;
+    e.flags = if record { FLAG_RECORD } else { 0 };
+    // Only TCP has a state that packets of the original direction move on.
+    e.steady = u16::from(!record && flow.original.proto != tuple::TCP);
+    e.from = from;
+    e.to = to;
+    e.uplink = flow.uplink;
+    e.rule = flow.rule;
+    e.state = flow.salt | if record { flow.state } else { 0 };
+    e.generation = generation(t, flow.from, flow.to, flow.uplink, flow.rule);
+    e.stamp = flow.now;
+    e.packets = 0;
+    e.bytes = 0;
+    e.created = flow.now;
+    e.max_ack = [0; 2];
+}

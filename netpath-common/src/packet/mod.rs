@@ -1,0 +1,88 @@
+//! Access to a packet, and what the parser makes of it.
+//!
+//! Owns the traits through which every byte of a packet is read and written. Does not own the
+//! packets: the kernel programs implement [`Packet`] over `__sk_buff`, tests over byte vectors.
+
+mod parse;
+mod rewrite;
+
+pub use parse::*;
+pub use rewrite::*;
+
+use crate::drop_reason::DropReason;
+
+/// Length of an Ethernet header in bytes.
+pub const ETH_LEN: usize = 14;
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+
+/// A frame that begins with an Ethernet header, and what the kernel knows about it.
+///
+/// Offsets are in bytes from the first byte of the Ethernet header.
+pub trait Packet {
+    /// Length of the frame in bytes, also where parts of it are not in linear memory.
+    fn len(&self) -> usize;
+
+    /// Whether the frame is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
+    fn gso_size(&self) -> u32;
+
+    /// Interface index where the packet was seen.
+    fn ifindex(&self) -> u32;
+
+    /// Copies `N` bytes from `off`; `None` where the frame is shorter.
+    fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]>;
+
+    /// As [`Packet::read`] for an offset known at compile time, which the kernel can read without
+    /// a helper call.
+    #[inline(always)]
+    fn read_fixed<const OFF: usize, const N: usize>(&self) -> Option<[u8; N]> {
+        self.read(OFF)
+    }
+
+    /// Overwrites `N` bytes at `off`. Does not touch any checksum.
+    ///
+    /// # Errors
+    /// [`DropReason::RewriteFailed`] where the frame is shorter or cannot be made writable.
+    fn write<const N: usize>(&mut self, off: usize, bytes: &[u8; N]) -> Result<(), DropReason>;
+
+    /// Adds `diff` (see [`crate::checksum::Diff`]) to the transport checksum at `off`, aware of
+    /// checksum offload.
+    ///
+    /// `pseudo`: the change is one of the pseudo header. `zero_is_none`: the field is UDP's, where
+    /// 0 means that there is no checksum: it is left alone, and a result of 0 becomes 0xffff.
+    ///
+    /// # Errors
+    /// [`DropReason::RewriteFailed`] where the frame is shorter or cannot be made writable.
+    fn update_l4_checksum(
+        &mut self,
+        off: usize,
+        diff: u32,
+        pseudo: bool,
+        zero_is_none: bool,
+    ) -> Result<(), DropReason>;
+}
+
+/// Reads a big-endian `u16` out of a header; 0 where the index is wrong (it never is: constant).
+#[inline(always)]
+pub(crate) fn be16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
+    match (b.get(at), b.get(at + 1)) {
+        (Some(h), Some(l)) => u16::from_be_bytes([*h, *l]),
+        _ => 0,
+    }
+}
+
+/// Reads four bytes out of a header.
+#[inline(always)]
+pub(crate) fn four<const N: usize>(b: &[u8; N], at: usize) -> [u8; 4] {
+    match (b.get(at), b.get(at + 1), b.get(at + 2), b.get(at + 3)) {
+        (Some(a), Some(b), Some(c), Some(d)) => [*a, *b, *c, *d],
+        _ => [0; 4],
+    }
+}

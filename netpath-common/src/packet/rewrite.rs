@@ -1,0 +1,112 @@
+//! Changing addresses, ports and TTL of a packet with every checksum kept right.
+//!
+//! Owns the order of writes: transport checksum, ports, then the IP header in one piece. Every
+//! step can fail, and a packet that failed half-way must be dropped by the caller.
+
+use super::{ETH_LEN, Ipv4, Kind, Packet};
+use crate::{
+    checksum::{self, Diff},
+    drop_reason::DropReason,
+    tuple,
+};
+
+/// What a packet is to become. Fields equal to the packet's own mean no change.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rewrite {
+    /// New source address.
+    pub src: [u8; 4],
+    /// New destination address.
+    pub dst: [u8; 4],
+    /// New source port, or ICMP identifier.
+    pub sport: u16,
+    /// New destination port, or ICMP identifier.
+    pub dport: u16,
+    /// Lower the TTL by one: the packet is forwarded by the datapath, not by the stack.
+    pub hop: bool,
+}
+
+/// Rewrites `pkt`, which `ip` describes.
+///
+/// # Errors
+/// [`DropReason::RewriteFailed`].
+#[inline(always)]
+pub fn rewrite<P: Packet>(pkt: &mut P, ip: &Ipv4, to: &Rewrite) -> Result<(), DropReason> {
+    let l4 = usize::from(ip.l4);
+    let t = &ip.tuple;
+    let addrs = Diff::new().bytes4(t.src, to.src).bytes4(t.dst, to.dst);
+    let ports_change = t.sport != to.sport || t.dport != to.dport;
+    let addrs_change = t.src != to.src || t.dst != to.dst;
+    match ip.kind {
+        Kind::Tcp | Kind::Udp => {
+            let udp = t.proto == tuple::UDP;
+            let at = l4 + checksum::offset(t.proto);
+            if addrs_change {
+                pkt.update_l4_checksum(at, addrs.wsum(), true, udp)?;
+            }
+            if ports_change {
+                let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
+                pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
+                let [a, b] = to.sport.to_be_bytes();
+                let [c, d] = to.dport.to_be_bytes();
+                pkt.write(l4, &[a, b, c, d])?;
+            }
+        }
+        Kind::IcmpQuery if ports_change => {
+            let id = Diff::new().be16(t.sport, to.sport);
+            pkt.update_l4_checksum(l4 + checksum::offset(tuple::ICMP), id.wsum(), false, false)?;
+            pkt.write(l4 + 4, &to.sport.to_be_bytes())?;
+        }
+        Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => {}
+    }
+    ip_header(pkt, ip, to, addrs)
+}
+
+/// Writes TTL, checksum and addresses: bytes 8 to 19 of the IPv4 header.
+#[inline(always)]
+fn ip_header<P: Packet>(
+    pkt: &mut P,
+    ip: &Ipv4,
+    to: &Rewrite,
+    addrs: Diff,
+) -> Result<(), DropReason> {
+    let proto = ip.tuple.proto;
+    let ttl = if to.hop {
+        ip.ttl.wrapping_sub(1)
+    } else {
+        ip.ttl
+    };
+    let diff = addrs.be16(
+        u16::from_be_bytes([ip.ttl, proto]),
+        u16::from_be_bytes([ttl, proto]),
+    );
+    let check = checksum::update(ip.check, diff.wsum());
+    let (s, d) = (to.src, to.dst);
+    let bytes = [
+        ttl, proto, check[0], check[1], s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3],
+    ];
+    pkt.write(ETH_LEN + 8, &bytes)
+}
+
+/// Sets the MAC addresses: the packet is handed to a container without passing the bridge.
+///
+/// # Errors
+/// [`DropReason::RewriteFailed`].
+#[inline(always)]
+pub fn set_macs<P: Packet>(pkt: &mut P, dst: [u8; 6], src: [u8; 6]) -> Result<(), DropReason> {
+    pkt.write(
+        0,
+        &[
+            dst[0], dst[1], dst[2], dst[3], dst[4], dst[5], src[0], src[1], src[2], src[3], src[4],
+            src[5],
+        ],
+    )
+}

@@ -1,0 +1,71 @@
+//! Per-CPU counters and drop events.
+//!
+//! Owns the rule that every drop is counted under its reason, and reported where anyone listens.
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
+use netpath_common::{
+    DropReason,
+    counters::Counter,
+    event::{DropEvent, Hook},
+    packet::{self, ETHERTYPE_IPV4, Packet},
+    records::IFACE_ENDPOINT,
+};
+
+use crate::{ctx::TcPacket, maps, tables};
+
+/// Adds one to a counter.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(c) = maps::COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the value belongs to this CPU.
+        unsafe { *c += 1 };
+    }
+}
+
+/// Counts a dropped packet and reports it.
+#[inline(never)]
+pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
+    if let Some(c) = maps::DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: the value belongs to this CPU.
+        unsafe { *c += 1 };
+    }
+    let pkt = TcPacket::new(ctx);
+    let mut event = DropEvent {
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        reason: reason as u32,
+        ifindex: pkt.ifindex(),
+        len: pkt.len() as u32,
+        hook: hook as u8,
+        ..DropEvent::default()
+    };
+    if matches!(hook, Hook::Veth) {
+        // SAFETY: user space replaces values whole; a copy is made at once.
+        let iface = unsafe { maps::IFACES.get(pkt.ifindex()) }.copied();
+        if let Some(iface) = iface {
+            if iface.kind == IFACE_ENDPOINT {
+                event.endpoint = iface.slot as u16;
+                if let Some(s) = maps::ENDPOINT_STATS.get_ptr_mut(iface.slot) {
+                    // SAFETY: the value belongs to this CPU.
+                    unsafe { (*s).drops += 1 };
+                }
+            }
+        }
+    }
+    if let Some(work) = tables::work() {
+        let fresh = packet::parse_eth(&pkt, &mut work.eth).is_ok();
+        if fresh {
+            event.ethertype = work.eth.ethertype;
+            event.src_mac = work.eth.src;
+        }
+        if fresh
+            && work.eth.ethertype == ETHERTYPE_IPV4
+            && packet::parse_ipv4(&pkt, &mut work.ip).is_ok()
+        {
+            event.tuple = work.ip.tuple;
+        }
+    }
+    if maps::EVENTS.output(event, 0).is_err() {
+        count(Counter::EventLost);
+    }
+}

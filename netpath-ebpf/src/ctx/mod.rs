@@ -1,0 +1,5 @@
+//! Kernel packets behind the traits of netpath-common.
+
+mod tc;
+
+pub(crate) use tc::TcPacket;

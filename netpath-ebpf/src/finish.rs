@@ -1,0 +1,83 @@
+//! From a decision to the kernel's action code.
+//!
+//! Owns everything that only the kernel side knows: action codes, redirects, the marks that tell
+//! one hook of another.
+
+use aya_ebpf::{
+    bindings::TC_ACT_SHOT,
+    helpers::generated::{bpf_redirect_neigh, bpf_redirect_peer},
+    programs::TcContext,
+};
+use netpath_common::{DropReason, Verdict, counters::Counter, event::Hook};
+
+use crate::counters;
+
+/// Go on with the next program or the stack (`TCX_NEXT`, `TC_ACT_UNSPEC`).
+pub(crate) const NEXT: i32 = -1;
+
+/// `skb->mark` from an endpoint's hook to the bridge's, where it is cleared. The kernel clears
+/// marks when a packet leaves its network namespace, so no container can set it.
+const VETTED: u32 = 0x6e70_7674;
+
+/// `skb->tc_index` of what was translated and redirected, so that the uplink's egress hook lets it
+/// pass. The endpoint hook overwrites whatever a container put there.
+const TRANSLATED: u32 = 0x6e70;
+
+/// Whether the endpoint hook has let this frame pass; forgets it.
+#[inline(always)]
+pub(crate) fn take_vetted(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the whole program.
+    let vetted = unsafe { (*ctx.skb.skb).mark } == VETTED;
+    if vetted {
+        ctx.set_mark(0);
+    }
+    vetted
+}
+
+/// Whether the fast path has translated this packet; forgets it.
+#[inline(always)]
+pub(crate) fn take_translated(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the whole program.
+    unsafe {
+        let translated = (*ctx.skb.skb).tc_index == TRANSLATED;
+        if translated {
+            (*ctx.skb.skb).tc_index = 0;
+        }
+        translated
+    }
+}
+
+/// Carries out a decision.
+#[inline(always)]
+pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropReason>) -> i32 {
+    match result {
+        Ok(Verdict::Pass) => {
+            counters::count(Counter::Passed);
+            to_stack(ctx, hook)
+        }
+        Ok(Verdict::TranslatedToStack) => to_stack(ctx, hook),
+        Ok(Verdict::ToUplink { ifindex }) => {
+            // SAFETY: the context is valid; no parameters means the next hop by the routes.
+            unsafe {
+                (*ctx.skb.skb).tc_index = TRANSLATED;
+                bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+            }
+        }
+        // SAFETY: the helper has no preconditions.
+        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
+        Err(reason) => {
+            counters::dropped(ctx, reason, hook);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+#[inline(always)]
+fn to_stack(ctx: &TcContext, hook: Hook) -> i32 {
+    if matches!(hook, Hook::Veth) {
+        ctx.set_mark(VETTED);
+        // SAFETY: the context is valid for the whole program.
+        unsafe { (*ctx.skb.skb).tc_index = 0 };
+    }
+    NEXT
+}

@@ -1,0 +1,281 @@
+//! The maps and the kernel behind the trait [`Tables`].
+//!
+//! Owns every map look-up of the tc programs. Decides nothing.
+
+use core::ptr::NonNull;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{bpf_fib_lookup, bpf_sock_tuple},
+    helpers::{
+        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
+        bpf_skc_lookup_tcp,
+        generated::{bpf_fib_lookup as fib_lookup, bpf_loop},
+    },
+    programs::TcContext,
+};
+use netpath_common::{
+    Tuple,
+    conntrack::{CtEntry, CtRef},
+    counters::Counter,
+    datapath::{InsertError, Route, Tables, Work},
+    maps::reserved_word,
+    packet::Ipv4,
+    records::{
+        Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
+        Published, PublishedKey, UplinkRecord,
+    },
+    tuple,
+};
+
+use crate::{counters, maps};
+
+const NOEXIST: u64 = 1;
+const EEXIST: i32 = -17;
+const AF_INET: u8 = 2;
+const FIB_SUCCESS: i64 = 0;
+/// The route is known, the next hop's MAC address is not yet: `bpf_redirect_neigh` asks for it.
+const FIB_NO_NEIGH: i64 = 7;
+
+/// The kernel's tables as seen from one program run.
+pub(crate) struct KernelTables<'c> {
+    ctx: &'c TcContext,
+}
+
+impl<'c> KernelTables<'c> {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: &'c TcContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Tables for KernelTables<'_> {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        maps::CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn ct(&self, key: &Tuple) -> Option<CtRef> {
+        let p = maps::CT4.get_ptr_mut(key)?;
+        // SAFETY: the kernel keeps values of a map readable and writable until the program ends.
+        NonNull::new(p).map(|p| unsafe { CtRef::new(p) })
+    }
+
+    #[inline(always)]
+    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
+        maps::CT4.insert(key, entry, NOEXIST).map_err(|e| {
+            if e == EEXIST {
+                InsertError::Exists
+            } else {
+                InsertError::Full
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn ct_delete(&self, key: &Tuple) {
+        // Absent is as good as deleted.
+        let _ = maps::CT4.remove(key);
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
+        maps::ENDPOINTS.get(u32::from(slot))
+    }
+
+    #[inline(always)]
+    fn network(&self, slot: u16) -> Option<&NetworkRecord> {
+        maps::NETWORKS.get(u32::from(slot))
+    }
+
+    #[inline(always)]
+    fn uplink(&self, slot: u16) -> Option<&UplinkRecord> {
+        maps::UPLINKS.get(u32::from(slot))
+    }
+
+    #[inline(always)]
+    fn rule_generation(&self, slot: u16) -> u32 {
+        maps::RULES.get(u32::from(slot)).map_or(0, |r| r.generation)
+    }
+
+    #[inline(always)]
+    fn iface(&self, ifindex: u32) -> Option<IfaceRecord> {
+        // SAFETY: user space replaces values whole; a copy is made at once.
+        unsafe { maps::IFACES.get(ifindex) }.copied()
+    }
+
+    #[inline(always)]
+    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16> {
+        // SAFETY: as above.
+        unsafe { maps::ENDPOINT_BY_ADDR4.get(addr) }.map(|slot| *slot as u16)
+    }
+
+    #[inline(always)]
+    fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
+        let key = aya_ebpf::btf_maps::lpm_trie::Key::new(32, *addr);
+        maps::SUBNETS4.get(&key).map(|slot| *slot as u16)
+    }
+
+    #[inline(always)]
+    fn is_host_addr(&self, addr: &[u8; 4]) -> bool {
+        maps::HOST_ADDRS4.get_ptr(addr).is_some()
+    }
+
+    #[inline(always)]
+    fn published(&self, key: &PublishedKey) -> Option<Published> {
+        // SAFETY: as above.
+        unsafe { maps::PUBLISHED4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn is_reserved(&self, proto: u8, port: u16) -> bool {
+        match reserved_word(proto, port) {
+            Some((word, bit)) => maps::RESERVED.get(word).is_some_and(|w| w & bit != 0),
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn frag(&self, key: &FragKey) -> Option<FragRecord> {
+        // SAFETY: as above.
+        unsafe { maps::FRAGS4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn frag_insert(&self, key: &FragKey, record: &FragRecord) {
+        // A full table evicts its oldest entry; a failure costs the datagram, which is counted
+        // when its next fragment finds no record.
+        let _ = maps::FRAGS4.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn route(&self, ip: &Ipv4, ifindex: u32) -> Route {
+        // SAFETY: all zero is a valid value of this C struct.
+        let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+        p.family = AF_INET;
+        p.l4_protocol = ip.tuple.proto;
+        p.sport = ip.tuple.sport.to_be();
+        p.dport = ip.tuple.dport.to_be();
+        p.ifindex = ifindex;
+        // A length of zero leaves the MTU to the datapath, which knows segments from packets.
+        p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
+        p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
+        // SAFETY: the struct is initialised and of the size given.
+        let code = unsafe {
+            fib_lookup(
+                self.ctx.as_ptr(),
+                &raw mut p,
+                size_of::<bpf_fib_lookup>() as i32,
+                0,
+            )
+        };
+        match code {
+            FIB_SUCCESS | FIB_NO_NEIGH => Route::Out { ifindex: p.ifindex },
+            _ => Route::Stack,
+        }
+    }
+
+    #[inline(always)]
+    fn host_socket(&self, tuple: &Tuple) -> bool {
+        // SAFETY: all zero is a valid value of this C union.
+        let mut key: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+        key.__bindgen_anon_1.ipv4.saddr = u32::from_ne_bytes(tuple.src);
+        key.__bindgen_anon_1.ipv4.daddr = u32::from_ne_bytes(tuple.dst);
+        key.__bindgen_anon_1.ipv4.sport = tuple.sport.to_be();
+        key.__bindgen_anon_1.ipv4.dport = tuple.dport.to_be();
+        const IPV4_LEN: u32 = 12;
+        const THIS_NETNS: u64 = u64::MAX;
+        // SAFETY: the tuple is initialised; a socket that is found is released at once.
+        unsafe {
+            let skb = self.ctx.as_ptr();
+            if tuple.proto == tuple::TCP {
+                let sk = bpf_skc_lookup_tcp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                if !sk.is_null() {
+                    bpf_sk_release(sk.cast());
+                    return true;
+                }
+            } else {
+                let sk = bpf_sk_lookup_udp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                if !sk.is_null() {
+                    bpf_sk_release(sk.cast());
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {
+        repeat(n, state, body);
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        counters::count(counter);
+    }
+
+    #[inline(always)]
+    fn count_tx(&self, endpoint: u16, bytes: u64) {
+        stats(endpoint, |s| {
+            s.tx_packets += 1;
+            s.tx_bytes += bytes;
+        });
+    }
+
+    #[inline(always)]
+    fn count_rx(&self, endpoint: u16, bytes: u64) {
+        stats(endpoint, |s| {
+            s.rx_packets += 1;
+            s.rx_bytes += bytes;
+        });
+    }
+
+    #[inline(always)]
+    fn count_flow(&self, endpoint: u16) {
+        stats(endpoint, |s| s.flows += 1);
+    }
+}
+
+/// The working memory of this CPU. Programs at tc hooks run with softirqs off, so none interrupts
+/// another on the same CPU.
+#[inline(always)]
+pub(crate) fn work<'a>() -> Option<&'a mut Work> {
+    // SAFETY: no other reference exists on this CPU while this program runs.
+    maps::SCRATCH.get_ptr_mut(0).map(|w| unsafe { &mut *w })
+}
+
+/// `bpf_loop`: the callback gets a pointer into the caller's stack.
+#[inline(always)]
+pub(crate) fn repeat<S>(n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {
+    // SAFETY: the callback has the signature that the kernel expects, and the state outlives it.
+    unsafe {
+        bpf_loop(
+            n,
+            body as *mut core::ffi::c_void,
+            core::ptr::from_mut(state).cast(),
+            0,
+        );
+    }
+}
+
+#[inline(always)]
+fn stats(endpoint: u16, f: impl FnOnce(&mut EndpointStats)) {
+    if let Some(s) = maps::ENDPOINT_STATS.get_ptr_mut(u32::from(endpoint)) {
+        // SAFETY: the value belongs to this CPU, and programs are not preempted by themselves.
+        f(unsafe { &mut *s });
+    }
+}

@@ -1,0 +1,189 @@
+//! Links: finding, setting up and down, MTU, deleting.
+
+use futures_util::TryStreamExt as _;
+use nix::errno::Errno;
+use rtnetlink::{
+    LinkUnspec,
+    packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+
+use super::{Error, Netlink, error::is_errno};
+use crate::config::Mac;
+
+/// A link as the kernel shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Interface index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Kind, such as `bridge` or `veth`; `None` for physical devices.
+    pub kind: Option<String>,
+    /// MAC address; zero where there is none.
+    pub mac: Mac,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Interface index of the bridge or bond that it belongs to.
+    pub controller: Option<u32>,
+}
+
+impl Link {
+    /// Whether it is a bridge.
+    #[must_use]
+    pub fn is_bridge(&self) -> bool {
+        self.kind.as_deref() == Some("bridge")
+    }
+
+    /// Its kind in words.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        self.kind.as_deref().unwrap_or("device without a kind")
+    }
+
+    fn from_message(m: LinkMessage) -> Self {
+        let mut link = Self {
+            index: m.header.index,
+            name: String::new(),
+            kind: None,
+            mac: Mac([0; 6]),
+            mtu: 0,
+            up: m.header.flags.contains(LinkFlags::Up),
+            controller: None,
+        };
+        for attribute in m.attributes {
+            if let LinkAttribute::IfName(name) = attribute {
+                link.name = name;
+            } else if let LinkAttribute::Mtu(mtu) = attribute {
+                link.mtu = mtu;
+            } else if let LinkAttribute::Controller(index) = attribute {
+                link.controller = Some(index);
+            } else if let LinkAttribute::Address(bytes) = attribute {
+                link.mac = Mac(bytes.try_into().unwrap_or_default());
+            } else if let LinkAttribute::LinkInfo(infos) = attribute {
+                link.kind = infos.iter().find_map(kind_name);
+            }
+        }
+        link
+    }
+}
+
+fn kind_name(info: &LinkInfo) -> Option<String> {
+    if let LinkInfo::Kind(kind) = info {
+        Some(match kind {
+            InfoKind::Other(name) => name.clone(),
+            kind => kind.to_string(),
+        })
+    } else {
+        None
+    }
+}
+
+impl Netlink {
+    /// The link with this name.
+    ///
+    /// # Errors
+    /// The request failed; an unknown name is `None`.
+    pub async fn link(&self, name: &str) -> Result<Option<Link>, Error> {
+        let found = self
+            .handle
+            .link()
+            .get()
+            .match_name(name)
+            .execute()
+            .try_next()
+            .await;
+        Self::found(found, || format!("looking for interface {name}"))
+    }
+
+    /// The link with this index.
+    ///
+    /// # Errors
+    /// The request failed; an unknown index is `None`.
+    pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Error> {
+        let found = self
+            .handle
+            .link()
+            .get()
+            .match_index(index)
+            .execute()
+            .try_next()
+            .await;
+        Self::found(found, || format!("looking for interface {index}"))
+    }
+
+    fn found(
+        found: Result<Option<LinkMessage>, rtnetlink::Error>,
+        what: impl FnOnce() -> String,
+    ) -> Result<Option<Link>, Error> {
+        match found {
+            Ok(m) => Ok(m.map(Link::from_message)),
+            Err(e) if is_errno(&e, Errno::ENODEV) => Ok(None),
+            Err(e) => Err(Error::request(what(), &e)),
+        }
+    }
+
+    /// Every link.
+    ///
+    /// # Errors
+    /// The request failed.
+    pub async fn links(&self) -> Result<Vec<Link>, Error> {
+        let links: Vec<_> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| Error::request("listing interfaces", &e))?;
+        Ok(links.into_iter().map(Link::from_message).collect())
+    }
+
+    /// Sets a link up or down.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub async fn set_up(&self, index: u32, up: bool) -> Result<(), Error> {
+        let link = LinkUnspec::new_with_index(index);
+        let message = if up { link.up() } else { link.down() }.build();
+        self.handle
+            .link()
+            .change(message)
+            .execute()
+            .await
+            .map_err(|e| {
+                let what = if up { "up" } else { "down" };
+                Error::request(format!("setting interface {index} {what}"), &e)
+            })
+    }
+
+    /// Sets a link's MTU.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub async fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        self.handle
+            .link()
+            .change(message)
+            .execute()
+            .await
+            .map_err(|e| {
+                Error::request(format!("setting the MTU of interface {index} to {mtu}"), &e)
+            })
+    }
+
+    /// Deletes a link; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub async fn delete_link(&self, index: u32) -> Result<(), Error> {
+        match self.handle.link().del(index).execute().await {
+            Err(e) if !is_errno(&e, Errno::ENODEV) => {
+                Err(Error::request(format!("deleting interface {index}"), &e))
+            }
+            _ => Ok(()),
+        }
+    }
+}

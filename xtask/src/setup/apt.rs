@@ -1,0 +1,62 @@
+//! Debian's packages.
+//!
+//! Owns the calls of apt. Installs only what can be had without removing anything.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::context::{as_root, output, prefixed, run, step, which};
+
+/// Installs packages, as root or through sudo.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if which("apt-get").is_none() {
+        bail!("this is no Debian system; install the equivalents of its packages {list}");
+    }
+    let sudo = as_root(&format!("apt-get install {list}"))
+        .with_context(|| format!("as root, run: apt-get install {list}"))?;
+    step(&format!("setup: apt-get install {list}"));
+    let apt = || {
+        let mut apt = prefixed(&sudo, "env");
+        apt.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"])
+            .args([
+                "-q",
+                "-y",
+                "-o",
+                "Dpkg::Use-Pty=0",
+                "-o",
+                "DPkg::Lock::Timeout=300",
+            ])
+            .stdin(Stdio::null());
+        apt
+    };
+    // The lists of a fresh machine are empty or old. A source that cannot be read is no reason to
+    // give up: the others may have everything.
+    if let Err(error) = run(apt().arg("update").stdout(Stdio::null())) {
+        step(&format!(
+            "setup: {error:#}; going on with the lists that are there"
+        ));
+    }
+    let arguments = |apt: &mut Command| {
+        apt.args(["install", "--no-install-recommends"])
+            .args(packages);
+    };
+    let mut rehearsal = apt();
+    rehearsal.arg("--simulate");
+    arguments(&mut rehearsal);
+    let plan = output(&mut rehearsal)?;
+    let removed: Vec<_> = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next())
+        .collect();
+    if !removed.is_empty() {
+        bail!(
+            "apt-get install {list} would remove {}: not done",
+            removed.join(", ")
+        );
+    }
+    let mut install = apt();
+    arguments(&mut install);
+    run(install.stdout(Stdio::null()))
+}

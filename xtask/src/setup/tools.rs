@@ -1,0 +1,53 @@
+//! The programs that the namespace tests run.
+//!
+//! Owns the list. netpath itself needs none of them: they are the tests' witnesses.
+
+use crate::context::which;
+
+/// A program and the Debian package that has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool {
+    /// As it is called.
+    pub(crate) program: &'static str,
+    /// As Debian names it.
+    pub(crate) package: &'static str,
+}
+
+const TOOLS: [Tool; 7] = [
+    Tool {
+        program: "ip",
+        package: "iproute2",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
+    },
+    Tool {
+        program: "iptables",
+        package: "iptables",
+    },
+    Tool {
+        program: "conntrack",
+        package: "conntrack",
+    },
+    Tool {
+        program: "ping",
+        package: "iputils-ping",
+    },
+    Tool {
+        program: "bpftool",
+        package: "bpftool",
+    },
+    Tool {
+        program: "curl",
+        package: "curl",
+    },
+];
+
+/// Those that are not installed.
+pub(crate) fn missing() -> Vec<Tool> {
+    TOOLS
+        .into_iter()
+        .filter(|tool| which(tool.program).is_none())
+        .collect()
+}

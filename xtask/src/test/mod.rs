@@ -1,0 +1,218 @@
+//! `test`: every layer of tests, and one line that counts them.
+//!
+//! Owns which suites there are and how they are run. Counting is `tally`'s.
+
+mod tally;
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use self::tally::Tally;
+use crate::{
+    build,
+    context::{Context, as_root, in_ci, show, step},
+    setup,
+};
+
+/// What to test.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this layer.
+    #[arg(long, value_enum)]
+    only: Option<Layer>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// A layer of tests.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+enum Layer {
+    /// Logic compiled for the host. Needs no root.
+    Unit,
+    /// The eBPF programs by BPF_PROG_TEST_RUN. Needs root.
+    Prog,
+    /// Real sockets and real programs across network namespaces. Needs root.
+    Netns,
+}
+
+/// Names the file to which a test that cannot run appends a line with the reason.
+const SKIP_LOG: &str = "NETPATH_SKIP_LOG";
+
+/// Names the netpath program to the tests that run it.
+const PROGRAM: &str = "NETPATH_BIN";
+
+impl Layer {
+    const ALL: [Self; 3] = [Self::Unit, Self::Prog, Self::Netns];
+
+    /// The words after `cargo test`, and those for the test program.
+    fn arguments(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Unit => (
+                &[
+                    "--package=netpath-common",
+                    "--package=netpath",
+                    "--package=xtask",
+                    "--features=netpath-common/testing",
+                ],
+                &[],
+            ),
+            Self::Prog => (&["--package=netpath-tests", "--test=prog"], &[]),
+            // They wait for deadlines of real traffic: several at once would disturb each other.
+            Self::Netns => (
+                &["--package=netpath-tests", "--test=netns"],
+                &["--test-threads=1"],
+            ),
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Unit => "unit tests",
+            Self::Prog => "program tests",
+            Self::Netns => "namespace tests",
+        }
+    }
+}
+
+/// Runs the layers that were asked for and prints the count.
+pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
+    let layers: Vec<_> = Layer::ALL
+        .into_iter()
+        .filter(|layer| options.only.is_none_or(|only| only == *layer))
+        .collect();
+    if layers.contains(&Layer::Netns) {
+        want_tools();
+    }
+    let program = build::netpath(context, false)?;
+    let mut run = Run::new(context, options, program)?;
+    let mut tally = Tally::default();
+    for layer in layers {
+        step(layer.title());
+        run.layer(layer, &mut tally)?;
+    }
+    let skips = run.skips()?;
+    tally.skip(&skips);
+    for reason in &skips {
+        println!("SKIPPED: {reason}");
+    }
+    let verdict = tally.verdict(in_ci());
+    if let Err(why) = verdict {
+        println!("FAILED: {why}");
+    }
+    println!("{tally}");
+    Ok(if verdict.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Installs the programs that the tests run; a test without its program skips itself.
+fn want_tools() {
+    if let Err(error) = setup::test_tools() {
+        step(&format!(
+            "setup: {error:#}; the tests that need them will be skipped"
+        ));
+    }
+}
+
+/// One run of the tests.
+struct Run<'a> {
+    context: &'a Context,
+    filter: Option<&'a str>,
+    program: PathBuf,
+    skip_log: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    fn new(context: &'a Context, options: &'a Options, program: PathBuf) -> Result<Self> {
+        let skip_log = context.target_dir.join("skipped-tests");
+        fs::write(&skip_log, "").with_context(|| format!("cannot empty {}", skip_log.display()))?;
+        Ok(Self {
+            context,
+            filter: options.filter.as_deref(),
+            program,
+            skip_log,
+        })
+    }
+
+    /// Runs one layer, shows its output and counts its results.
+    fn layer(&mut self, layer: Layer, tally: &mut Tally) -> Result<()> {
+        let mut command = self.command(layer)?;
+        let name = show(&command);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run `{name}`"))?;
+        let failed_before = tally.failed;
+        if let Some(stdout) = child.stdout.take() {
+            for line in BufReader::new(stdout).split(b'\n') {
+                let line = line.with_context(|| format!("cannot read from `{name}`"))?;
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                tally.line(&line);
+            }
+        }
+        let status = child
+            .wait()
+            .with_context(|| format!("cannot wait for `{name}`"))?;
+        if !status.success() && tally.failed == failed_before {
+            // It did not build, or a test brought the whole program down.
+            step(&format!("`{name}` failed ({status}) without naming a test"));
+            tally.failed += 1;
+        }
+        Ok(())
+    }
+
+    /// The cargo command of a layer; where root is needed, cargo is told to call sudo.
+    fn command(&self, layer: Layer) -> Result<Command> {
+        let (cargo_arguments, test_arguments) = layer.arguments();
+        let mut cargo = self.context.cargo();
+        cargo.args(["test", "--no-fail-fast"]).args(cargo_arguments);
+        if layer != Layer::Unit {
+            let sudo = as_root(&format!("running the {}", layer.title()))?;
+            if !sudo.is_empty() {
+                cargo.arg("--config").arg(self.runner(&sudo));
+            }
+        }
+        cargo
+            .env(SKIP_LOG, &self.skip_log)
+            .env(PROGRAM, &self.program);
+        cargo.arg("--").args(self.filter).args(test_arguments);
+        Ok(cargo)
+    }
+
+    /// Cargo's setting that runs test programs through sudo, with the variables that they need:
+    /// sudo drops all others.
+    fn runner(&self, sudo: &[String]) -> String {
+        let mut words = sudo.to_vec();
+        words.push("env".to_owned());
+        words.push(format!("{SKIP_LOG}={}", self.skip_log.display()));
+        words.push(format!("{PROGRAM}={}", self.program.display()));
+        for name in ["CI", "RUST_BACKTRACE", "PATH"] {
+            if let Ok(value) = env::var(name) {
+                words.push(format!("{name}={value}"));
+            }
+        }
+        format!("target.\"cfg(all())\".runner={words:?}")
+    }
+
+    /// The reasons that the tests have given for skipping themselves.
+    fn skips(&self) -> Result<Vec<String>> {
+        let log = fs::read_to_string(&self.skip_log)
+            .with_context(|| format!("cannot read {}", self.skip_log.display()))?;
+        Ok(log
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+}

@@ -63,7 +63,16 @@ pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
             Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
         },
         Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
-        _ => Ok(0),
+        Kind::Udp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => Ok(0),
     }
 }
 
@@ -168,7 +177,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let preserved = flow.reply.dport;
     match try_port(t, flow) {
         Try::Taken => {}
-        done => return done,
+        done @ (Try::Reserved | Try::Same | Try::Full) => return done,
     }
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;

@@ -9,7 +9,6 @@ use crate::state::{Endpoint, Network};
 /// A network as Docker's `network inspect` shows it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct NetworkView {
     pub name: String,
     pub id: String,
@@ -34,7 +33,6 @@ pub struct NetworkView {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct Ipam {
     pub driver: &'static str,
     pub options: Option<BTreeMap<String, String>>,
@@ -43,7 +41,6 @@ pub struct Ipam {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct IpamConfig {
     pub subnet: String,
     pub gateway: String,
@@ -51,7 +48,6 @@ pub struct IpamConfig {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct ConfigFrom {
     pub network: String,
 }
@@ -59,7 +55,6 @@ pub struct ConfigFrom {
 /// An endpoint as Docker's `network inspect` shows it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct ContainerView {
     pub name: String,
     #[serde(rename = "EndpointID")]

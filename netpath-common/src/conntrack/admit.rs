@@ -160,10 +160,10 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
     }
     let record_key = other_key(e, key);
     let salt = e.salt();
-    if let Some(record) = t.ct(&record_key) {
-        if record.salt() == salt {
-            return remove(t, &record_key, record);
-        }
+    if let Some(record) = t.ct(&record_key)
+        && record.salt() == salt
+    {
+        return remove(t, &record_key, record);
     }
     // An index without its record. Look again: the slot may have a new life by now.
     match t.ct(key) {
@@ -184,10 +184,11 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
         return false;
     }
     let index_key = other_key(record, key);
-    if let Some(index) = t.ct(&index_key) {
-        if index.salt() == record.salt() && !is_record(index) {
-            t.ct_delete(&index_key);
-        }
+    if let Some(index) = t.ct(&index_key)
+        && index.salt() == record.salt()
+        && !is_record(index)
+    {
+        t.ct_delete(&index_key);
     }
     t.ct_delete(key);
     t.count(Counter::FlowRemoved);

@@ -158,10 +158,11 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
         }
         Err(e) => {
             // Give the reservation back. Nobody else can hold it: its salt is ours alone.
-            if let Some(record) = t.ct(&flow.reply) {
-                if record.salt() == flow.salt && record.claim() {
-                    t.ct_delete(&flow.reply);
-                }
+            if let Some(record) = t.ct(&flow.reply)
+                && record.salt() == flow.salt
+                && record.claim()
+            {
+                t.ct_delete(&flow.reply);
             }
             match e {
                 InsertError::Full => DropReason::ConntrackFull.code(),

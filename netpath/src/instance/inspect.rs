@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::state::{Endpoint, Network};
 
 /// A network as Docker's `network inspect` shows it.
+#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NetworkView {
@@ -31,6 +32,7 @@ pub struct NetworkView {
     pub labels: BTreeMap<String, String>,
 }
 
+#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Ipam {
@@ -39,6 +41,7 @@ pub struct Ipam {
     pub config: Vec<IpamConfig>,
 }
 
+#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamConfig {
@@ -46,6 +49,7 @@ pub struct IpamConfig {
     pub gateway: String,
 }
 
+#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ConfigFrom {
@@ -53,6 +57,7 @@ pub struct ConfigFrom {
 }
 
 /// An endpoint as Docker's `network inspect` shows it.
+#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerView {

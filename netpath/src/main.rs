@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Parser as _;
 use netpath::{bpf, cli::Cli, net::namespace::Namespace};
 use tracing_subscriber::EnvFilter;
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            // The message alone: netpath's own errors say their causes themselves.
+            eprintln!("error: {e}");
             ExitCode::FAILURE
         }
     }
@@ -37,6 +38,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
+        .map_err(|e| anyhow!("cannot start the runtime: {e}"))?;
     Ok(runtime.block_on(cli.run())?)
 }

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Parser as _;
 use netpath::{
     bpf,
@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            // The message alone: netpath's own errors say their causes themselves.
+            eprintln!("error: {e}");
             ExitCode::FAILURE
         }
     }
@@ -47,7 +48,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
+        .map_err(|e| anyhow!("cannot start the runtime: {e}"))?;
     runtime.block_on(cli.run())?;
     Ok(true)
 }

@@ -81,7 +81,11 @@ impl Planner<'_> {
                 network: n.name.clone(),
             });
         }
-        let netns = Namespace::open(&wanted.netns)?;
+        let wrong = |source| Error::Container {
+            endpoint: wanted.name.clone(),
+            source,
+        };
+        let netns = Namespace::open(&wanted.netns).map_err(wrong)?;
         if netns.ino() == self.facts.own_netns {
             return Err(Error::OwnNamespace {
                 endpoint: wanted.name.clone(),
@@ -96,13 +100,12 @@ impl Planner<'_> {
         };
         // Two endpoints of one plan may not share a namespace; one that goes first is in no way.
         let cleared = self.before.endpoints().any(|(_, e)| ours(e) && goes(e));
-        if self.next.endpoints().any(|(_, e)| ours(e)) || (!cleared && container::is_taken(&netns)?)
-        {
-            return Err(net::Error::InterfaceTaken {
+        let shared = self.next.endpoints().any(|(_, e)| ours(e));
+        if shared || (!cleared && container::is_taken(&netns).map_err(wrong)?) {
+            return Err(wrong(net::Error::InterfaceTaken {
                 netns: wanted.netns.to_string(),
                 ifname: container::IFNAME.to_owned(),
-            }
-            .into());
+            }));
         }
         Ok(Endpoint {
             id: hex_id()?,

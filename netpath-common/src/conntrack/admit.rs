@@ -126,6 +126,14 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         Transition::Ignore => return Admission::Ignored,
         Transition::To(new) => new,
     };
+    if matches!(direction, Direction::Reply)
+        && matches!((old, new), (TcpState::TimeWait, TcpState::SynSent))
+    {
+        // The roles change: a new connection, which this flow must neither translate nor admit.
+        // The kernel deletes the entry as well and looks the packet up again.
+        forget(t, key, e);
+        return Admission::Miss;
+    }
     let mut word = (seen & !STATE_TCP_MASK) | new as u32;
     if word & STATE_SEEN_REPLY != 0 {
         word &= !STATE_PICKUP;

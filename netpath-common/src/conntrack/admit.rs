@@ -200,7 +200,8 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
     true
 }
 
-/// Whether the flow of an entry has no use any more: expired, outdated, or without its record.
+/// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
+/// without its record.
 pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
         return true;
@@ -214,6 +215,9 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
             None => return true,
         }
     };
+    if record.state() & STATE_CLAIMED != 0 {
+        return true;
+    }
     let Some(config) = t.config() else {
         return false;
     };

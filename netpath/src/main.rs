@@ -1,2 +1,53 @@
-//! The `netpath` program.
-fn main() {}
+//! The `netpath` program: options, the network namespace, the runtime, the exit status.
+//!
+//! Owns nothing else: [`netpath::cli`] has the commands.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use netpath::{
+    bpf,
+    cli::{Cli, Command},
+    lab,
+    net::namespace::Namespace,
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // Wrong options end the program here, with status 2.
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("NETPATH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    match run(cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False: everything was done, and the verdict is bad.
+fn run(cli: Cli) -> anyhow::Result<bool> {
+    bpf::check_kernel()?;
+    if let Command::Lab(args) = cli.command {
+        return Ok(lab::run(args, cli.json)?);
+    }
+    if let Some(netns) = &cli.netns {
+        // Before any other thread exists: they all begin in this one's namespace.
+        Namespace::open(netns)?.enter()?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(cli.run())?;
+    Ok(true)
+}

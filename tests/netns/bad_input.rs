@@ -21,9 +21,19 @@ use crate::lifecycle::{Snapshot, assert_same};
 #[track_caller]
 fn refused(output: &Output, words: &[&str]) {
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "exit status; stderr: {errors}");
-    let count = errors.lines().filter(|line| line.starts_with("error:")).count();
-    assert_eq!(count, 1, "one message that starts with `error:`, got: {errors}");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "exit status; stderr: {errors}"
+    );
+    let count = errors
+        .lines()
+        .filter(|line| line.starts_with("error:"))
+        .count();
+    assert_eq!(
+        count, 1,
+        "one message that starts with `error:`, got: {errors}"
+    );
     for word in words {
         assert!(errors.contains(word), "`{word}` is not in: {errors}");
     }
@@ -35,7 +45,10 @@ fn refused(output: &Output, words: &[&str]) {
 fn refused_config(world: &World, config: &str, words: &[&str]) {
     let before = [Snapshot::of_host(world), Snapshot::of(world.container("a"))];
     refused(&world.try_up(config), words);
-    assert_same(&[Snapshot::of_host(world), Snapshot::of(world.container("a"))], &before);
+    assert_same(
+        &[Snapshot::of_host(world), Snapshot::of(world.container("a"))],
+        &before,
+    );
 }
 
 fn network(world: &World, more: &str) -> String {
@@ -45,9 +58,12 @@ fn network(world: &World, more: &str) -> String {
 #[test]
 fn subnets_that_overlap() {
     let world = World::new(&["a"]);
-    let config =
-        network(&world, "") + &world.network("second", "netpath1", "172.17.128.0/17", "");
-    refused_config(&world, &config, &["second", "172.17.128.0/17", "172.17.0.0/16", "choose"]);
+    let config = network(&world, "") + &world.network("second", "netpath1", "172.17.128.0/17", "");
+    refused_config(
+        &world,
+        &config,
+        &["second", "172.17.128.0/17", "172.17.0.0/16", "choose"],
+    );
 }
 
 #[test]
@@ -76,8 +92,7 @@ fn the_gateways_address() {
 #[test]
 fn one_address_twice() {
     let world = World::new(&["a", "b"]);
-    let config =
-        network(&world, "") + &world.endpoint("a", A, &[]) + &world.endpoint("b", A, &[]);
+    let config = network(&world, "") + &world.endpoint("a", A, &[]) + &world.endpoint("b", A, &[]);
     refused_config(&world, &config, &["`b`", "`a`", "172.17.0.2"]);
 }
 
@@ -114,7 +129,9 @@ fn a_port_that_the_host_itself_listens_on() {
 #[test]
 fn a_bridge_name_that_something_else_has() {
     let world = World::new(&["a"]);
-    within(&world.host, || links::add_veth("netpath0", "other").unwrap());
+    within(&world.host, || {
+        links::add_veth("netpath0", "other").unwrap()
+    });
     let config = network(&world, "") + &world.endpoint("a", A, &[]);
     refused_config(&world, &config, &["netpath0"]);
 }
@@ -122,7 +139,9 @@ fn a_bridge_name_that_something_else_has() {
 #[test]
 fn an_interface_in_the_container_that_is_in_the_way() {
     let world = World::new(&["a"]);
-    within(world.container("a"), || links::add_veth("eth0", "other").unwrap());
+    within(world.container("a"), || {
+        links::add_veth("eth0", "other").unwrap()
+    });
     let config = network(&world, "") + &world.endpoint("a", A, &[]);
     refused_config(&world, &config, &["eth0"]);
 }
@@ -130,8 +149,16 @@ fn an_interface_in_the_container_that_is_in_the_way() {
 #[test]
 fn a_key_that_does_not_exist() {
     let world = World::new(&["a"]);
-    refused_config(&world, &network(&world, "subnett = \"10.0.0.0/8\""), &["subnett", "line"]);
-    refused_config(&world, &(network(&world, "") + "[extra]\nx = 1\n"), &["extra"]);
+    refused_config(
+        &world,
+        &network(&world, "subnett = \"10.0.0.0/8\""),
+        &["subnett", "line"],
+    );
+    refused_config(
+        &world,
+        &(network(&world, "") + "[extra]\nx = 1\n"),
+        &["extra"],
+    );
 }
 
 #[test]
@@ -151,13 +178,28 @@ fn a_file_that_is_not_there() {
 fn values_that_make_no_sense() {
     let world = World::new(&["a"]);
     let cases = [
-        (world.network("bridge", "netpath0", "172.17.0.0/33", ""), "172.17.0.0/33"),
-        (world.network("bridge", "a-name-that-is-too-long", "172.17.0.0/16", ""), "too-long"),
+        (
+            world.network("bridge", "netpath0", "172.17.0.0/33", ""),
+            "172.17.0.0/33",
+        ),
+        (
+            world.network("bridge", "a-name-that-is-too-long", "172.17.0.0/16", ""),
+            "too-long",
+        ),
         (network(&world, "gateway = \"10.0.0.1\""), "10.0.0.1"),
         (network(&world, "mtu = 1"), "mtu"),
-        (network(&world, "") + &world.endpoint("a", A, &["99999:80"]), "99999"),
-        (network(&world, "") + &world.endpoint("a", A, &["80-82:80-81"]), "80-82"),
-        (network(&world, "") + &world.endpoint("a", A, &["80:80/icmp"]), "icmp"),
+        (
+            network(&world, "") + &world.endpoint("a", A, &["99999:80"]),
+            "99999",
+        ),
+        (
+            network(&world, "") + &world.endpoint("a", A, &["80-82:80-81"]),
+            "80-82",
+        ),
+        (
+            network(&world, "") + &world.endpoint("a", A, &["80:80/icmp"]),
+            "icmp",
+        ),
     ];
     for (config, word) in cases {
         refused_config(&world, &config, &[word]);
@@ -204,7 +246,11 @@ fn without_root() {
     let file = world.file("netpath.toml");
     fs::write(&file, network(&world, "")).unwrap();
     let file = file.to_str().unwrap();
-    for arguments in [&["up", "-c", file, "--yes"][..], &["lab", "--once"], &["down", "--all"]] {
+    for arguments in [
+        &["up", "-c", file, "--yes"][..],
+        &["lab", "--once"],
+        &["down", "--all"],
+    ] {
         // In the host's namespace already: what is refused is the work, not the way there.
         let output = within(&world.host, || {
             std::process::Command::new(&program)
@@ -239,7 +285,14 @@ fn without_btf() {
                 let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
                 mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
                 let btf = "/sys/kernel/btf";
-                mount(Some("none"), btf, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+                mount(
+                    Some("none"),
+                    btf,
+                    Some("tmpfs"),
+                    MsFlags::empty(),
+                    None::<&str>,
+                )
+                .unwrap();
                 world.netpath(&["up", "-c", file.to_str().unwrap(), "--yes"])
             })
             .join()

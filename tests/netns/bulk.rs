@@ -21,7 +21,10 @@ fn offloads_off(world: &World) {
             stdout(
                 namespace,
                 "ethtool",
-                &["-K", &link.name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"],
+                &[
+                    "-K", &link.name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro",
+                    "off",
+                ],
             );
         }
     }
@@ -45,7 +48,12 @@ fn check(world: &World) {
         assert_eq!(buffer[..got], sent[..], "{length} bytes out");
     }
     for namespace in everything(world) {
-        assert_eq!(checksum_errors(namespace), 0, "checksum errors in {}", namespace.name());
+        assert_eq!(
+            checksum_errors(namespace),
+            0,
+            "checksum errors in {}",
+            namespace.name()
+        );
     }
 }
 
@@ -72,6 +80,10 @@ fn without_offloads_in_the_container_only() {
     }
     let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
     let a = world.container("a");
-    stdout(a, "ethtool", &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"]);
+    stdout(
+        a,
+        "ethtool",
+        &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"],
+    );
     check(&world);
 }

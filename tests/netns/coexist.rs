@@ -35,7 +35,11 @@ fn iptables_save_is_empty() {
     }
     let (world, _servers) = busy_world();
     let printed = stdout(&world.host, "iptables-save", &[]);
-    assert_eq!(printed.lines().filter(|line| line.starts_with('-')).count(), 0, "{printed}");
+    assert_eq!(
+        printed.lines().filter(|line| line.starts_with('-')).count(),
+        0,
+        "{printed}"
+    );
 }
 
 #[test]
@@ -63,11 +67,26 @@ fn bpftool_prints_the_fields_of_conntrack() {
     }
     let (world, _servers) = busy_world();
     let map = world.pins().join("np_ct4");
-    let printed = stdout(&world.host, "bpftool", &["map", "dump", "pinned", map.to_str().unwrap()]);
-    for field in ["\"src\"", "\"dst\"", "\"sport\"", "\"dport\"", "\"proto\"", "\"state\"", "\"packets\""] {
+    let printed = stdout(
+        &world.host,
+        "bpftool",
+        &["map", "dump", "pinned", map.to_str().unwrap()],
+    );
+    for field in [
+        "\"src\"",
+        "\"dst\"",
+        "\"sport\"",
+        "\"dport\"",
+        "\"proto\"",
+        "\"state\"",
+        "\"packets\"",
+    ] {
         assert!(printed.contains(field), "no field {field} in\n{printed}");
     }
-    assert!(printed.contains("8080"), "ports read as people write them:\n{printed}");
+    assert!(
+        printed.contains("8080"),
+        "ports read as people write them:\n{printed}"
+    );
 }
 
 #[test]
@@ -81,8 +100,14 @@ fn a_killed_agent_takes_nothing_with_it() {
     agent.kill().unwrap();
     agent.wait().unwrap();
     assert!(ask().is_from("a", OUTSIDE), "an old flow");
-    assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE), "a new one in");
-    assert!(tcp(world.container("a"), at(OUTSIDE, 7000)).is_from("outside", HOST), "and one out");
+    assert!(
+        tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE),
+        "a new one in"
+    );
+    assert!(
+        tcp(world.container("a"), at(OUTSIDE, 7000)).is_from("outside", HOST),
+        "and one out"
+    );
 }
 
 #[test]
@@ -91,7 +116,11 @@ fn real_programs_work() {
         return;
     }
     let (world, _servers) = busy_world();
-    stdout(world.container("a"), "ping", &["-c", "2", "-i", "0.05", "-W", "2", "198.51.100.2"]);
+    stdout(
+        world.container("a"),
+        "ping",
+        &["-c", "2", "-i", "0.05", "-W", "2", "198.51.100.2"],
+    );
     // The server's answer is no HTTP; HTTP/0.9 takes it as it is.
     let arguments = ["--http0.9", "-sS", "-m", "3", "http://198.51.100.1:8080/"];
     let printed = stdout(&world.outside, "curl", &arguments);

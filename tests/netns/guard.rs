@@ -7,8 +7,9 @@ use netpath_common::DropReason;
 use netpath_tests::{
     netns::{Namespace, within},
     probe::{
+        BRIEFLY, SOON, at,
         frame::{self, Udp},
-        at, pings, tcp, tcp_fails, tcp_server, udp_server, udp_silent, BRIEFLY, SOON,
+        pings, tcp, tcp_fails, tcp_server, udp_server, udp_silent,
     },
     topology::{A, B, GATEWAY, HOST, OUTSIDE, World},
     wait,
@@ -16,7 +17,14 @@ use netpath_tests::{
 
 fn mac(namespace: &Namespace, name: &str) -> [u8; 6] {
     let links = within(namespace, || links::links().unwrap());
-    links.iter().find(|link| link.name == name).unwrap().mac.clone().try_into().unwrap()
+    links
+        .iter()
+        .find(|link| link.name == name)
+        .unwrap()
+        .mac
+        .clone()
+        .try_into()
+        .unwrap()
 }
 
 #[test]
@@ -24,7 +32,9 @@ fn the_outside_cannot_address_a_container() {
     let world = World::with_ports(&["a"], &["8080:80"]);
     let a = world.container("a");
     let _servers = (tcp_server(a, "a", 80), udp_server(a, "a", 80));
-    within(&world.outside, || links::add_route(Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap());
+    within(&world.outside, || {
+        links::add_route(Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap()
+    });
     tcp_fails(&world.outside, at(A, 80), ErrorKind::TimedOut);
     assert!(world.dropped(DropReason::DirectAccess) >= 1);
     let before = world.dropped(DropReason::DirectAccess);
@@ -47,19 +57,61 @@ fn forged_frames_are_dropped_and_counted() {
     let (a, b) = (world.container("a"), world.container("b"));
     let (a_mac, b_mac, gateway) = (mac(a, "eth0"), mac(b, "eth0"), mac(&world.host, "netpath0"));
     let udp = |from_mac, to_mac, from, to| {
-        Udp { from_mac, to_mac, from: (from, 4000), to: (to, 7000) }.frame(b"forged")
+        Udp {
+            from_mac,
+            to_mac,
+            from: (from, 4000),
+            to: (to, 7000),
+        }
+        .frame(b"forged")
     };
     let elsewhere = Ipv4Addr::new(203, 0, 113, 9);
     let cases = [
-        ("a's MAC and address", udp(a_mac, gateway, A, OUTSIDE), DropReason::SpoofedMac),
-        ("a's MAC", udp(a_mac, gateway, B, OUTSIDE), DropReason::SpoofedMac),
-        ("a's address", udp(b_mac, gateway, A, OUTSIDE), DropReason::SpoofedAddress),
-        ("a stranger's address", udp(b_mac, gateway, elsewhere, OUTSIDE), DropReason::SpoofedAddress),
-        ("the gateway's address", udp(b_mac, a_mac, GATEWAY, A), DropReason::SpoofedAddress),
-        ("ARP: a is here", frame::arp_claim(b_mac, b_mac, A), DropReason::SpoofedArp),
-        ("ARP: the gateway is here", frame::arp_claim(b_mac, b_mac, GATEWAY), DropReason::SpoofedArp),
-        ("ARP: b is at a", frame::arp_claim(b_mac, a_mac, B), DropReason::SpoofedArp),
-        ("ARP from a's MAC", frame::arp_claim(a_mac, b_mac, B), DropReason::SpoofedMac),
+        (
+            "a's MAC and address",
+            udp(a_mac, gateway, A, OUTSIDE),
+            DropReason::SpoofedMac,
+        ),
+        (
+            "a's MAC",
+            udp(a_mac, gateway, B, OUTSIDE),
+            DropReason::SpoofedMac,
+        ),
+        (
+            "a's address",
+            udp(b_mac, gateway, A, OUTSIDE),
+            DropReason::SpoofedAddress,
+        ),
+        (
+            "a stranger's address",
+            udp(b_mac, gateway, elsewhere, OUTSIDE),
+            DropReason::SpoofedAddress,
+        ),
+        (
+            "the gateway's address",
+            udp(b_mac, a_mac, GATEWAY, A),
+            DropReason::SpoofedAddress,
+        ),
+        (
+            "ARP: a is here",
+            frame::arp_claim(b_mac, b_mac, A),
+            DropReason::SpoofedArp,
+        ),
+        (
+            "ARP: the gateway is here",
+            frame::arp_claim(b_mac, b_mac, GATEWAY),
+            DropReason::SpoofedArp,
+        ),
+        (
+            "ARP: b is at a",
+            frame::arp_claim(b_mac, a_mac, B),
+            DropReason::SpoofedArp,
+        ),
+        (
+            "ARP from a's MAC",
+            frame::arp_claim(a_mac, b_mac, B),
+            DropReason::SpoofedMac,
+        ),
     ];
     for (what, bytes, reason) in cases {
         let before = world.dropped(reason);
@@ -71,8 +123,16 @@ fn forged_frames_are_dropped_and_counted() {
     assert!(pings(b, A, SOON), "an honest packet passes");
     let known = within(a, || links::neighbours().unwrap());
     for neighbour in known {
-        let wanted = if neighbour.address == B { b_mac } else { gateway };
-        assert_eq!(neighbour.mac, wanted, "{} was taken over", neighbour.address);
+        let wanted = if neighbour.address == B {
+            b_mac
+        } else {
+            gateway
+        };
+        assert_eq!(
+            neighbour.mac, wanted,
+            "{} was taken over",
+            neighbour.address
+        );
     }
 }
 
@@ -107,7 +167,10 @@ fn an_internal_network_stays_inside() {
     world.up(&config);
     let _server = tcp_server(&world.outside, "outside", 7000);
     let a = world.container("a");
-    assert!(pings(a, B, SOON), "containers of one internal network reach each other");
+    assert!(
+        pings(a, B, SOON),
+        "containers of one internal network reach each other"
+    );
     assert!(!pings(a, OUTSIDE, BRIEFLY));
     let out = within(a, || {
         netpath::lab::probe::tcp(at(OUTSIDE, 7000), None, BRIEFLY).map(|answer| answer.text)

@@ -56,7 +56,11 @@ fn containers_talk_directly_without_translation() {
     let world = world();
     let _tcp = tcp_server(world.container("a"), "a", 80);
     assert!(tcp(world.container("b"), at(A, 80)).is_from("a", B));
-    assert_eq!(world.run(&["ct", "list"]).lines().count(), 0, "switched traffic is tracked");
+    assert_eq!(
+        world.run(&["ct", "list"]).lines().count(),
+        0,
+        "switched traffic is tracked"
+    );
 }
 
 #[test]

@@ -13,7 +13,10 @@ use netpath_tests::{
 /// Skips where the cgroup programs cannot be attached.
 fn world() -> Option<World> {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-    if !mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup2")) {
+    if !mounts
+        .lines()
+        .any(|line| line.split(' ').nth(2) == Some("cgroup2"))
+    {
         skip::record("cgroup v2 is not mounted");
         return None;
     }

@@ -19,7 +19,12 @@ fn leftovers() -> Vec<String> {
             })
             .unwrap_or_default()
     };
-    [names("/run/netns"), names("/run"), names("/sys/fs/bpf/netpath")].concat()
+    [
+        names("/run/netns"),
+        names("/run"),
+        names("/sys/fs/bpf/netpath"),
+    ]
+    .concat()
 }
 
 fn lab(arguments: &[&str]) -> Command {
@@ -34,7 +39,10 @@ fn every_step_holds_and_nothing_is_left() {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("icmp") && text.contains("dport=8080"), "{text}");
+    assert!(
+        text.contains("icmp") && text.contains("dport=8080"),
+        "{text}"
+    );
     assert!(!text.contains('\x1b'), "colours on what is no terminal");
     assert_eq!(leftovers(), Vec::<String>::new());
 
@@ -42,7 +50,13 @@ fn every_step_holds_and_nothing_is_left() {
     let output = lab(&["--json"]).output().unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["ok"], true, "{document}");
-    assert!(document["steps"].as_array().unwrap().iter().all(|step| step["ok"] == true));
+    assert!(
+        document["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["ok"] == true)
+    );
 
     // A second one at the same time is refused.
     let mut first = lab(&["--once"]).stdout(Stdio::null()).spawn().unwrap();
@@ -52,7 +66,10 @@ fn every_step_holds_and_nothing_is_left() {
     let second = lab(&["--once"]).output().unwrap();
     let errors = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1));
-    assert!(errors.contains(&format!("process {}", first.id())), "{errors}");
+    assert!(
+        errors.contains(&format!("process {}", first.id())),
+        "{errors}"
+    );
 
     // Ended by a signal: nothing is left.
     nix::sys::signal::kill(
@@ -73,6 +90,10 @@ fn every_step_holds_and_nothing_is_left() {
     killed.wait().unwrap();
     assert!(!leftovers().is_empty());
     let output = lab(&["--once"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert_eq!(leftovers(), Vec::<String>::new());
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use netpath::lab::links;
 use netpath_tests::{
     netns::{Namespace, within},
-    probe::{at, pings, tcp, tcp_server, udp_socket, SOON},
+    probe::{SOON, at, pings, tcp, tcp_server, udp_socket},
     topology::{A, B, HOST, OUTSIDE, World},
 };
 
@@ -21,7 +21,10 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Of the host, without its pins' contents.
     pub(crate) fn of_host(world: &World) -> Self {
-        Self { pins: world.pins().exists(), ..Self::of(&world.host) }
+        Self {
+            pins: world.pins().exists(),
+            ..Self::of(&world.host)
+        }
     }
 
     /// Of any namespace.
@@ -41,7 +44,9 @@ impl Snapshot {
 }
 
 fn read_sysctls(directory: &Path, into: &mut BTreeMap<String, String>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -73,11 +78,24 @@ fn up_twice_changes_nothing() {
     client.send(b"1").unwrap();
     let (_, peer) = server.recv_from(&mut buffer).unwrap();
 
-    let before = [Snapshot::of_host(&world), Snapshot::of(world.container("a"))];
+    let before = [
+        Snapshot::of_host(&world),
+        Snapshot::of(world.container("a")),
+    ];
     let flows = world.run(&["ct", "list"]).lines().count();
     world.up(&config(&world));
-    assert_eq!([Snapshot::of_host(&world), Snapshot::of(world.container("a"))], before);
-    assert_eq!(world.run(&["ct", "list"]).lines().count(), flows, "flows were lost");
+    assert_eq!(
+        [
+            Snapshot::of_host(&world),
+            Snapshot::of(world.container("a"))
+        ],
+        before
+    );
+    assert_eq!(
+        world.run(&["ct", "list"]).lines().count(),
+        flows,
+        "flows were lost"
+    );
 
     server.send_to(b"2", peer).unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap(), 1);
@@ -87,12 +105,21 @@ fn up_twice_changes_nothing() {
 #[test]
 fn a_dry_run_changes_nothing() {
     let world = World::new(&["a", "b"]);
-    let before = [Snapshot::of_host(&world), Snapshot::of(world.container("a"))];
+    let before = [
+        Snapshot::of_host(&world),
+        Snapshot::of(world.container("a")),
+    ];
     let file = world.file("netpath.toml");
     fs::write(&file, config(&world)).unwrap();
     let printed = world.run(&["up", "-c", file.to_str().unwrap(), "--dry-run"]);
     assert!(printed.contains("netpath0"), "{printed}");
-    assert_eq!([Snapshot::of_host(&world), Snapshot::of(world.container("a"))], before);
+    assert_eq!(
+        [
+            Snapshot::of_host(&world),
+            Snapshot::of(world.container("a"))
+        ],
+        before
+    );
 }
 
 #[test]
@@ -114,7 +141,10 @@ fn down_leaves_nothing() {
     }
     let state = fs::read_dir(world.file("state")).map_or(0, |entries| {
         // A lock file may stay.
-        entries.flatten().filter(|entry| !entry.path().to_string_lossy().ends_with(".lock")).count()
+        entries
+            .flatten()
+            .filter(|entry| !entry.path().to_string_lossy().ends_with(".lock"))
+            .count()
     });
     assert_eq!(state, 0, "state is left");
     // Nothing to do is fine.
@@ -128,7 +158,10 @@ fn forwarding_that_was_on_stays_on() {
     within(&world.host, || fs::write(knob, "1").unwrap());
     world.up(&config(&world));
     world.run(&["down", "--all"]);
-    assert_eq!(within(&world.host, || fs::read_to_string(knob).unwrap()).trim(), "1");
+    assert_eq!(
+        within(&world.host, || fs::read_to_string(knob).unwrap()).trim(),
+        "1"
+    );
 }
 
 #[test]
@@ -158,7 +191,9 @@ fn down_without_a_name_is_a_usage_error() {
 fn a_second_endpoint_that_cannot_be_made_undoes_the_first() {
     let world = World::new(&["a", "b"]);
     // b has an interface of the name that its endpoint needs.
-    within(world.container("b"), || links::add_veth("eth0", "other").unwrap());
+    within(world.container("b"), || {
+        links::add_veth("eth0", "other").unwrap()
+    });
     let before = [
         Snapshot::of_host(&world),
         Snapshot::of(world.container("a")),
@@ -183,7 +218,9 @@ fn a_failed_change_leaves_what_was_there() {
         + &world.endpoint("a", A, &["8080:80"]);
     world.up(&first);
     let _server = tcp_server(world.container("a"), "a", 80);
-    within(world.container("b"), || links::add_veth("eth0", "other").unwrap());
+    within(world.container("b"), || {
+        links::add_veth("eth0", "other").unwrap()
+    });
     let before = Snapshot::of_host(&world);
     assert_eq!(world.try_up(&config(&world)).status.code(), Some(1));
     assert_same(&[Snapshot::of_host(&world)], &[before]);
@@ -202,11 +239,17 @@ fn inspect_and_ls_are_dockers() {
     assert_eq!(network["IPAM"]["Config"][0]["Subnet"], "172.17.0.0/16");
     assert_eq!(network["IPAM"]["Config"][0]["Gateway"], "172.17.0.1");
     let containers = network["Containers"].as_object().unwrap();
-    let addresses: Vec<_> = containers.values().map(|c| c["IPv4Address"].clone()).collect();
+    let addresses: Vec<_> = containers
+        .values()
+        .map(|c| c["IPv4Address"].clone())
+        .collect();
     assert_eq!(addresses.len(), 2, "{printed}");
     assert!(addresses.contains(&"172.17.0.2/16".into()), "{printed}");
     let table = world.run(&["network", "ls"]);
-    assert!(table.contains("NAME") && table.contains("DRIVER"), "{table}");
+    assert!(
+        table.contains("NAME") && table.contains("DRIVER"),
+        "{table}"
+    );
     assert!(world.run(&["status"]).contains("bridge"));
 }
 
@@ -217,8 +260,11 @@ pub(crate) fn assert_same(after: &[Snapshot], before: &[Snapshot]) {
         assert_eq!(after.links, before.links);
         assert_eq!(after.routes, before.routes);
         assert_eq!(after.pins, before.pins, "pins");
-        let changed: Vec<_> =
-            after.sysctls.iter().filter(|(name, value)| before.sysctls.get(*name) != Some(value)).collect();
+        let changed: Vec<_> = after
+            .sysctls
+            .iter()
+            .filter(|(name, value)| before.sysctls.get(*name) != Some(value))
+            .collect();
         assert!(changed.is_empty(), "changed sysctls: {changed:?}");
         assert_eq!(after, before);
     }

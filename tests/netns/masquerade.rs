@@ -38,7 +38,14 @@ fn ping_gets_its_echo_with_one_hop_less() {
 #[test]
 fn large_pings_arrive_in_fragments() {
     let world = World::with_ports(&["a"], &[]);
-    let reply = ping(world.container("a"), OUTSIDE, Options { payload: 4000, ..Options::default() });
+    let reply = ping(
+        world.container("a"),
+        OUTSIDE,
+        Options {
+            payload: 4000,
+            ..Options::default()
+        },
+    );
     assert!(reply.is_echo_of(OUTSIDE), "{reply:?}");
     assert_eq!(reply.length, 4000);
 }
@@ -63,8 +70,15 @@ fn two_containers_with_one_source_port_get_two() {
         let (first, second) = (ask("a").seen().unwrap(), ask("b").seen().unwrap());
         assert_eq!((*first.ip(), *second.ip()), (HOST, HOST));
         assert_eq!(first.port(), 40_001, "{protocol}: the first keeps its port");
-        assert_ne!(second.port(), 40_001, "{protocol}: two flows share an outside tuple");
-        assert!(second.port() >= 1024, "{protocol}: {second} is a privileged port");
+        assert_ne!(
+            second.port(),
+            40_001,
+            "{protocol}: two flows share an outside tuple"
+        );
+        assert!(
+            second.port() >= 1024,
+            "{protocol}: {second} is a privileged port"
+        );
     }
 }
 
@@ -78,8 +92,7 @@ fn many_flows_at_once_all_get_answers() {
             within(world.container(name), || {
                 (0..100)
                     .map(|i| {
-                        let socket =
-                            std::net::UdpSocket::bind(("0.0.0.0", 30_000 + i)).unwrap();
+                        let socket = std::net::UdpSocket::bind(("0.0.0.0", 30_000 + i)).unwrap();
                         socket.connect(at(OUTSIDE, 7000)).unwrap();
                         socket
                     })
@@ -93,7 +106,11 @@ fn many_flows_at_once_all_get_answers() {
         .collect();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), sockets.len(), "two flows share an outside tuple");
+    assert_eq!(
+        seen.len(),
+        sockets.len(),
+        "two flows share an outside tuple"
+    );
 }
 
 #[test]
@@ -116,5 +133,9 @@ fn the_hosts_own_traffic_is_left_alone() {
     assert!(udp(&world.outside, at(HOST, 2222)).is_from("host", OUTSIDE));
     assert!(pings(&world.host, OUTSIDE, SOON));
     assert!(pings(&world.outside, HOST, SOON));
-    assert_eq!(world.run(&["ct", "list"]).lines().count(), 0, "the host's own flows are tracked");
+    assert_eq!(
+        world.run(&["ct", "list"]).lines().count(),
+        0,
+        "the host's own flows are tracked"
+    );
 }

@@ -25,13 +25,22 @@ fn world() -> World {
 #[test]
 fn one_cannot_address_the_other() {
     let world = world();
-    let _servers = (tcp_server(world.container("a"), "a", 80), world.container("c"));
+    let _servers = (
+        tcp_server(world.container("a"), "a", 80),
+        world.container("c"),
+    );
     let c = world.container("c");
     let before = world.dropped(DropReason::OtherNetwork);
     assert!(!pings(c, A, BRIEFLY));
-    let out = within(c, || probe::tcp(at(A, 80), None, BRIEFLY).map(|answer| answer.text));
+    let out = within(c, || {
+        probe::tcp(at(A, 80), None, BRIEFLY).map(|answer| answer.text)
+    });
     assert!(out.is_err(), "{out:?}");
-    assert!(world.dropped(DropReason::OtherNetwork) >= before + 2, "{:?}", world.drops());
+    assert!(
+        world.dropped(DropReason::OtherNetwork) >= before + 2,
+        "{:?}",
+        world.drops()
+    );
 }
 
 #[test]
@@ -49,7 +58,13 @@ fn a_published_port_works_across_and_keeps_the_source() {
 #[test]
 fn bulk_data_goes_across() {
     let world = world();
-    transfer(world.container("c"), at(HOST, 8080), world.container("a"), 80, 2_000_000);
+    transfer(
+        world.container("c"),
+        at(HOST, 8080),
+        world.container("a"),
+        80,
+        2_000_000,
+    );
 }
 
 #[test]

@@ -16,11 +16,19 @@ fn the_container_sees_the_clients_address() {
     let answer = tcp(&world.outside, at(HOST, 8080));
     assert!(answer.is_from("a", OUTSIDE), "{}", answer.text);
     assert_eq!(answer.peer, at(HOST, 8080).into());
-    assert_eq!(answer.seen().unwrap().port(), answer.local.port(), "the client's port is kept");
+    assert_eq!(
+        answer.seen().unwrap().port(),
+        answer.local.port(),
+        "the client's port is kept"
+    );
 
     let answer = udp(&world.outside, at(HOST, 5353));
     assert!(answer.is_from("a", OUTSIDE), "{}", answer.text);
-    assert_eq!(answer.seen().unwrap().port(), answer.local.port(), "the client's port is kept");
+    assert_eq!(
+        answer.seen().unwrap().port(),
+        answer.local.port(),
+        "the client's port is kept"
+    );
 }
 
 #[test]
@@ -41,7 +49,12 @@ fn a_range_leads_port_by_port() {
         .collect();
     for (port, server) in (9000..=9003).zip(&servers) {
         let answer = tcp(&world.outside, at(HOST, port));
-        assert!(answer.text.starts_with(&format!("a{} ", server.address().port())), "{answer:?}");
+        assert!(
+            answer
+                .text
+                .starts_with(&format!("a{} ", server.address().port())),
+            "{answer:?}"
+        );
     }
 }
 
@@ -49,21 +62,37 @@ fn a_range_leads_port_by_port() {
 fn what_is_not_published_is_refused_by_the_host() {
     let world = World::with_ports(&["a"], &["8080:80"]);
     let _tcp = tcp_server(world.container("a"), "a", 80);
-    tcp_fails(&world.outside, at(HOST, 80), std::io::ErrorKind::ConnectionRefused);
-    tcp_fails(&world.outside, at(HOST, 8081), std::io::ErrorKind::ConnectionRefused);
+    tcp_fails(
+        &world.outside,
+        at(HOST, 80),
+        std::io::ErrorKind::ConnectionRefused,
+    );
+    tcp_fails(
+        &world.outside,
+        at(HOST, 8081),
+        std::io::ErrorKind::ConnectionRefused,
+    );
 }
 
 #[test]
 fn a_port_nobody_listens_on_in_the_container_is_refused() {
     let world = World::with_ports(&["a"], &["8080:80"]);
-    tcp_fails(&world.outside, at(HOST, 8080), std::io::ErrorKind::ConnectionRefused);
+    tcp_fails(
+        &world.outside,
+        at(HOST, 8080),
+        std::io::ErrorKind::ConnectionRefused,
+    );
 }
 
 #[test]
 fn only_the_host_address_that_was_named() {
     let world = World::with_ports(&["a"], &["203.0.113.7:8080:80"]);
     let _tcp = tcp_server(world.container("a"), "a", 80);
-    tcp_fails(&world.outside, at(HOST, 8080), std::io::ErrorKind::ConnectionRefused);
+    tcp_fails(
+        &world.outside,
+        at(HOST, 8080),
+        std::io::ErrorKind::ConnectionRefused,
+    );
 }
 
 #[test]
@@ -88,7 +117,12 @@ fn conntrack_lines_are_conntracks() {
         lines = world.run(&["ct", "list"]);
         lines.lines().count() == 3
     });
-    let line = |start: &str| lines.lines().find(|l| l.starts_with(start)).unwrap_or_default();
+    let line = |start: &str| {
+        lines
+            .lines()
+            .find(|l| l.starts_with(start))
+            .unwrap_or_default()
+    };
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
 
     let tcp_line = squeezed(line("tcp"));

@@ -27,7 +27,11 @@ fn unpublishing_ends_a_live_udp_flow_with_the_next_packet() {
     let world = World::with_ports(&["a"], &["5353:53/udp"]);
     let _server = udp_server(world.container("a"), "a", 53);
     let client = udp_socket(&world.outside, 0, Some(at(HOST, 5353)));
-    assert!(probe::udp_again(&client, SOON).unwrap().is_from("a", OUTSIDE));
+    assert!(
+        probe::udp_again(&client, SOON)
+            .unwrap()
+            .is_from("a", OUTSIDE)
+    );
     world.run(&["unpublish", "a", "5353:53/udp"]);
     // The host's own stack says that nobody is there.
     let error = probe::udp_again(&client, BRIEFLY).unwrap_err();
@@ -37,10 +41,16 @@ fn unpublishing_ends_a_live_udp_flow_with_the_next_packet() {
 #[test]
 fn publishing_elsewhere_moves_a_live_udp_flow_with_the_next_packet() {
     let world = World::with_ports(&["a", "b"], &["5353:53/udp"]);
-    let _servers =
-        (udp_server(world.container("a"), "a", 53), udp_server(world.container("b"), "b", 53));
+    let _servers = (
+        udp_server(world.container("a"), "a", 53),
+        udp_server(world.container("b"), "b", 53),
+    );
     let client = udp_socket(&world.outside, 0, Some(at(HOST, 5353)));
-    assert!(probe::udp_again(&client, SOON).unwrap().is_from("a", OUTSIDE));
+    assert!(
+        probe::udp_again(&client, SOON)
+            .unwrap()
+            .is_from("a", OUTSIDE)
+    );
     world.run(&["unpublish", "a", "5353:53/udp"]);
     world.run(&["publish", "b", "5353:53/udp"]);
     let answer = probe::udp_again(&client, SOON).unwrap();
@@ -50,11 +60,14 @@ fn publishing_elsewhere_moves_a_live_udp_flow_with_the_next_packet() {
 #[test]
 fn up_with_another_configuration_moves_a_port() {
     let world = World::new(&["a", "b"]);
-    let _servers =
-        (tcp_server(world.container("a"), "a", 80), tcp_server(world.container("b"), "b", 80));
-    for (a_ports, b_ports, expected) in
-        [(&["8080:80"][..], &[][..], "a"), (&[][..], &["8080:80"][..], "b")]
-    {
+    let _servers = (
+        tcp_server(world.container("a"), "a", 80),
+        tcp_server(world.container("b"), "b", 80),
+    );
+    for (a_ports, b_ports, expected) in [
+        (&["8080:80"][..], &[][..], "a"),
+        (&[][..], &["8080:80"][..], "b"),
+    ] {
         let mut config = world.network("bridge", "netpath0", "172.17.0.0/16", "");
         config += &world.endpoint("a", A, a_ports);
         config += &world.endpoint("b", B, b_ports);
@@ -70,10 +83,16 @@ fn a_removed_endpoint_is_gone() {
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
     world.run(&["endpoint", "rm", "a"]);
     tcp_fails(&world.outside, at(HOST, 8080), ErrorKind::ConnectionRefused);
-    let links = within(world.container("a"), || netpath::lab::links::links().unwrap());
+    let links = within(world.container("a"), || {
+        netpath::lab::links::links().unwrap()
+    });
     assert!(links.iter().all(|link| link.name == "lo"), "{links:?}");
     assert!(!world.run(&["endpoint", "ls"]).contains(&A.to_string()));
-    assert!(netpath_tests::probe::pings(world.container("b"), OUTSIDE, SOON));
+    assert!(netpath_tests::probe::pings(
+        world.container("b"),
+        OUTSIDE,
+        SOON
+    ));
 }
 
 #[test]
@@ -82,12 +101,25 @@ fn an_added_endpoint_works() {
     let mut world = world;
     let namespace = world.add_container("late");
     let output = world.run(&[
-        "endpoint", "add", "--network", "bridge", "--netns", &namespace, "--name", "late", "--ip",
-        "172.17.0.9", "-p", "8085:80",
+        "endpoint",
+        "add",
+        "--network",
+        "bridge",
+        "--netns",
+        &namespace,
+        "--name",
+        "late",
+        "--ip",
+        "172.17.0.9",
+        "-p",
+        "8085:80",
     ]);
     let late = world.container("late");
     let _server = tcp_server(late, "late", 80);
-    assert!(tcp(&world.outside, at(HOST, 8085)).is_from("late", OUTSIDE), "{output}");
+    assert!(
+        tcp(&world.outside, at(HOST, 8085)).is_from("late", OUTSIDE),
+        "{output}"
+    );
     assert!(world.run(&["endpoint", "ls"]).contains("172.17.0.9"));
 }
 
@@ -96,8 +128,16 @@ fn flushing_conntrack_lets_live_udp_go_on() {
     let world = World::with_ports(&["a"], &["5353:53/udp"]);
     let _server = udp_server(world.container("a"), "a", 53);
     let client = udp_socket(&world.outside, 0, Some(at(HOST, 5353)));
-    assert!(probe::udp_again(&client, SOON).unwrap().is_from("a", OUTSIDE));
+    assert!(
+        probe::udp_again(&client, SOON)
+            .unwrap()
+            .is_from("a", OUTSIDE)
+    );
     world.run(&["ct", "flush"]);
     assert!(world.run(&["ct", "list"]).is_empty());
-    assert!(probe::udp_again(&client, SOON).unwrap().is_from("a", OUTSIDE));
+    assert!(
+        probe::udp_again(&client, SOON)
+            .unwrap()
+            .is_from("a", OUTSIDE)
+    );
 }

@@ -19,10 +19,17 @@ pub fn netpath() -> PathBuf {
     let tests = env::current_exe().unwrap();
     let profile = tests.ancestors().nth(2).unwrap();
     let target = profile.parent().unwrap();
-    [profile.join("netpath"), target.join("debug/netpath"), target.join("release/netpath")]
-        .into_iter()
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| {
-            panic!("no netpath program in {}: run `cargo xtask build`", target.display())
-        })
+    [
+        profile.join("netpath"),
+        target.join("debug/netpath"),
+        target.join("release/netpath"),
+    ]
+    .into_iter()
+    .find(|path| path.is_file())
+    .unwrap_or_else(|| {
+        panic!(
+            "no netpath program in {}: run `cargo xtask build`",
+            target.display()
+        )
+    })
 }

@@ -14,7 +14,11 @@ pub use netpath::lab::Namespace;
 #[must_use]
 pub fn unique_prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("npt{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "npt{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Runs `work` in `namespace`.
@@ -34,7 +38,10 @@ pub fn within<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -
 pub fn command(namespace: &Namespace, program: &str, arguments: &[&str]) -> Output {
     within(namespace, || {
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        Command::new(program).args(arguments).env("PATH", path).output()
+        Command::new(program)
+            .args(arguments)
+            .env("PATH", path)
+            .output()
     })
     .unwrap_or_else(|error| panic!("cannot run {program}: {error}"))
 }
@@ -47,6 +54,9 @@ pub fn command(namespace: &Namespace, program: &str, arguments: &[&str]) -> Outp
 pub fn stdout(namespace: &Namespace, program: &str, arguments: &[&str]) -> String {
     let output = command(namespace, program, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?} failed: {errors}");
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?} failed: {errors}"
+    );
     String::from_utf8(output.stdout).unwrap()
 }

@@ -107,7 +107,10 @@ pub fn ping(from: &Namespace, to: Ipv4Addr, options: Options) -> Reply {
 /// Whether a ping gets its echo soon.
 #[must_use]
 pub fn pings(from: &Namespace, to: Ipv4Addr, within_time: Duration) -> bool {
-    let options = Options { within: within_time, ..Options::default() };
+    let options = Options {
+        within: within_time,
+        ..Options::default()
+    };
     within(from, || ping::ping(to, options)).is_ok_and(|reply| reply.is_echo_of(to))
 }
 
@@ -141,7 +144,9 @@ pub fn transfer(
     port: u16,
     length: usize,
 ) {
-    let listener = within(server, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+    let listener = within(server, || {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+    });
     let accepted = thread::spawn(move || both_ways(listener.accept().unwrap().0, 2, 1, length));
     let stream = within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
     both_ways(stream, 1, 2, length);
@@ -163,7 +168,10 @@ fn both_ways(stream: TcpStream, own_seed: u64, their_seed: u64, length: usize) {
     for (offset, wanted) in chunks(their_seed, length) {
         let mut got = vec![0; wanted.len()];
         reader.read_exact(&mut got).unwrap();
-        assert!(got == wanted, "content differs in the chunk at byte {offset}");
+        assert!(
+            got == wanted,
+            "content differs in the chunk at byte {offset}"
+        );
     }
     assert_eq!(reader.read(&mut [0]).unwrap(), 0, "more than was sent");
     sending.join().unwrap();
@@ -193,8 +201,10 @@ fn chunks(seed: u64, length: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
 /// When the counters cannot be read.
 #[must_use]
 pub fn checksum_errors(namespace: &Namespace) -> u64 {
-    let text =
-        within(namespace, || fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
+    let text = within(namespace, || {
+        fs::read_to_string("/proc/thread-self/net/snmp")
+    })
+    .unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let mut errors = 0;
     // Pairs of lines: names, then values.

@@ -19,8 +19,14 @@ pub fn record(why: &str) {
     let thread = std::thread::current();
     let line = format!("SKIPPED: {}: {why}", thread.name().unwrap_or("a test"));
     println!("{line}");
-    let Some(log) = env::var_os("NETPATH_SKIP_LOG") else { return };
-    let mut file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+    let Some(log) = env::var_os("NETPATH_SKIP_LOG") else {
+        return;
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .unwrap();
     writeln!(file, "{line}").unwrap();
 }
 
@@ -28,5 +34,7 @@ fn on_path(tool: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     // Administrators' tools are not on every root's PATH.
     let places = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    places.into_iter().any(|place| Path::new(&place).join(OsStr::new(tool)).is_file())
+    places
+        .into_iter()
+        .any(|place| Path::new(&place).join(OsStr::new(tool)).is_file())
 }

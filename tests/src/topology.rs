@@ -67,12 +67,22 @@ impl World {
             links::add_address("eth0", OUTSIDE, 24).unwrap();
             links::up("eth0").unwrap();
         });
-        within(&host, || links::add_route(Ipv4Addr::UNSPECIFIED, 0, OUTSIDE).unwrap());
-        let containers =
-            containers.iter().map(|name| ((*name).to_owned(), create(name))).collect();
+        within(&host, || {
+            links::add_route(Ipv4Addr::UNSPECIFIED, 0, OUTSIDE).unwrap()
+        });
+        let containers = containers
+            .iter()
+            .map(|name| ((*name).to_owned(), create(name)))
+            .collect();
         let directory = env::temp_dir().join(&prefix);
         fs::create_dir(&directory).unwrap();
-        Self { host, outside, containers, prefix, directory }
+        Self {
+            host,
+            outside,
+            containers,
+            prefix,
+            directory,
+        }
     }
 
     /// One network with the containers `a` and, where there is one, `b`; ports of `a` published.
@@ -92,7 +102,9 @@ impl World {
     #[must_use]
     #[track_caller]
     pub fn container(&self, name: &str) -> &Namespace {
-        self.containers.get(name).unwrap_or_else(|| panic!("no container {name} in this test"))
+        self.containers
+            .get(name)
+            .unwrap_or_else(|| panic!("no container {name} in this test"))
     }
 
     /// Makes a namespace for one more container, and says its name.
@@ -157,7 +169,10 @@ impl World {
     /// Runs netpath on this host; it must succeed. What it printed is the result.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> String {
-        succeeded(&format!("netpath {}", arguments.join(" ")), self.netpath(arguments))
+        succeeded(
+            &format!("netpath {}", arguments.join(" ")),
+            self.netpath(arguments),
+        )
     }
 
     /// The command to add arguments to.
@@ -173,18 +188,33 @@ impl World {
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
         let drops = within(&self.host, || {
-            Datapath::open(self.instance()).unwrap().expect("nothing is loaded").drops().unwrap()
+            Datapath::open(self.instance())
+                .unwrap()
+                .expect("nothing is loaded")
+                .drops()
+                .unwrap()
         });
-        drops.into_iter().find(|(found, _)| *found == reason).map_or(0, |(_, count)| count)
+        drops
+            .into_iter()
+            .find(|(found, _)| *found == reason)
+            .map_or(0, |(_, count)| count)
     }
 
     /// Every drop so far, for a test that must see none or says what it saw.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<&'static str, u64> {
         let drops = within(&self.host, || {
-            Datapath::open(self.instance()).unwrap().expect("nothing is loaded").drops().unwrap()
+            Datapath::open(self.instance())
+                .unwrap()
+                .expect("nothing is loaded")
+                .drops()
+                .unwrap()
         });
-        drops.into_iter().filter(|(_, n)| *n > 0).map(|(r, n)| (r.as_str(), n)).collect()
+        drops
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(r, n)| (r.as_str(), n))
+            .collect()
     }
 
     /// Where the pins of this instance are.
@@ -199,7 +229,10 @@ impl Drop for World {
         if std::thread::panicking() && self.pins().exists() {
             // What the failed test leaves is the best hint at what went wrong.
             eprintln!("drops: {:?}", self.drops());
-            eprintln!("{}", String::from_utf8_lossy(&self.netpath(&["ct", "list"]).stdout));
+            eprintln!(
+                "{}",
+                String::from_utf8_lossy(&self.netpath(&["ct", "list"]).stdout)
+            );
         }
         let _ = Datapath::remove(self.instance());
         let _ = fs::remove_dir_all(&self.directory);
@@ -213,6 +246,10 @@ impl Drop for World {
 #[track_caller]
 pub fn succeeded(what: &str, output: Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "`{what}` ended with {}: {errors}", output.status);
+    assert!(
+        output.status.success(),
+        "`{what}` ended with {}: {errors}",
+        output.status
+    );
     String::from_utf8(output.stdout).unwrap()
 }

@@ -18,7 +18,10 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain until {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {DEADLINE:?} in vain until {what}"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -152,8 +152,10 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         return Admission::Live;
     }
     e.set_steady(steady);
-    if let (false, Some(o)) = (steady, other) {
-        o.set_steady(false);
+    // Written in any case: a second condition would be merged with the null check, which the
+    // verifier of kernel 6.1 then does not see.
+    if let Some(o) = other {
+        o.keep_steady_if(steady);
     }
     Admission::Live
 }
@@ -166,10 +168,10 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
     }
     let record_key = other_key(e, key);
     let salt = e.salt();
-    if let Some(record) = t.ct(&record_key) {
-        if record.salt() == salt {
-            return remove(t, &record_key, record);
-        }
+    if let Some(record) = t.ct(&record_key)
+        && record.salt() == salt
+    {
+        return remove(t, &record_key, record);
     }
     // An index without its record. Look again: the slot may have a new life by now.
     match t.ct(key) {
@@ -190,10 +192,11 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
         return false;
     }
     let index_key = other_key(record, key);
-    if let Some(index) = t.ct(&index_key) {
-        if index.salt() == record.salt() && !is_record(index) {
-            t.ct_delete(&index_key);
-        }
+    if let Some(index) = t.ct(&index_key)
+        && index.salt() == record.salt()
+        && !is_record(index)
+    {
+        t.ct_delete(&index_key);
     }
     t.ct_delete(key);
     t.count(Counter::FlowRemoved);

@@ -199,10 +199,10 @@ impl Work {
             return Ok(Verdict::Pass);
         }
         let bytes = pkt.len() as u64;
-        if let Some(e) = e {
-            if self.refresh {
-                e.touch(self.now, bytes);
-            }
+        if let Some(e) = e
+            && self.refresh
+        {
+            e.touch(self.now, bytes);
         }
         if self.ip.first_fragment {
             let record = FragRecord {

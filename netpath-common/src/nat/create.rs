@@ -64,7 +64,16 @@ pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
             Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
         },
         Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
-        _ => Ok(0),
+        Kind::Udp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => Ok(0),
     }
 }
 
@@ -156,10 +165,11 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
         .ct(&flow.reply)
         .is_some_and(|r| r.salt() == flow.salt && r.state() & STATE_CLAIMED == 0);
     if !stands {
-        if let Some(index) = t.ct(&flow.original) {
-            if index.salt() == flow.salt && index.flags() & FLAG_RECORD == 0 {
-                t.ct_delete(&flow.original);
-            }
+        if let Some(index) = t.ct(&flow.original)
+            && index.salt() == flow.salt
+            && index.flags() & FLAG_RECORD == 0
+        {
+            t.ct_delete(&flow.original);
         }
         return DropReason::FlowRace.code();
     }
@@ -221,10 +231,11 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
     if !made {
         return;
     }
-    if let Some(record) = t.ct(&flow.reply) {
-        if record.salt() == flow.salt && record.claim() {
-            t.ct_delete(&flow.reply);
-        }
+    if let Some(record) = t.ct(&flow.reply)
+        && record.salt() == flow.salt
+        && record.claim()
+    {
+        t.ct_delete(&flow.reply);
     }
 }
 
@@ -233,7 +244,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let preserved = flow.reply.dport;
     match try_port(t, flow) {
         Try::Taken => {}
-        done => return done,
+        done @ (Try::Reserved | Try::Same | Try::Full) => return done,
     }
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;

@@ -1,1 +1,78 @@
-//! Placeholder.
+//! The long-running half: collects expired flows and follows changes of the host.
+//!
+//! Owns when that happens, not how. Traffic does not need it: without the agent, expired flows are
+//! removed when they are met, and the rest of the datapath goes on as it was loaded.
+
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    cli::Error,
+    ct,
+    instance::{self, Instance},
+    net::Watch,
+};
+
+/// Time between two passes of the collector.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long announcements are gathered: a container's start or end makes many at once.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// The instance is not up at the start, or signals and announcements cannot be subscribed to. A
+/// pass that fails later is logged and tried again.
+pub async fn run(instance: &Instance) -> Result<(), Error> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    // Subscribed before the first look, so that no change falls between.
+    let mut watch = Watch::start()?;
+    instance.running()?;
+    sync(instance).await;
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tracing::info!("agent of instance {} runs", instance.name());
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            open = watch.changed() => {
+                if !open {
+                    watch = Watch::start()?;
+                }
+                sleep(SETTLE).await;
+                sync(instance).await;
+            }
+            _ = ticks.tick() => {
+                sweep(instance);
+                // Announcements can be lost when many come at once.
+                sync(instance).await;
+            }
+        }
+    }
+}
+
+async fn sync(instance: &Instance) {
+    match instance.sync().await {
+        Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
+        Err(instance::Error::NotUp { .. }) => tracing::debug!("the instance is not up"),
+        Err(e) => tracing::error!("{e}"),
+    }
+}
+
+fn sweep(instance: &Instance) {
+    let done = match instance.running() {
+        Err(instance::Error::NotUp { .. }) => return,
+        Err(e) => Err(e.to_string()),
+        Ok((datapath, _)) => ct::collect::sweep(&datapath).map_err(|e| e.to_string()),
+    };
+    match done {
+        Ok(stats) => tracing::debug!("collected {stats:?}"),
+        Err(e) => tracing::error!("collecting expired flows failed: {e}"),
+    }
+}

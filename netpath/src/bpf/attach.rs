@@ -92,12 +92,24 @@ impl Datapath {
         Ok(live)
     }
 
+    /// Every link, pinned under a name that is understood. The filter that answers for a qdisc
+    /// comes last: when all are detached in this order, nothing is handed over.
     fn links(&self) -> Result<Vec<LinkName>, Error> {
         let names = Pins::names(&self.pins().links())?;
-        Ok(names
+        let mut links: Vec<_> = names
             .iter()
             .filter_map(|name| LinkName::parse(name))
-            .collect())
+            .collect();
+        links.sort_by_key(|name| {
+            matches!(
+                name,
+                LinkName::Clsact {
+                    made_qdisc: true,
+                    ..
+                }
+            )
+        });
+        Ok(links)
     }
 
     /// Whether the pin exists and what it stands for is attached.
@@ -152,13 +164,40 @@ impl Datapath {
                         egress: is_egress(*hook),
                     };
                     clsact::delete_filter(at).map_err(failed)?;
-                    if *made_qdisc {
+                    if *made_qdisc && !self.hand_qdisc_over(*hook, *ifindex)? {
                         clsact::delete_empty_qdisc(*ifindex).map_err(failed)?;
                     }
                 }
             }
         }
         unlink(&path)
+    }
+
+    /// Lets another filter of netpath on the interface answer for the qdisc; `false` if there is
+    /// none.
+    fn hand_qdisc_over(&self, leaving: Hook, ifindex: u32) -> Result<bool, Error> {
+        for name in self.links()? {
+            if let LinkName::Clsact {
+                hook,
+                ifindex: other,
+                made_qdisc: false,
+            } = name
+                && (hook != leaving && other == ifindex)
+            {
+                let heir = LinkName::Clsact {
+                    hook,
+                    ifindex,
+                    made_qdisc: true,
+                };
+                let links = self.pins();
+                Pins::rename(
+                    &links.link(&name.to_string()),
+                    &links.link(&heir.to_string()),
+                )?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Runs the program at `new` (a pin) instead of the attached one, in one step.

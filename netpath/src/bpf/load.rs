@@ -3,6 +3,8 @@
 //! Owns the order in which maps, programs and pins come and go, and what is undone on failure.
 //! Attaches nothing anew.
 
+use std::collections::BTreeMap;
+
 use aya::{Ebpf, EbpfLoader, programs::Program};
 use netpath_common::maps;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -51,15 +53,15 @@ impl Datapath {
         };
         // The configuration is pinned with everything else in one step, so an instance without
         // one is what a killed `remove` left.
-        if datapath.pins.map(maps::CONFIG).exists() {
-            let states = job.check(&datapath.pins)?;
-            if datapath.check_owner(o.netns_cookie).is_ok() {
-                job.replace(&datapath, &states)?;
-                return Ok(datapath);
+        if job.check_one(&datapath.pins, maps::CONFIG)? == PinState::Same {
+            match datapath.check_owner(o.netns_cookie) {
+                Ok(()) => {
+                    job.replace(&datapath)?;
+                    return Ok(datapath);
+                }
+                Err(e @ Error::Stale { .. }) => tracing::info!("replacing what is pinned: {e}"),
+                Err(e) => return Err(e),
             }
-            tracing::info!(
-                "instance {instance} belonged to another network namespace: removing it"
-            );
         }
         Self::remove(instance).map_err(|mut errors| errors.remove(0))?;
         job.create(&datapath.pins)?;
@@ -96,11 +98,22 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn check(&self, pins: &Pins) -> Result<Vec<PinState>, Error> {
+    /// What to do with the pin of each map.
+    fn check(&self, pins: &Pins) -> Result<BTreeMap<&str, PinState>, Error> {
         self.wanted
             .iter()
-            .map(|(map, layout)| layout::check_pin(self.instance, pins, map, *layout))
+            .map(|(map, layout)| {
+                let state = layout::check_pin(self.instance, pins, map, *layout)?;
+                Ok((map.as_str(), state))
+            })
             .collect()
+    }
+
+    fn check_one(&self, pins: &Pins, map: &str) -> Result<PinState, Error> {
+        match self.wanted.iter().find(|(name, _)| name == map) {
+            Some((_, layout)) => layout::check_pin(self.instance, pins, map, *layout),
+            None => Ok(PinState::Missing),
+        }
     }
 
     /// Puts a new instance together aside and gives it its name at the end.
@@ -128,18 +141,16 @@ impl Job<'_> {
     }
 
     /// Replaces the programs of a loaded instance.
-    fn replace(&self, datapath: &Datapath, states: &[PinState]) -> Result<(), Error> {
+    fn replace(&self, datapath: &Datapath) -> Result<(), Error> {
         let pins = &datapath.pins;
-        let state = |map: &str| {
-            let index = self.wanted.iter().position(|(name, _)| name == map);
-            index
-                .and_then(|i| states.get(i))
-                .copied()
-                .unwrap_or(PinState::Missing)
-        };
-        let place = |map: &str| match state(map) {
-            PinState::Replace => pins.pending_map(map),
-            PinState::Same | PinState::Missing => pins.map(map),
+        let states = self.check(pins)?;
+        let anew = |map: &str| states.get(map) == Some(&PinState::Replace);
+        let place = |map: &str| {
+            if anew(map) {
+                pins.pending_map(map)
+            } else {
+                pins.map(map)
+            }
         };
         let mut programs = Vec::new();
         let replaced = pins.create().and_then(|()| {
@@ -152,37 +163,16 @@ impl Job<'_> {
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {
-            self.undo(pins, &programs, &state);
+            undo(pins, &programs, &states);
             return Err(e);
         }
         for name in &programs {
             Pins::rename(&pins.pending_program(name), &pins.program(name))?;
         }
-        for (map, _) in self
-            .wanted
-            .iter()
-            .filter(|(map, _)| state(map) == PinState::Replace)
-        {
+        for map in states.keys().filter(|map| anew(map)) {
             Pins::rename(&pins.pending_map(map), &pins.map(map))?;
         }
         datapath.set_config(&self.options.config())
-    }
-
-    fn undo(&self, pins: &Pins, programs: &[String], state: &dyn Fn(&str) -> PinState) {
-        let maps = self.wanted.iter().filter_map(|(map, _)| match state(map) {
-            PinState::Replace => Some(pins.pending_map(map)),
-            PinState::Missing => Some(pins.map(map)),
-            PinState::Same => None,
-        });
-        for path in programs
-            .iter()
-            .map(|name| pins.pending_program(name))
-            .chain(maps)
-        {
-            if let Err(e) = unlink(&path) {
-                tracing::error!("{e}");
-            }
-        }
     }
 
     fn load_maps(
@@ -200,6 +190,24 @@ impl Job<'_> {
             instance: self.instance.to_owned(),
             source: Box::new(source),
         })
+    }
+}
+
+/// Removes the pins that a failed replacement has made.
+fn undo(pins: &Pins, programs: &[String], states: &BTreeMap<&str, PinState>) {
+    let maps = states.iter().filter_map(|(map, state)| match state {
+        PinState::Replace => Some(pins.pending_map(map)),
+        PinState::Missing => Some(pins.map(map)),
+        PinState::Same => None,
+    });
+    for path in programs
+        .iter()
+        .map(|name| pins.pending_program(name))
+        .chain(maps)
+    {
+        if let Err(e) = unlink(&path) {
+            tracing::error!("{e}");
+        }
     }
 }
 

@@ -79,17 +79,19 @@ impl Pins {
 
     /// Makes the directories, readable by root alone.
     pub(crate) fn create(&self) -> Result<(), Error> {
-        for dir in [Path::new(ROOT), &self.dir, &self.programs(), &self.links()] {
-            let made = fs::DirBuilder::new().mode(0o700).create(dir);
-            match made {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let mode = fs::Permissions::from_mode(0o700);
-                    fs::set_permissions(dir, mode).map_err(|e| system("securing", dir, e))?;
+        // Whoever removes the last instance takes the common directory away, perhaps right now.
+        for _ in 0..16 {
+            make_dir(Path::new(ROOT))?;
+            match make_dir(&self.dir) {
+                Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                made => {
+                    made?;
+                    break;
                 }
-                other => other.map_err(|e| system("making", dir, e))?,
             }
         }
-        Ok(())
+        make_dir(&self.programs())?;
+        make_dir(&self.links())
     }
 
     /// Gives the pending directory its final name, in one step.
@@ -139,6 +141,16 @@ impl Pins {
         // The last instance takes the common directory with it.
         let _not_the_last = fs::remove_dir(ROOT);
         errors
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let mode = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(dir, mode).map_err(|e| system("securing", dir, e))
+        }
+        other => other.map_err(|e| system("making", dir, e)),
     }
 }
 

@@ -1,1 +1,121 @@
-//! Placeholder.
+//! An instance: netpath at work on one network namespace.
+//!
+//! Owns the order of things: what is checked before anything changes, what is made before what, and
+//! how a change that fails half-way is undone. Commands, the agent and the lab call it. Single
+//! operations on the host are [`crate::net`]'s, on the datapath [`crate::bpf`]'s.
+
+mod down;
+mod edit;
+mod endpoint;
+mod error;
+mod facts;
+mod forwarding;
+mod inspect;
+mod network;
+mod plan;
+mod plan_endpoint;
+mod plan_network;
+mod ports;
+mod report;
+mod rollback;
+mod rules;
+mod sync;
+mod up;
+mod uplinks;
+mod work;
+
+use std::{fs, path::Path};
+
+pub use edit::NewEndpoint;
+pub use error::Error;
+pub use inspect::{ContainerView, NetworkView};
+pub use plan::{Plan, Step};
+pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
+pub use up::UpOptions;
+
+use crate::{
+    bpf::{self, Datapath},
+    config::NetnsRef,
+    net::{Netlink, namespace::Namespace},
+    state::{State, Store},
+};
+
+/// Name of the instance of the namespace that netpath was started in.
+pub const DEFAULT_NAME: &str = "default";
+
+/// An instance, loaded or not, of the network namespace that the calling thread is in.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    store: Store,
+    netlink: Netlink,
+    cookie: u64,
+    boot_id: String,
+}
+
+impl Instance {
+    /// Opens the instance `name` of the current network namespace. Nothing is changed. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// No netlink, or a kernel without namespace cookies.
+    pub fn open(name: &str, state_dir: &Path) -> Result<Self, Error> {
+        let boot_id =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(Error::BootId)?;
+        Ok(Self {
+            name: name.to_owned(),
+            store: Store::new(state_dir, name),
+            netlink: Netlink::connect()?,
+            cookie: bpf::netns_cookie()?,
+            boot_id: boot_id.trim().to_owned(),
+        })
+    }
+
+    /// The instance's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is remembered; `None` when nothing is, or when it is of an earlier boot or of another
+    /// namespace of the same name: nothing of that exists any more.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn state(&self) -> Result<Option<State>, Error> {
+        let state = self.store.load()?;
+        Ok(state.filter(|s| s.boot_id == self.boot_id && s.netns_cookie == self.cookie))
+    }
+
+    /// The datapath and the state of an instance that is up.
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] when it is not.
+    pub fn running(&self) -> Result<(Datapath, State), Error> {
+        let state = self.state()?.ok_or_else(|| Error::NotUp {
+            instance: self.name.clone(),
+        })?;
+        let datapath = Datapath::open(&self.name)?.ok_or_else(|| Error::NotUp {
+            instance: self.name.clone(),
+        })?;
+        Ok((datapath, state))
+    }
+
+    fn fresh_state(&self) -> State {
+        State::new(self.boot_id.clone(), self.cookie)
+    }
+}
+
+/// The name of the instance that manages the namespace `netns`.
+///
+/// # Errors
+/// The namespace does not exist.
+pub fn name_of(netns: Option<&NetnsRef>) -> Result<String, Error> {
+    match netns {
+        None => Ok(DEFAULT_NAME.to_owned()),
+        Some(netns) => match netns.name() {
+            Some(name) => Ok(name.to_owned()),
+            None => Ok(format!("netns-{}", Namespace::open(netns)?.ino())),
+        },
+    }
+}

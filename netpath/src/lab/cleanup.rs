@@ -29,7 +29,10 @@ impl Workdir {
         let path = PathBuf::from(DIRECTORY);
         let lock = lock(&path)?;
         remove_leftovers()?;
-        for entry in fs::read_dir(&path).map_err(Error::io(format!("read {DIRECTORY}")))?.flatten() {
+        for entry in fs::read_dir(&path)
+            .map_err(Error::io(format!("read {DIRECTORY}")))?
+            .flatten()
+        {
             remove(&entry.path())?;
         }
         write(&path.join("pid"), &std::process::id().to_string())?;
@@ -69,7 +72,9 @@ fn lock(path: &Path) -> Result<Flock<File>, Error> {
             Err((_, errno)) => return Err(Error::sys(format!("lock {DIRECTORY}"))(errno)),
         };
         // Removed and made anew by another lab between open and lock: what is locked is gone.
-        let locked = held.metadata().map_err(Error::io(format!("look at {DIRECTORY}")))?;
+        let locked = held
+            .metadata()
+            .map_err(Error::io(format!("look at {DIRECTORY}")))?;
         if fs::metadata(path).is_ok_and(|now| now.ino() == locked.ino()) {
             return Ok(held);
         }
@@ -94,7 +99,11 @@ fn remove_leftovers() -> Result<(), Error> {
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     removed.map_err(Error::io(format!("remove {}", path.display())))
 }
 

@@ -23,8 +23,14 @@ pub(super) struct Printed {
 impl Printed {
     /// The command line and below it the lines that `wanted` picks.
     pub(super) fn show(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let picked = self.stdout.lines().filter(|line| wanted(line)).map(str::to_owned);
-        std::iter::once(format!("$ {}", self.command)).chain(picked).collect()
+        let picked = self
+            .stdout
+            .lines()
+            .filter(|line| wanted(line))
+            .map(str::to_owned);
+        std::iter::once(format!("$ {}", self.command))
+            .chain(picked)
+            .collect()
     }
 
     /// The output read as JSON.
@@ -53,7 +59,12 @@ impl Netpath {
         config: PathBuf,
     ) -> Result<Self, Error> {
         let program = env::current_exe().map_err(Error::io("find the running program"))?;
-        Ok(Self { program, namespace, state, config })
+        Ok(Self {
+            program,
+            namespace,
+            state,
+            config,
+        })
     }
 
     /// The running program's file.
@@ -84,12 +95,18 @@ impl Netpath {
                 stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             });
         }
-        Ok(Printed { command, stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+        Ok(Printed {
+            command,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        })
     }
 
     /// What a user types for this command.
     pub(super) fn command_line(&self, arguments: &str) -> String {
         let state = self.state.display();
-        format!("netpath --netns {} --state-dir {state} {arguments}", self.namespace)
+        format!(
+            "netpath --netns {} --state-dir {state} {arguments}",
+            self.namespace
+        )
     }
 }

@@ -17,7 +17,10 @@ fn open() -> Result<Datapath, Error> {
 /// How many packets were dropped for `reason` so far.
 pub(super) fn dropped(host: &Namespace, reason: DropReason) -> Result<u64, Error> {
     let drops = host.run(|| Ok::<_, Error>(open()?.drops()?))??;
-    Ok(drops.into_iter().find(|(found, _)| *found == reason).map_or(0, |(_, count)| count))
+    Ok(drops
+        .into_iter()
+        .find(|(found, _)| *found == reason)
+        .map_or(0, |(_, count)| count))
 }
 
 /// Detaches every program from its interface and says how many there were. The maps stay.

@@ -75,7 +75,10 @@ impl Error {
     /// The same for the errors of `nix`.
     pub fn sys(what: impl Into<String>) -> impl FnOnce(nix::Error) -> Self {
         let what = what.into();
-        move |source| Self::Io { what, source: source.into() }
+        move |source| Self::Io {
+            what,
+            source: source.into(),
+        }
     }
 
     /// The same for netlink.

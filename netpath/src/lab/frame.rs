@@ -6,7 +6,7 @@ use std::{io, net::Ipv4Addr, os::fd::AsRawFd};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{ping::checksum, Error, links};
+use super::{Error, links, ping::checksum};
 
 /// Header fields of a forged UDP datagram.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,9 @@ pub(super) fn listen() -> Result<(), Error> {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         signals.add(signal);
     }
-    signals.thread_block().map_err(Error::sys("block signals"))?;
+    signals
+        .thread_block()
+        .map_err(Error::sys("block signals"))?;
     thread::spawn(move || {
         while signals.wait().is_err() {}
         *STOPPED.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -39,6 +41,9 @@ pub(super) fn stopped() -> bool {
 pub(super) fn wait() {
     let mut stopped = STOPPED.0.lock().unwrap_or_else(PoisonError::into_inner);
     while !*stopped {
-        stopped = STOPPED.1.wait(stopped).unwrap_or_else(PoisonError::into_inner);
+        stopped = STOPPED
+            .1
+            .wait(stopped)
+            .unwrap_or_else(PoisonError::into_inner);
     }
 }

@@ -96,9 +96,16 @@ pub fn index(name: &str) -> Result<u32, Error> {
 /// # Errors
 /// When a name is taken.
 pub fn add_veth(name: &str, peer: &str) -> Result<(), Error> {
-    request(&format!("make the veth pair {name} and {peer}"), |handle| async move {
-        handle.link().add(LinkVeth::new(name, peer).build()).execute().await
-    })
+    request(
+        &format!("make the veth pair {name} and {peer}"),
+        |handle| async move {
+            handle
+                .link()
+                .add(LinkVeth::new(name, peer).build())
+                .execute()
+                .await
+        },
+    )
 }
 
 /// Moves `name` into another namespace.
@@ -119,7 +126,10 @@ pub fn move_to(name: &str, namespace: BorrowedFd<'_>) -> Result<(), Error> {
 /// When there is no such interface.
 pub fn up(name: &str) -> Result<(), Error> {
     let index = index(name)?;
-    set(&format!("set {name} up"), LinkUnspec::new_with_index(index).up())
+    set(
+        &format!("set {name} up"),
+        LinkUnspec::new_with_index(index).up(),
+    )
 }
 
 /// Sets the MTU of `name`.
@@ -128,11 +138,16 @@ pub fn up(name: &str) -> Result<(), Error> {
 /// When the interface does not take that MTU.
 pub fn set_mtu(name: &str, mtu: u32) -> Result<(), Error> {
     let index = index(name)?;
-    set(&format!("set the MTU of {name} to {mtu}"), LinkUnspec::new_with_index(index).mtu(mtu))
+    set(
+        &format!("set the MTU of {name} to {mtu}"),
+        LinkUnspec::new_with_index(index).mtu(mtu),
+    )
 }
 
 fn set(what: &str, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Error> {
-    request(what, |handle| async move { handle.link().set(message.build()).execute().await })
+    request(what, |handle| async move {
+        handle.link().set(message.build()).execute().await
+    })
 }
 
 /// Gives `name` an address.
@@ -141,9 +156,16 @@ fn set(what: &str, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Error>
 /// When it has it already, or there is no such interface.
 pub fn add_address(name: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Error> {
     let index = index(name)?;
-    request(&format!("add {address}/{prefix} to {name}"), |handle| async move {
-        handle.address().add(index, IpAddr::V4(address), prefix).execute().await
-    })
+    request(
+        &format!("add {address}/{prefix} to {name}"),
+        |handle| async move {
+            handle
+                .address()
+                .add(index, IpAddr::V4(address), prefix)
+                .execute()
+                .await
+        },
+    )
 }
 
 /// Adds a route through a gateway; a prefix length of 0 makes it the default route.
@@ -151,10 +173,13 @@ pub fn add_address(name: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Erro
 /// # Errors
 /// When the gateway cannot be reached or the route is there.
 pub fn add_route(destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<(), Error> {
-    request(&format!("add the route {destination}/{prefix} via {gateway}"), |handle| async move {
-        let route = route_message(destination, prefix, gateway);
-        handle.route().add(route).execute().await
-    })
+    request(
+        &format!("add the route {destination}/{prefix} via {gateway}"),
+        |handle| async move {
+            let route = route_message(destination, prefix, gateway);
+            handle.route().add(route).execute().await
+        },
+    )
 }
 
 /// Removes that route.
@@ -186,7 +211,10 @@ fn route_message(
 ///
 /// # Errors
 /// When the kernel refuses to list them.
-#[expect(clippy::wildcard_enum_match_arm, reason = "attributes that are not shown are skipped")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "attributes that are not shown are skipped"
+)]
 pub fn links() -> Result<Vec<Link>, Error> {
     let messages = request("list the links", |handle| async move {
         handle.link().get().execute().try_collect::<Vec<_>>().await
@@ -219,18 +247,29 @@ pub fn links() -> Result<Vec<Link>, Error> {
 ///
 /// # Errors
 /// When the kernel refuses to list them.
-#[expect(clippy::wildcard_enum_match_arm, reason = "attributes that are not shown are skipped")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "attributes that are not shown are skipped"
+)]
 pub fn routes() -> Result<Vec<Route>, Error> {
     let messages = request("list the routes", |handle| async move {
         let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        handle.route().get(all).execute().try_collect::<Vec<_>>().await
+        handle
+            .route()
+            .get(all)
+            .execute()
+            .try_collect::<Vec<_>>()
+            .await
     })?;
     let mut routes: Vec<Route> = messages
         .into_iter()
         .filter(|message| message.header.kind == RouteType::Unicast)
         .map(|message| {
             let mut route = Route {
-                destination: (Ipv4Addr::UNSPECIFIED, message.header.destination_prefix_length),
+                destination: (
+                    Ipv4Addr::UNSPECIFIED,
+                    message.header.destination_prefix_length,
+                ),
                 gateway: None,
                 interface: 0,
             };
@@ -257,10 +296,16 @@ pub fn routes() -> Result<Vec<Route>, Error> {
 ///
 /// # Errors
 /// When the kernel refuses to list them.
-#[expect(clippy::wildcard_enum_match_arm, reason = "attributes that are not shown are skipped")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "attributes that are not shown are skipped"
+)]
 pub fn neighbours() -> Result<Vec<Neighbour>, Error> {
     let messages = request("list the neighbours", |handle| async move {
-        let request = handle.neighbours().get().set_address_family(AddressFamily::Inet);
+        let request = handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Inet);
         request.execute().try_collect::<Vec<_>>().await
     })?;
     let mut neighbours: Vec<Neighbour> = messages
@@ -293,5 +338,8 @@ pub fn neighbours() -> Result<Vec<Neighbour>, Error> {
 /// A MAC address as people write it.
 #[must_use]
 pub fn mac_text(mac: &[u8]) -> String {
-    mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    mac.iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<Vec<_>>()
+        .join(":")
 }

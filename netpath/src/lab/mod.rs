@@ -45,26 +45,65 @@ type Check = fn(&Lab) -> Result<Finding, Error>;
 
 /// The story.
 const STEPS: &[(&str, Check)] = &[
-    ("the network as `network inspect` shows it", steps_network::inspect),
-    ("routes, bridge ports and neighbours", steps_network::surroundings),
+    (
+        "the network as `network inspect` shows it",
+        steps_network::inspect,
+    ),
+    (
+        "routes, bridge ports and neighbours",
+        steps_network::surroundings,
+    ),
     ("PINK pings ORANGE", steps_traffic::neighbours_ping),
     ("PINK pings the outside host", steps_traffic::ping_outside),
-    ("ORANGE opens a TCP connection to the outside host", steps_traffic::tcp_out),
-    ("published port 8080 from outside", steps_published::from_outside),
-    ("published port from the host by its address", steps_published::from_host),
-    ("published port from the host by 127.0.0.1", steps_published::from_loopback),
-    ("published port from ORANGE", steps_published::from_neighbour),
-    ("published port from PINK itself", steps_published::from_itself),
-    ("published UDP port 5353 from outside", steps_published::udp_from_outside),
-    ("a container's own 127.0.0.1:8080 is untouched", steps_published::own_loopback),
+    (
+        "ORANGE opens a TCP connection to the outside host",
+        steps_traffic::tcp_out,
+    ),
+    (
+        "published port 8080 from outside",
+        steps_published::from_outside,
+    ),
+    (
+        "published port from the host by its address",
+        steps_published::from_host,
+    ),
+    (
+        "published port from the host by 127.0.0.1",
+        steps_published::from_loopback,
+    ),
+    (
+        "published port from ORANGE",
+        steps_published::from_neighbour,
+    ),
+    (
+        "published port from PINK itself",
+        steps_published::from_itself,
+    ),
+    (
+        "published UDP port 5353 from outside",
+        steps_published::udp_from_outside,
+    ),
+    (
+        "a container's own 127.0.0.1:8080 is untouched",
+        steps_published::own_loopback,
+    ),
     ("an unpublished port is refused", steps_guard::unpublished),
-    ("outside cannot address a container directly", steps_guard::direct_access),
+    (
+        "outside cannot address a container directly",
+        steps_guard::direct_access,
+    ),
     ("ORANGE cannot send as PINK", steps_guard::forged_source),
     ("netfilter has no part in it", steps_host::no_netfilter),
-    ("no netpath process has a part in it", steps_host::no_process),
+    (
+        "no netpath process has a part in it",
+        steps_host::no_process,
+    ),
     ("counters and drop reasons", steps_host::counters),
     ("without the programs nothing works", steps_host::detached),
-    ("with the programs attached again everything works", steps_host::attached_again),
+    (
+        "with the programs attached again everything works",
+        steps_host::attached_again,
+    ),
 ];
 
 const PICTURE: &str = "\
@@ -107,14 +146,20 @@ pub fn run(args: Args, json: bool) -> Result<bool, Error> {
         report.say(&look_around(&lab));
         interrupt::wait();
     }
-    report.add("`netpath down --all` leaves nothing", steps_host::removed(&lab));
+    report.add(
+        "`netpath down --all` leaves nothing",
+        steps_host::removed(&lab),
+    );
     drop(lab);
     Ok(report.finish())
 }
 
 fn look_around(lab: &Lab) -> String {
     let commands = [
-        ("be in a container", "nsenter --net=/run/netns/netpath-lab-pink bash".to_owned()),
+        (
+            "be in a container",
+            "nsenter --net=/run/netns/netpath-lab-pink bash".to_owned(),
+        ),
         (
             "ask the published port",
             "nsenter --net=/run/netns/netpath-lab-outside curl http://198.51.100.1:8080".to_owned(),
@@ -128,7 +173,10 @@ fn look_around(lab: &Lab) -> String {
             "bpftool map dump pinned /sys/fs/bpf/netpath/netpath-lab-host/np_ct4".to_owned(),
         ),
         ("list the flows", lab.netpath.command_line("ct list")),
-        ("see drops as they happen", lab.netpath.command_line("monitor --drops")),
+        (
+            "see drops as they happen",
+            lab.netpath.command_line("monitor --drops"),
+        ),
     ];
     let mut text = "\nThe lab stays up. To look around, as root in another terminal:\n".to_owned();
     for (what, command) in commands {

@@ -55,7 +55,11 @@ pub fn look() -> Result<Netfilter, Error> {
     // Absent where the kernel has no legacy iptables.
     let names = fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();
     let iptables_tables = names.lines().map(str::to_owned).collect();
-    Ok(Netfilter { nft_tables, connections, iptables_tables })
+    Ok(Netfilter {
+        nft_tables,
+        connections,
+        iptables_tables,
+    })
 }
 
 /// How many objects a dump of this message type lists.
@@ -113,7 +117,9 @@ fn tally(mut bytes: &[u8]) -> io::Result<(usize, bool)> {
             }
             _ => seen += 1,
         }
-        bytes = bytes.get(length.max(HEADER).next_multiple_of(4)..).unwrap_or_default();
+        bytes = bytes
+            .get(length.max(HEADER).next_multiple_of(4)..)
+            .unwrap_or_default();
     }
     Ok((seen, false))
 }

@@ -41,7 +41,10 @@ impl Namespace {
             .write(true)
             .create_new(true)
             .open(&path)
-            .map_err(Error::io(format!("make the namespace file {}", path.display())))?;
+            .map_err(Error::io(format!(
+                "make the namespace file {}",
+                path.display()
+            )))?;
         let made = thread::scope(|scope| {
             join(scope.spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNET)
@@ -61,7 +64,10 @@ impl Namespace {
             File::open(&path).map_err(Error::io(format!("open the namespace {}", path.display())))
         });
         match opened {
-            Ok(file) => Ok(Self { name: name.to_owned(), file }),
+            Ok(file) => Ok(Self {
+                name: name.to_owned(),
+                file,
+            }),
             Err(error) => {
                 let _ = remove(name);
                 Err(error)
@@ -162,5 +168,7 @@ fn share_directory() -> Result<(), Error> {
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    thread
+        .join()
+        .unwrap_or_else(|payload| panic::resume_unwind(payload))
 }

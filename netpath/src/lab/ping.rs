@@ -55,7 +55,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { payload: 56, ttl: None, within: super::probe::SOON }
+        Self {
+            payload: 56,
+            ttl: None,
+            within: super::probe::SOON,
+        }
     }
 }
 
@@ -74,7 +78,10 @@ pub fn ping(to: Ipv4Addr, options: Options) -> io::Result<Reply> {
         socket.set_ttl_v4(ttl)?;
     }
     let started = Instant::now();
-    socket.send_to(&echo_request(ident, options.payload), &SocketAddrV4::new(to, 0).into())?;
+    socket.send_to(
+        &echo_request(ident, options.payload),
+        &SocketAddrV4::new(to, 0).into(),
+    )?;
     let mut buffer = [MaybeUninit::uninit(); 9000];
     loop {
         let left = options.within.saturating_sub(started.elapsed());
@@ -117,7 +124,9 @@ fn parse(packet: &[u8], ident: u16, started: Instant) -> Option<Reply> {
         3 | 11 | 12 => {
             let quoted = icmp.get(HEADER..)?;
             let inner = quoted.get(usize::from(quoted.first()? & 0x0f) * 4..)?;
-            *quoted.get(9)? == 1 && *inner.first()? == ECHO && inner.get(4..6)? == ident.to_be_bytes()
+            *quoted.get(9)? == 1
+                && *inner.first()? == ECHO
+                && inner.get(4..6)? == ident.to_be_bytes()
         }
         _ => false,
     };
@@ -149,7 +158,9 @@ mod tests {
     use super::*;
 
     fn reply_to(ident: u16) -> Vec<u8> {
-        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 63, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let mut packet = vec![
+            0x45, 0, 0, 0, 0, 0, 0, 0, 63, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
+        ];
         packet.extend([ECHO_REPLY, 0, 0, 0]);
         packet.extend(ident.to_be_bytes());
         packet.extend([0, 1, 9, 9]);
@@ -170,9 +181,14 @@ mod tests {
         let mut packet = reply_to(0);
         packet.truncate(20);
         packet.extend([11, 0, 0, 0, 0, 0, 0, 0]);
-        packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend([
+            0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ]);
         packet.extend(&echo_request(7, 0)[..8]);
-        assert_eq!(parse(&packet, 7, Instant::now()).expect("ours").icmp_type, 11);
+        assert_eq!(
+            parse(&packet, 7, Instant::now()).expect("ours").icmp_type,
+            11
+        );
         assert_eq!(parse(&packet, 8, Instant::now()), None);
     }
 
@@ -180,7 +196,11 @@ mod tests {
     fn truncated_packets_are_nobodys() {
         let packet = reply_to(7);
         for length in 0..26 {
-            assert_eq!(parse(&packet[..length], 7, Instant::now()), None, "{length}");
+            assert_eq!(
+                parse(&packet[..length], 7, Instant::now()),
+                None,
+                "{length}"
+            );
         }
     }
 

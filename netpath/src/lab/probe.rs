@@ -32,7 +32,9 @@ impl Answer {
     /// The address and port that the server says it saw.
     #[must_use]
     pub fn seen(&self) -> Option<SocketAddrV4> {
-        self.text.split_once(" saw ").and_then(|(_, address)| address.parse().ok())
+        self.text
+            .split_once(" saw ")
+            .and_then(|(_, address)| address.parse().ok())
     }
 
     /// Whether the server called `name` answered and saw a client at `address`.
@@ -99,7 +101,9 @@ pub fn udp_again(socket: &UdpSocket, within: Duration) -> io::Result<Answer> {
     let mut buffer = [0; 2048];
     let length = socket.recv(&mut buffer)?;
     Ok(Answer {
-        text: String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned(),
+        text: String::from_utf8_lossy(&buffer[..length])
+            .trim_end()
+            .to_owned(),
         peer: socket.peer_addr()?,
         local: socket.local_addr()?,
     })
@@ -116,7 +120,9 @@ pub fn udp_unconnected(to: SocketAddrV4, within: Duration) -> io::Result<Answer>
     let mut buffer = [0; 2048];
     let (length, peer) = socket.recv_from(&mut buffer)?;
     Ok(Answer {
-        text: String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned(),
+        text: String::from_utf8_lossy(&buffer[..length])
+            .trim_end()
+            .to_owned(),
         peer,
         local: socket.local_addr()?,
     })
@@ -134,10 +140,13 @@ pub fn outcome(result: &io::Result<Answer>) -> String {
 /// The words for a probe that got no answer.
 #[must_use]
 pub fn silence(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer".to_owned(),
-        _ => error.to_string(),
+    let kind = error.kind();
+    if kind == io::ErrorKind::ConnectionRefused {
+        "connection refused".to_owned()
+    } else if kind == io::ErrorKind::TimedOut || kind == io::ErrorKind::WouldBlock {
+        "no answer".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -24,7 +24,12 @@ pub(super) struct Finding {
 impl Finding {
     /// A finding without further output.
     pub(super) fn new(ok: bool, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { ok, expected: expected.into(), found: found.into(), shown: Vec::new() }
+        Self {
+            ok,
+            expected: expected.into(),
+            found: found.into(),
+            shown: Vec::new(),
+        }
     }
 
     /// The same with output beneath.
@@ -43,7 +48,11 @@ impl Finding {
 }
 
 fn join(first: String, second: &str) -> String {
-    if first.is_empty() { second.to_owned() } else { format!("{first}; {second}") }
+    if first.is_empty() {
+        second.to_owned()
+    } else {
+        format!("{first}; {second}")
+    }
 }
 
 /// One step in the JSON document.
@@ -78,7 +87,11 @@ pub(super) struct Report {
 impl Report {
     /// A report on standard output; colours only on a terminal.
     pub(super) fn new(json: bool) -> Self {
-        Self { steps: Vec::new(), json, colour: !json && io::stdout().is_terminal() }
+        Self {
+            steps: Vec::new(),
+            json,
+            colour: !json && io::stdout().is_terminal(),
+        }
     }
 
     /// Prints lines that belong to no check.
@@ -103,9 +116,16 @@ impl Report {
         if !self.json {
             put(&self.text(self.steps.len() + 1, name, &finding));
         }
-        let detail =
-            Detail { expected: finding.expected, found: finding.found, output: finding.shown };
-        self.steps.push(Step { name, ok: finding.ok, detail });
+        let detail = Detail {
+            expected: finding.expected,
+            found: finding.found,
+            output: finding.shown,
+        };
+        self.steps.push(Step {
+            name,
+            ok: finding.ok,
+            detail,
+        });
     }
 
     /// Whether every step so far was as expected.
@@ -117,7 +137,10 @@ impl Report {
     pub(super) fn finish(&self) -> bool {
         let ok = self.ok();
         if self.json {
-            let document = Document { steps: &self.steps, ok };
+            let document = Document {
+                steps: &self.steps,
+                ok,
+            };
             put(&serde_json::to_string_pretty(&document).unwrap_or_else(|e| e.to_string()));
             return ok;
         }
@@ -141,9 +164,17 @@ impl Report {
     }
 
     fn text(&self, number: usize, name: &str, finding: &Finding) -> String {
-        let mut text = format!("\n{number:>2} {} {}", self.mark(finding.ok), self.paint("1", name));
+        let mut text = format!(
+            "\n{number:>2} {} {}",
+            self.mark(finding.ok),
+            self.paint("1", name)
+        );
         let label = |word: &str| self.paint("2", word);
-        text.push_str(&format!("\n     {} {}", label("expected"), finding.expected));
+        text.push_str(&format!(
+            "\n     {} {}",
+            label("expected"),
+            finding.expected
+        ));
         text.push_str(&format!("\n     {} {}", label("found   "), finding.found));
         for line in &finding.shown {
             text.push_str(&format!("\n     {} {line}", label("│")));
@@ -152,11 +183,19 @@ impl Report {
     }
 
     fn mark(&self, ok: bool) -> String {
-        if ok { self.paint("32", "✓") } else { self.paint("31", "✗") }
+        if ok {
+            self.paint("32", "✓")
+        } else {
+            self.paint("31", "✗")
+        }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -185,12 +224,19 @@ mod tests {
     fn findings_join_by_their_worst() {
         let both = Finding::new(true, "a", "b").and(Finding::new(false, "c", "d"));
         assert!(!both.ok);
-        assert_eq!((both.expected.as_str(), both.found.as_str()), ("a; c", "b; d"));
+        assert_eq!(
+            (both.expected.as_str(), both.found.as_str()),
+            ("a; c", "b; d")
+        );
     }
 
     #[test]
     fn a_check_is_numbered_and_its_output_stands_beneath() {
-        let report = Report { steps: Vec::new(), json: false, colour: false };
+        let report = Report {
+            steps: Vec::new(),
+            json: false,
+            colour: false,
+        };
         let finding = Finding::new(true, "x", "y").showing(["z".to_owned()]);
         assert_eq!(
             report.text(3, "name", &finding),

@@ -36,11 +36,14 @@ impl Server {
     /// When the address cannot be bound there.
     pub fn tcp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
         let what = format!("listen on TCP {at} in {}", namespace.name());
-        let listener =
-            namespace.run(|| TcpListener::bind(at))?.map_err(Error::io(what.as_str()))?;
+        let listener = namespace
+            .run(|| TcpListener::bind(at))?
+            .map_err(Error::io(what.as_str()))?;
         let address = listener.local_addr().map_err(Error::io(what.as_str()))?;
         // accept() honours the receive time-out.
-        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).map_err(Error::io(what))?;
+        SockRef::from(&listener)
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(Error::io(what))?;
         let name = name.to_owned();
         Ok(Self::start(address, move |stop| {
             while !stop.load(Ordering::Relaxed) {
@@ -58,9 +61,13 @@ impl Server {
     /// When the address cannot be bound there.
     pub fn udp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
         let what = format!("listen on UDP {at} in {}", namespace.name());
-        let socket = namespace.run(|| UdpSocket::bind(at))?.map_err(Error::io(what.as_str()))?;
+        let socket = namespace
+            .run(|| UdpSocket::bind(at))?
+            .map_err(Error::io(what.as_str()))?;
         let address = socket.local_addr().map_err(Error::io(what.as_str()))?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(Error::io(what))?;
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(Error::io(what))?;
         let name = name.to_owned();
         Ok(Self::start(address, move |stop| {
             let mut buffer = [0; 2048];
@@ -75,7 +82,11 @@ impl Server {
     fn start(address: SocketAddr, serve: impl FnOnce(&AtomicBool) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&stop);
-        Self { stop, thread: Some(thread::spawn(move || serve(&theirs))), address }
+        Self {
+            stop,
+            thread: Some(thread::spawn(move || serve(&theirs))),
+            address,
+        }
     }
 
     /// Where it listens.

@@ -48,11 +48,14 @@ fn others_of(program: &Path) -> Result<Vec<String>, Error> {
         .flatten()
         .filter(|entry| {
             let name = entry.file_name();
-            name.to_str().is_some_and(|n| n != own && n.bytes().all(|b| b.is_ascii_digit()))
+            name.to_str()
+                .is_some_and(|n| n != own && n.bytes().all(|b| b.is_ascii_digit()))
         })
         .filter(|entry| fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == program))
         .filter_map(|entry| {
-            let line = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
+            let line = fs::read_to_string(entry.path().join("cmdline"))
+                .ok()?
+                .replace('\0', " ");
             let mine = line.contains(super::topology::HOST_NAMESPACE);
             mine.then(|| format!("{} {line}", entry.file_name().to_string_lossy()))
         })
@@ -108,8 +111,14 @@ pub(super) fn removed(lab: &Lab) -> Result<Finding, Error> {
         .map(|link| link.name.as_str())
         .filter(|name| !["lo", super::topology::UPLINK].contains(name))
         .collect();
-    let bridge = if links.iter().any(|link| link.name == BRIDGE) { "there" } else { "gone" };
-    let forwarding = lab.host.run(|| fs::read_to_string("/proc/sys/net/ipv4/ip_forward"))?;
+    let bridge = if links.iter().any(|link| link.name == BRIDGE) {
+        "there"
+    } else {
+        "gone"
+    };
+    let forwarding = lab
+        .host
+        .run(|| fs::read_to_string("/proc/sys/net/ipv4/ip_forward"))?;
     let forwarding = forwarding.map_err(Error::io("read net.ipv4.ip_forward"))?;
     let pins = if datapath::exists() { "there" } else { "gone" };
     Ok(Finding::new(
@@ -126,20 +135,42 @@ pub(super) fn removed(lab: &Lab) -> Result<Finding, Error> {
 
 /// The three kinds of translation: ping out, TCP out, published port in.
 fn round_trips(lab: &Lab, within: std::time::Duration) -> Result<[(&'static str, bool); 3], Error> {
-    let echo = lab.pink.run(|| ping(OUTSIDE, ping::Options { within, ..Default::default() }))?;
-    let out = lab.pink.run(|| {
-        probe::tcp(SocketAddrV4::new(OUTSIDE, OUTSIDE_PORT), None, within)
+    let echo = lab.pink.run(|| {
+        ping(
+            OUTSIDE,
+            ping::Options {
+                within,
+                ..Default::default()
+            },
+        )
     })?;
-    let published =
-        lab.outside.run(|| probe::tcp(SocketAddrV4::new(HOST, WEB), None, within))?;
+    let out = lab
+        .pink
+        .run(|| probe::tcp(SocketAddrV4::new(OUTSIDE, OUTSIDE_PORT), None, within))?;
+    let published = lab
+        .outside
+        .run(|| probe::tcp(SocketAddrV4::new(HOST, WEB), None, within))?;
     Ok([
-        ("ping out", echo.is_ok_and(|reply| reply.is_echo_of(OUTSIDE))),
-        ("TCP out", out.is_ok_and(|answer| answer.is_from("outside", HOST))),
-        ("published port", published.is_ok_and(|answer| answer.is_from("PINK", OUTSIDE))),
+        (
+            "ping out",
+            echo.is_ok_and(|reply| reply.is_echo_of(OUTSIDE)),
+        ),
+        (
+            "TCP out",
+            out.is_ok_and(|answer| answer.is_from("outside", HOST)),
+        ),
+        (
+            "published port",
+            published.is_ok_and(|answer| answer.is_from("PINK", OUTSIDE)),
+        ),
     ])
 }
 
 fn words(trips: &[(&'static str, bool)]) -> String {
     let word = |ok: bool| if ok { "works" } else { "fails" };
-    trips.iter().map(|(what, ok)| format!("{what} {}", word(*ok))).collect::<Vec<_>>().join(", ")
+    trips
+        .iter()
+        .map(|(what, ok)| format!("{what} {}", word(*ok)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -31,7 +31,10 @@ pub(super) fn inspect(lab: &Lab) -> Result<Finding, Error> {
         text(&config["Subnet"]),
         text(&config["Gateway"]),
         inside
-            .map(|(name, _)| format!("{name} {}", address_of(containers, name).unwrap_or("absent")))
+            .map(|(name, _)| format!(
+                "{name} {}",
+                address_of(containers, name).unwrap_or("absent")
+            ))
             .join(", ")
     );
     let expected = format!(
@@ -45,7 +48,10 @@ fn text(value: &Value) -> &str {
 }
 
 fn address_of<'a>(containers: &'a Value, name: &str) -> Option<&'a str> {
-    let container = containers.as_object()?.values().find(|c| c["Name"] == name)?;
+    let container = containers
+        .as_object()?
+        .values()
+        .find(|c| c["Name"] == name)?;
     container["IPv4Address"].as_str()
 }
 
@@ -55,11 +61,12 @@ pub(super) fn surroundings(lab: &Lab) -> Result<Finding, Error> {
     for container in [&lab.pink, &lab.orange] {
         let _ = container.run(|| ping(GATEWAY, ping::Options::default()))?;
     }
-    let (links, routes, neighbours) = lab.host.run(|| {
-        Ok::<_, Error>((links::links()?, links::routes()?, links::neighbours()?))
-    })??;
-    let (pink_links, pink_routes) =
-        lab.pink.run(|| Ok::<_, Error>((links::links()?, links::routes()?)))??;
+    let (links, routes, neighbours) = lab
+        .host
+        .run(|| Ok::<_, Error>((links::links()?, links::routes()?, links::neighbours()?)))??;
+    let (pink_links, pink_routes) = lab
+        .pink
+        .run(|| Ok::<_, Error>((links::links()?, links::routes()?)))??;
 
     let bridge = links.iter().find(|link| link.name == BRIDGE);
     let ports: Vec<&Link> = links
@@ -91,19 +98,35 @@ pub(super) fn surroundings(lab: &Lab) -> Result<Finding, Error> {
     let ok = host_routed && pink_default && ports.len() == 2 && up == 2 && known == 2;
 
     let mut shown = vec![format!("routes of the host ({HOST}):")];
-    shown.extend(routes.iter().map(|route| format!("  {}", route_text(route, &links))));
+    shown.extend(
+        routes
+            .iter()
+            .map(|route| format!("  {}", route_text(route, &links))),
+    );
     shown.push("routes of PINK:".to_owned());
-    shown.extend(pink_routes.iter().map(|route| format!("  {}", route_text(route, &pink_links))));
+    shown.extend(
+        pink_routes
+            .iter()
+            .map(|route| format!("  {}", route_text(route, &pink_links))),
+    );
     shown.push(format!("ports of {BRIDGE}:"));
     shown.extend(ports.iter().map(|port| {
         let state = if port.up { "up" } else { "down" };
-        format!("  {} {} mtu {} {state}", port.name, mac_text(&port.mac), port.mtu)
+        format!(
+            "  {} {} mtu {} {state}",
+            port.name,
+            mac_text(&port.mac),
+            port.mtu
+        )
     }));
     shown.push("neighbours of the host:".to_owned());
     shown.extend(neighbours.iter().map(|neighbour| {
         let dev = name_of(&links, neighbour.interface);
         let mac = mac_text(&neighbour.mac);
-        format!("  {} dev {dev} lladdr {mac} {}", neighbour.address, neighbour.state)
+        format!(
+            "  {} dev {dev} lladdr {mac} {}",
+            neighbour.address, neighbour.state
+        )
     }));
     let yes_no = |holds| if holds { "right" } else { "wrong" };
     Ok(Finding::new(
@@ -120,7 +143,10 @@ pub(super) fn surroundings(lab: &Lab) -> Result<Finding, Error> {
 }
 
 fn name_of(links: &[Link], index: u32) -> &str {
-    links.iter().find(|link| link.index == index).map_or("?", |link| &link.name)
+    links
+        .iter()
+        .find(|link| link.index == index)
+        .map_or("?", |link| &link.name)
 }
 
 fn route_text(route: &links::Route, links: &[Link]) -> String {
@@ -128,6 +154,9 @@ fn route_text(route: &links::Route, links: &[Link]) -> String {
         (address, 0) if address.is_unspecified() => "default".to_owned(),
         (address, length) => format!("{address}/{length}"),
     };
-    let via = route.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+    let via = route
+        .gateway
+        .map(|gateway| format!(" via {gateway}"))
+        .unwrap_or_default();
     format!("{destination}{via} dev {}", name_of(links, route.interface))
 }

@@ -19,7 +19,10 @@ const BY_LOOPBACK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, WEB);
 /// From the outside host: the client's address is kept.
 pub(super) fn from_outside(lab: &Lab) -> Result<Finding, Error> {
     let answered = asked(&lab.outside, BY_ADDRESS, "PINK", Some(OUTSIDE))?;
-    let wanted = [format!("src={OUTSIDE} dst={HOST}"), format!("src={PINK} dst={OUTSIDE}")];
+    let wanted = [
+        format!("src={OUTSIDE} dst={HOST}"),
+        format!("src={PINK} dst={OUTSIDE}"),
+    ];
     Ok(answered.and(tracked(lab, "tcp", &wanted)?))
 }
 
@@ -47,16 +50,26 @@ pub(super) fn from_itself(lab: &Lab) -> Result<Finding, Error> {
 pub(super) fn udp_from_outside(lab: &Lab) -> Result<Finding, Error> {
     let to = SocketAddrV4::new(HOST, DNS);
     let result = lab.outside.run(|| probe::udp(to, None, SOON))?;
-    let ok = result.as_ref().is_ok_and(|answer| answer.is_from("PINK", OUTSIDE));
+    let ok = result
+        .as_ref()
+        .is_ok_and(|answer| answer.is_from("PINK", OUTSIDE));
     let expected = format!("PINK answers and sees {OUTSIDE}");
     let answered = Finding::new(ok, expected, probe::outcome(&result));
-    let wanted = [format!("src={OUTSIDE} dst={HOST}"), format!("src={PINK} dst={OUTSIDE}")];
+    let wanted = [
+        format!("src={OUTSIDE} dst={HOST}"),
+        format!("src={PINK} dst={OUTSIDE}"),
+    ];
     Ok(answered.and(tracked(lab, "udp", &wanted)?))
 }
 
 /// A container's own 127.0.0.1 is its own, also at the number of a published port.
 pub(super) fn own_loopback(lab: &Lab) -> Result<Finding, Error> {
-    asked(&lab.orange, BY_LOOPBACK, "ORANGE", Some(Ipv4Addr::LOCALHOST))
+    asked(
+        &lab.orange,
+        BY_LOOPBACK,
+        "ORANGE",
+        Some(Ipv4Addr::LOCALHOST),
+    )
 }
 
 /// Asks by TCP and wants the answer of `server`, which saw `client` where that is given.
@@ -72,8 +85,12 @@ fn asked(
         None => answer.text.starts_with(&format!("{server} saw ")),
     };
     // Whatever was translated on the way, the client talks to whom it named.
-    let ok = result.as_ref().is_ok_and(|answer| as_wanted(answer) && answer.peer == to.into());
-    let sees = client.map(|client| format!(" and sees {client}")).unwrap_or_default();
+    let ok = result
+        .as_ref()
+        .is_ok_and(|answer| as_wanted(answer) && answer.peer == to.into());
+    let sees = client
+        .map(|client| format!(" and sees {client}"))
+        .unwrap_or_default();
     Ok(Finding::new(
         ok,
         format!("{server} answers{sees}; the client's peer is {to}"),

@@ -21,7 +21,10 @@ pub(super) fn neighbours_ping(lab: &Lab) -> Result<Finding, Error> {
 pub(super) fn ping_outside(lab: &Lab) -> Result<Finding, Error> {
     let reached = pinged(&lab.pink, OUTSIDE)?;
     // src and dst of the original direction, then of the answers: to the host's address.
-    let wanted = [format!("src={PINK} dst={OUTSIDE}"), format!("src={OUTSIDE} dst={HOST}")];
+    let wanted = [
+        format!("src={PINK} dst={OUTSIDE}"),
+        format!("src={OUTSIDE} dst={HOST}"),
+    ];
     Ok(reached.and(tracked(lab, "icmp", &wanted)?))
 }
 
@@ -29,9 +32,14 @@ pub(super) fn ping_outside(lab: &Lab) -> Result<Finding, Error> {
 pub(super) fn tcp_out(lab: &Lab) -> Result<Finding, Error> {
     let to = SocketAddrV4::new(OUTSIDE, OUTSIDE_PORT);
     let result = lab.orange.run(|| probe::tcp(to, None, SOON))?;
-    let ok = result.as_ref().is_ok_and(|answer| answer.is_from("outside", HOST));
+    let ok = result
+        .as_ref()
+        .is_ok_and(|answer| answer.is_from("outside", HOST));
     let answered = Finding::new(ok, format!("outside sees {HOST}"), probe::outcome(&result));
-    let wanted = [format!("src={ORANGE} dst={OUTSIDE}"), format!("src={OUTSIDE} dst={HOST}")];
+    let wanted = [
+        format!("src={ORANGE} dst={OUTSIDE}"),
+        format!("src={OUTSIDE} dst={HOST}"),
+    ];
     Ok(answered.and(tracked(lab, "tcp", &wanted)?))
 }
 
@@ -47,7 +55,10 @@ pub(super) fn pinged(from: &Namespace, to: Ipv4Addr) -> Result<Finding, Error> {
             reply.after.as_secs_f64() * 1000.0
         ),
         Ok(reply) => {
-            format!("ICMP type {} code {} from {}", reply.icmp_type, reply.code, reply.from)
+            format!(
+                "ICMP type {} code {} from {}",
+                reply.icmp_type, reply.code, reply.from
+            )
         }
         Err(error) => probe::silence(&error),
     };

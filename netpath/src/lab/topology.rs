@@ -17,8 +17,12 @@ use super::{
 };
 
 /// The namespaces by their fixed names: host, PINK, ORANGE, outside.
-pub(super) const NAMESPACES: [&str; 4] =
-    [HOST_NAMESPACE, "netpath-lab-pink", "netpath-lab-orange", "netpath-lab-outside"];
+pub(super) const NAMESPACES: [&str; 4] = [
+    HOST_NAMESPACE,
+    "netpath-lab-pink",
+    "netpath-lab-orange",
+    "netpath-lab-outside",
+];
 /// The namespace that netpath manages; its name is the name of the instance too.
 pub(super) const HOST_NAMESPACE: &str = "netpath-lab-host";
 
@@ -109,13 +113,25 @@ impl Lab {
             Server::tcp(&pink, "PINK", SocketAddrV4::new(any, 80))?,
             Server::udp(&pink, "PINK", SocketAddrV4::new(any, 53))?,
             // Deliberately on the published port's number, on its own loopback address only.
-            Server::tcp(&orange, "ORANGE", SocketAddrV4::new(Ipv4Addr::LOCALHOST, WEB))?,
+            Server::tcp(
+                &orange,
+                "ORANGE",
+                SocketAddrV4::new(Ipv4Addr::LOCALHOST, WEB),
+            )?,
             Server::tcp(&outside, "outside", SocketAddrV4::new(any, OUTSIDE_PORT))?,
             Server::udp(&outside, "outside", SocketAddrV4::new(any, OUTSIDE_PORT))?,
         ];
         let config = workdir.path().join("netpath.toml");
         cleanup::write(&config, CONFIG)?;
         let netpath = Netpath::new(HOST_NAMESPACE, workdir.path().join("state"), config)?;
-        Ok(Self { _servers: servers, host, pink, orange, outside, netpath, _workdir: workdir })
+        Ok(Self {
+            _servers: servers,
+            host,
+            pink,
+            orange,
+            outside,
+            netpath,
+            _workdir: workdir,
+        })
     }
 }

@@ -44,6 +44,18 @@ impl Rule {
         (self.host..=u16::MAX).zip(container.first()..=container.last())
     }
 
+    /// Docker's form: `80/tcp -> 0.0.0.0:8080`, a range as one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let host = self.host_range().map(|r| r.to_string()).unwrap_or_default();
+        format!(
+            "{}/{} -> {}:{host}",
+            self.spec.container,
+            self.proto(),
+            self.addr
+        )
+    }
+
     /// The keys of the datapath's map.
     #[must_use]
     pub fn keys(&self) -> Vec<PublishedKey> {

@@ -1,0 +1,124 @@
+//! `netpath status`.
+
+use super::{
+    Error,
+    output::{self, table},
+};
+use crate::instance::{Instance, Report};
+
+pub(super) async fn run(instance: &Instance, json: bool) -> Result<(), Error> {
+    let report = instance.report().await?;
+    if json {
+        return output::json(&report);
+    }
+    output::lines(text(&report))
+}
+
+fn text(r: &Report) -> Vec<String> {
+    let mut lines = vec![format!("instance {}", r.instance)];
+    let mut part = |title: &str, rows: Vec<String>| {
+        if rows.len() > 1 || title == "conntrack" {
+            lines.extend([String::new(), title.to_owned()]);
+            lines.extend(rows.into_iter().map(|row| format!("  {row}")));
+        }
+    };
+    part(
+        "networks",
+        table(
+            &["NAME", "BRIDGE", "SUBNET", "GATEWAY", "MTU", "FLAGS"],
+            r.networks.iter().map(|n| {
+                let gateway = n.gateway.to_string();
+                let (subnet, mtu) = (n.subnet.clone(), n.mtu.to_string());
+                vec![
+                    n.name.clone(),
+                    n.bridge.clone(),
+                    subnet,
+                    gateway,
+                    mtu,
+                    n.flags.join(","),
+                ]
+            }),
+        ),
+    );
+    part(
+        "endpoints",
+        table(
+            &[
+                "NAME",
+                "NETWORK",
+                "ADDRESS",
+                "INTERFACE",
+                "FLOWS",
+                "TX",
+                "RX",
+                "DROPS",
+                "PORTS",
+            ],
+            r.endpoints.iter().map(|e| {
+                let counts = [e.flows, e.tx_packets, e.rx_packets, e.drops].map(|n| n.to_string());
+                let mut row = vec![
+                    e.name.clone(),
+                    e.network.clone(),
+                    e.addr.to_string(),
+                    e.interface.clone(),
+                ];
+                row.extend(counts);
+                row.push(e.ports.join(", "));
+                row
+            }),
+        ),
+    );
+    part(
+        "uplinks",
+        table(
+            &["NAME", "ADDRESS", "MTU"],
+            r.uplinks.iter().map(|u| {
+                let addr = u.addr.map_or_else(|| "none".to_owned(), |a| a.to_string());
+                vec![u.name.clone(), addr, u.mtu.to_string()]
+            }),
+        ),
+    );
+    part(
+        "programs",
+        table(
+            &["HOOK", "INTERFACE"],
+            r.attachments
+                .iter()
+                .map(|(hook, name)| vec![hook.clone(), name.clone()]),
+        ),
+    );
+    let c = r.conntrack;
+    part(
+        "conntrack",
+        vec![format!(
+            "{} of {} flows, {} KiB",
+            c.flows,
+            c.limit,
+            c.bytes / 1024
+        )],
+    );
+    part(
+        "counters",
+        table(
+            &["COUNTER", "PACKETS"],
+            r.counters
+                .iter()
+                .map(|(name, n)| vec![name.clone(), n.to_string()]),
+        ),
+    );
+    part(
+        "drops",
+        table(
+            &["REASON", "PACKETS", "MEANING"],
+            r.drops.iter().map(|d| {
+                vec![
+                    d.reason.to_owned(),
+                    d.packets.to_string(),
+                    d.help.to_owned(),
+                ]
+            }),
+        ),
+    );
+    lines.extend(r.warnings.iter().map(|w| format!("\nwarning: {w}")));
+    lines
+}

@@ -1,0 +1,69 @@
+//! `down`: remove networks, or everything.
+
+use super::{Error, Instance, work::Work};
+use crate::bpf::Datapath;
+
+impl Instance {
+    /// Removes networks with their endpoints; with the last network goes everything. Returns the
+    /// names of what was removed.
+    ///
+    /// # Errors
+    /// A name is unknown (then nothing is done), or something could not be removed.
+    pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
+        let mut work = Work::begin_running(self)?;
+        for name in networks {
+            work.existing_network(name)?;
+        }
+        if work
+            .state
+            .networks
+            .iter()
+            .all(|n| networks.contains(&n.name))
+        {
+            return work.remove_all().await;
+        }
+        for name in networks {
+            work.remove_network(name).await?;
+        }
+        let done = work.sync_host().await.map(|_| networks.to_vec());
+        work.finish(done).await
+    }
+
+    /// Removes everything: links, pins, settings, state. Goes on after a failure. Returns the names
+    /// of the networks that were removed.
+    ///
+    /// # Errors
+    /// What is left.
+    pub async fn down_all(&self) -> Result<Vec<String>, Error> {
+        if !self.store.exists() && !Datapath::exists(&self.name) {
+            return Ok(Vec::new());
+        }
+        Work::begin(self)?.remove_all().await
+    }
+}
+
+impl Work<'_> {
+    async fn remove_all(mut self) -> Result<Vec<String>, Error> {
+        let names: Vec<String> = self.state.networks.iter().map(|n| n.name.clone()).collect();
+        let mut left = Vec::new();
+        let mut note = |result: Result<(), Error>| {
+            if let Err(e) = result {
+                left.push(e.to_string());
+            }
+        };
+        // Forwarding first: nothing may pass while the programs go.
+        note(self.restore_sysctls(None));
+        for name in &names {
+            note(self.remove_network(name).await);
+        }
+        note(self.unload());
+        if left.is_empty() {
+            self.forget()?;
+            return Ok(names);
+        }
+        self.save()?;
+        Err(Error::Teardown {
+            left: left.join("; "),
+        })
+    }
+}

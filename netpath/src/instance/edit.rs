@@ -1,0 +1,136 @@
+//! Single changes: one endpoint, one published port.
+
+use super::{
+    Error, Instance,
+    error::known,
+    facts::Facts,
+    plan::{Plan, Planner},
+    work::Work,
+};
+use crate::{
+    config::{self, PortSpec},
+    state::{Endpoint, Rule, State},
+};
+
+/// An endpoint to be added by a command.
+#[derive(Clone, Debug)]
+pub struct NewEndpoint {
+    /// Name of its network.
+    pub network: String,
+    /// The endpoint.
+    pub endpoint: config::Endpoint,
+}
+
+impl Instance {
+    /// Adds an endpoint and returns it.
+    ///
+    /// # Errors
+    /// After an error the host is as it was.
+    pub async fn add_endpoint(&self, new: &NewEndpoint) -> Result<Endpoint, Error> {
+        config::check_name(&new.endpoint.name).map_err(|reason| config::Error::Invalid {
+            object: "endpoint".into(),
+            key: "name",
+            value: format!("{:?}", new.endpoint.name),
+            reason,
+        })?;
+        let state = self
+            .plan_and_do(|p| p.add_endpoint(&new.network, &new.endpoint))
+            .await?;
+        let found = state.endpoint(&new.endpoint.name).map(|(_, e)| e.clone());
+        found.ok_or_else(|| no_endpoint(&state, &new.endpoint.name))
+    }
+
+    /// Removes an endpoint.
+    ///
+    /// # Errors
+    /// It does not exist, or a step failed.
+    pub async fn remove_endpoint(&self, name: &str) -> Result<(), Error> {
+        let mut work = Work::begin_running(self)?;
+        work.existing_endpoint(name)?;
+        let done = work.remove_endpoint(name).await;
+        work.finish(done).await
+    }
+
+    /// Publishes more ports of an endpoint and returns them with their choices made.
+    ///
+    /// # Errors
+    /// After an error no port of `specs` is published that was not before.
+    pub async fn publish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<Vec<Rule>, Error> {
+        let state = self.plan_and_do(|p| p.publish(endpoint, specs)).await?;
+        let (_, e) = state
+            .endpoint(endpoint)
+            .ok_or_else(|| no_endpoint(&state, endpoint))?;
+        Ok(e.rules
+            .iter()
+            .rev()
+            .take(specs.len())
+            .rev()
+            .cloned()
+            .collect())
+    }
+
+    /// Withdraws published ports, all or none; a SPEC that left the host port open withdraws every
+    /// rule that was made by it.
+    ///
+    /// # Errors
+    /// One of them is not published.
+    pub async fn unpublish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<(), Error> {
+        let mut work = Work::begin_running(self)?;
+        let (network, e) = work.existing_endpoint(endpoint)?;
+        let mut slots = Vec::new();
+        for spec in specs {
+            let found = e
+                .rules
+                .iter()
+                .filter(|r| matches(r, spec, network.host_binding));
+            let before = slots.len();
+            slots.extend(found.map(|r| r.slot));
+            if slots.len() == before {
+                let specs: Vec<String> = e.rules.iter().map(|r| r.spec.to_string()).collect();
+                return Err(Error::NotPublished {
+                    endpoint: endpoint.to_owned(),
+                    spec: *spec,
+                    known: known("published port", specs.iter().map(String::as_str)),
+                });
+            }
+        }
+        let done = work.unpublish(endpoint, &slots);
+        work.finish(done).await
+    }
+
+    async fn plan_and_do(
+        &self,
+        plan: impl FnOnce(Planner<'_>) -> Result<Plan, Error>,
+    ) -> Result<State, Error> {
+        let mut work = Work::begin_running(self)?;
+        let facts = Facts::gather(self).await?;
+        let before = work.state.clone();
+        let plan = plan(Planner::new(&before, &facts))?;
+        let mut done = Ok(());
+        for step in &plan.steps {
+            done = work.step(step).await;
+            if done.is_err() {
+                break;
+            }
+        }
+        let after = work.state.clone();
+        work.finish(done.map(|()| after)).await
+    }
+}
+
+/// Whether `spec` names the rule: by the words that made it, or by the port that was chosen.
+fn matches(rule: &Rule, spec: &PortSpec, binding: std::net::Ipv4Addr) -> bool {
+    rule.spec == *spec
+        || (rule.spec.container == spec.container
+            && rule.spec.proto == spec.proto
+            && rule.addr == spec.host_ip.unwrap_or(binding)
+            && rule.host_range().is_some()
+            && rule.host_range() == spec.host)
+}
+
+fn no_endpoint(state: &State, name: &str) -> Error {
+    Error::NoEndpoint {
+        name: name.to_owned(),
+        known: known("endpoint", state.endpoints().map(|(_, e)| e.name.as_str())),
+    }
+}

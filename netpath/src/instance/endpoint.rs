@@ -1,0 +1,175 @@
+//! Endpoints on the host, in the container and in the datapath.
+
+use std::os::fd::AsFd as _;
+
+use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
+
+use super::{Error, error::known, rollback::Undo, work::Work};
+use crate::{
+    bpf::{Datapath, Hook},
+    net::{PortFlags, VethPair, container, namespace::Namespace, random_mac},
+    state::{Endpoint, Network},
+};
+
+impl Work<'_> {
+    /// Adds an endpoint with its published ports. The program is attached and the records are
+    /// written before either side of the pair is up.
+    pub(super) async fn add_endpoint(&mut self, network: &str, e: Endpoint) -> Result<(), Error> {
+        let name = e.name.clone();
+        self.existing_network(network)?;
+        self.undo.push(Undo::RemoveEndpoint(name.clone()));
+        let rules = e.rules.clone();
+        if let Some(n) = self.state.network_mut(network) {
+            n.endpoints.push(Endpoint {
+                rules: Vec::new(),
+                ifindex: 0,
+                ..e
+            });
+        }
+        self.save()?;
+        self.make_endpoint(&name).await?;
+        self.publish(&name, rules)
+    }
+
+    async fn make_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        let (network, e) = self.existing_endpoint(name)?;
+        let netns = Namespace::open(&e.netns)?;
+        let netlink = &self.instance.netlink;
+        netlink
+            .create_veth(&VethPair {
+                host: &e.ifname,
+                host_mac: random_mac()?,
+                peer: container::IFNAME,
+                peer_mac: e.mac,
+                mtu: network.mtu,
+                netns: netns.as_fd(),
+                netns_name: netns.name(),
+            })
+            .await?;
+        self.put_endpoint(name).await?;
+        let side = container::Side {
+            addr: e.addr,
+            prefix: network.subnet.prefix_len(),
+            gateway: (!network.internal).then_some(network.gateway),
+        };
+        Ok(container::configure(&netns, side)?)
+    }
+
+    /// Makes the host's side and the records of an endpoint be right; changes nothing that is.
+    pub(super) async fn put_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        let (network, mut e) = self.existing_endpoint(name)?;
+        let (netlink, datapath) = (&self.instance.netlink, self.datapath()?);
+        let link = netlink
+            .link(&e.ifname)
+            .await?
+            .ok_or_else(|| Error::NoEndpoint {
+                name: name.to_owned(),
+                known: format!("its interface {} is gone", e.ifname),
+            })?;
+        e.ifindex = link.index;
+        if let Some(stored) = self.state.endpoint_mut(name) {
+            stored.ifindex = link.index;
+        }
+        self.put_endpoint_record(&datapath, &network, &e)?;
+        datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
+        let netlink = &self.instance.netlink;
+        if link.controller != Some(network.ifindex) {
+            let flags = PortFlags {
+                isolated: !network.icc,
+            };
+            netlink.add_port(network.ifindex, e.ifindex, flags).await?;
+        }
+        if !link.up {
+            netlink.set_up(e.ifindex, true).await?;
+        }
+        Ok(())
+    }
+
+    fn put_endpoint_record(
+        &mut self,
+        datapath: &Datapath,
+        network: &Network,
+        e: &Endpoint,
+    ) -> Result<(), Error> {
+        let found = datapath.endpoint(e.slot)?;
+        let mut record = EndpointRecord {
+            ifindex: e.ifindex,
+            generation: found.generation,
+            addr: e.addr.octets(),
+            mac: e.mac.0,
+            network: network.slot,
+            mtu: network.mtu,
+        };
+        if record != found || record.generation == 0 {
+            if found.ifindex == 0 {
+                datapath.reset_endpoint_stats(e.slot)?;
+            }
+            record.generation = self.state.next_generation(found.generation);
+            datapath.set_endpoint(e.slot, &record)?;
+        }
+        datapath.set_endpoint_addr(e.addr, e.slot)?;
+        let iface = IfaceRecord {
+            kind: IFACE_ENDPOINT,
+            slot: e.slot.into(),
+        };
+        Ok(datapath.set_iface(e.ifindex, &iface)?)
+    }
+
+    /// Removes an endpoint: frees its ports, ends its flows, deletes its interfaces. Fine if a part
+    /// of it, or all, is gone.
+    pub(super) async fn remove_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        let Some((network, e)) = self.state.endpoint(name) else {
+            return Ok(());
+        };
+        let (network, e) = (network.name.clone(), e.clone());
+        self.undo
+            .push(Undo::AddEndpoint(network.clone(), Box::new(e.clone())));
+        let slots: Vec<u16> = e.rules.iter().map(|r| r.slot).collect();
+        if let Ok(datapath) = self.datapath() {
+            // Without an undo of its own: adding the endpoint again brings its rules.
+            self.drop_rules(name, &slots)?;
+            let found = datapath.endpoint(e.slot)?;
+            let generation = self.state.next_generation(found.generation);
+            datapath.set_endpoint(
+                e.slot,
+                &EndpointRecord {
+                    generation,
+                    ..Default::default()
+                },
+            )?;
+            datapath.remove_endpoint_addr(e.addr)?;
+            if e.ifindex != 0 {
+                datapath.remove_iface(e.ifindex)?;
+            }
+        }
+        let netlink = &self.instance.netlink;
+        // By name: an index may have been given to another interface by now.
+        if let Some(link) = netlink.link(&e.ifname).await? {
+            netlink.delete_link(link.index).await?;
+        }
+        if let Ok(datapath) = self.datapath()
+            && e.ifindex != 0
+        {
+            datapath.detach(Hook::Veth, e.ifindex)?;
+        }
+        if let Some(n) = self.state.network_mut(&network) {
+            n.endpoints.retain(|other| other.name != name);
+        }
+        self.save()
+    }
+
+    /// The endpoint of this name, and its network.
+    pub(super) fn existing_endpoint(&self, name: &str) -> Result<(Network, Endpoint), Error> {
+        let found = self
+            .state
+            .endpoint(name)
+            .map(|(n, e)| (n.clone(), e.clone()));
+        found.ok_or_else(|| Error::NoEndpoint {
+            name: name.to_owned(),
+            known: known(
+                "endpoint",
+                self.state.endpoints().map(|(_, e)| e.name.as_str()),
+            ),
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! What can go wrong with an instance; every message names the object and the remedy.
+
+use std::{io, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use crate::{bpf, config, net, state};
+
+/// An error of an instance.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The host's network refused.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The datapath refused.
+    #[error(transparent)]
+    Bpf(#[from] bpf::Error),
+    /// The state's files refused.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The kernel tells no boot identifier.
+    #[error("cannot read the kernel's boot identifier: {0}; is /proc mounted?")]
+    BootId(io::Error),
+    /// Nothing is up.
+    #[error("instance `{instance}` is not up; run `netpath up` first")]
+    NotUp {
+        /// The instance.
+        instance: String,
+    },
+    /// The bridge's name belongs to something else.
+    #[error(
+        "network `{network}`: the bridge name {name} is taken by {what}; choose another name for the bridge"
+    )]
+    BridgeTaken {
+        /// The network.
+        network: String,
+        /// The name.
+        name: String,
+        /// What has it.
+        what: String,
+    },
+    /// The host has a route into the subnet.
+    #[error(
+        "network `{network}`: subnet {subnet} overlaps the host's route to {route} by {ifname}; choose \
+         another subnet"
+    )]
+    SubnetRouted {
+        /// The network.
+        network: String,
+        /// Its subnet.
+        subnet: Ipv4Net,
+        /// The route's destination.
+        route: Ipv4Net,
+        /// The route's interface.
+        ifname: String,
+    },
+    /// Every pool is used up.
+    #[error(
+        "network `{network}`: no subnet of the address pools is clear of the host's routes; name one"
+    )]
+    NoSubnet {
+        /// The network.
+        network: String,
+    },
+    /// A named uplink is not there.
+    #[error("network `{network}`: uplink {name} does not exist; the interfaces are {known}")]
+    NoUplink {
+        /// The network.
+        network: String,
+        /// The name.
+        name: String,
+        /// What exists.
+        known: String,
+    },
+    /// Every address is used up.
+    #[error("network `{network}`: every address of {subnet} is taken; remove an endpoint")]
+    NoAddress {
+        /// The network.
+        network: String,
+        /// Its subnet.
+        subnet: Ipv4Net,
+    },
+    /// Every slot is used up.
+    #[error("no room for another {what}: netpath holds {most}; remove one first")]
+    NoSlot {
+        /// What kind of object.
+        what: &'static str,
+        /// How many there can be.
+        most: usize,
+    },
+    /// The container would be the host.
+    #[error(
+        "endpoint `{endpoint}`: `{netns}` is the namespace that netpath manages itself; name the \
+         container's namespace"
+    )]
+    OwnNamespace {
+        /// The endpoint.
+        endpoint: String,
+        /// Its namespace.
+        netns: String,
+    },
+    /// No such network.
+    #[error("network `{name}` does not exist; {known}")]
+    NoNetwork {
+        /// The name.
+        name: String,
+        /// What exists.
+        known: String,
+    },
+    /// No such endpoint.
+    #[error("endpoint `{name}` does not exist; {known}")]
+    NoEndpoint {
+        /// The name.
+        name: String,
+        /// What exists.
+        known: String,
+    },
+    /// The name is taken.
+    #[error(
+        "endpoint `{name}` exists already in network `{network}`; remove it first or choose another name"
+    )]
+    EndpointExists {
+        /// The name.
+        name: String,
+        /// Its network.
+        network: String,
+    },
+    /// The port is taken; the first sentence is Docker's.
+    #[error(
+        "Bind for {addr}:{port} failed: port is already allocated (endpoint `{endpoint}`, {proto}; \
+         {holder}; choose another port or free that one)"
+    )]
+    PortTaken {
+        /// Who asks.
+        endpoint: String,
+        /// Host address.
+        addr: Ipv4Addr,
+        /// Host port.
+        port: u16,
+        /// Protocol.
+        proto: config::Protocol,
+        /// Who has it.
+        holder: String,
+    },
+    /// No free port.
+    #[error(
+        "endpoint `{endpoint}`: publish `{spec}`: no {width} free ports in a row within {range}; unpublish some"
+    )]
+    NoPort {
+        /// Who asks.
+        endpoint: String,
+        /// For what.
+        spec: config::PortSpec,
+        /// How many.
+        width: u32,
+        /// Where was looked.
+        range: config::PortRange,
+    },
+    /// The port is not published.
+    #[error("endpoint `{endpoint}` does not publish `{spec}`; {known}")]
+    NotPublished {
+        /// The endpoint.
+        endpoint: String,
+        /// What was asked for.
+        spec: config::PortSpec,
+        /// What it does publish.
+        known: String,
+    },
+    /// The configuration takes something away.
+    #[error(
+        "the configuration would remove {what}; run `netpath up --yes` to agree, or `--dry-run` to see it all"
+    )]
+    NeedsYes {
+        /// What.
+        what: String,
+    },
+    /// The table's size is fixed while it is loaded.
+    #[error(
+        "[limits]: conntrack = {wanted}, but the table is loaded for {found} flows; run \
+         `netpath down --all` first to change it"
+    )]
+    ConntrackSize {
+        /// As configured.
+        wanted: u32,
+        /// As loaded.
+        found: u32,
+    },
+    /// A change failed, and so did undoing it.
+    #[error("{source}; undoing what was done failed too: {left}; run `netpath down --all`")]
+    Rollback {
+        /// Why the change failed.
+        source: Box<Error>,
+        /// What could not be undone.
+        left: String,
+    },
+    /// Not everything could be removed.
+    #[error("not everything could be removed: {left}; run `netpath down --all` again")]
+    Teardown {
+        /// What is left.
+        left: String,
+    },
+}
+
+impl Error {
+    /// A network of this name is not among those that are.
+    pub fn no_network<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
+        Self::NoNetwork {
+            name: name.to_owned(),
+            known: known("network", all),
+        }
+    }
+
+    /// An endpoint of this name is not among those that are.
+    pub fn no_endpoint<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
+        Self::NoEndpoint {
+            name: name.to_owned(),
+            known: known("endpoint", all),
+        }
+    }
+}
+
+/// "the networks are: a, b", or that there is none.
+pub(super) fn known<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        format!("there is no {what}")
+    } else {
+        format!("the {what}s are: {}", names.join(", "))
+    }
+}

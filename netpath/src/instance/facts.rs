@@ -1,0 +1,70 @@
+//! What planning needs to know about the host, read once.
+
+use super::{Error, Instance};
+use crate::{
+    config::{PortRange, Uplinks},
+    net::{Link, Uplink, listeners, listeners::Listener, namespace::Namespace, sysctl},
+};
+
+/// The host as planning sees it.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Interfaces.
+    pub(super) links: Vec<Link>,
+    /// Destinations that the host reaches without a gateway, and by which interface.
+    pub(super) on_link: Vec<(ipnet::Ipv4Net, u32)>,
+    /// Interfaces of the default routes.
+    pub(super) default_uplinks: Vec<Uplink>,
+    /// Sockets that listen.
+    pub(super) listeners: Vec<Listener>,
+    /// Ports to choose from.
+    pub(super) local_range: PortRange,
+    /// Ports never to choose.
+    pub(super) reserved: Vec<PortRange>,
+    /// Inode of the managed namespace.
+    pub(super) own_netns: u64,
+}
+
+/// The kernel's default of `ip_local_port_range`.
+const DEFAULT_LOCAL: (u16, u16) = (32_768, 60_999);
+
+impl Facts {
+    pub(super) async fn gather(instance: &Instance) -> Result<Self, Error> {
+        let netlink = &instance.netlink;
+        let routes = netlink.routes().await?;
+        let on_link = routes
+            .iter()
+            .filter(|r| r.on_link && r.destination.prefix_len() > 0);
+        let reserved = sysctl::read_optional(sysctl::LOCAL_RESERVED_PORTS)?.unwrap_or_default();
+        let local = sysctl::read(sysctl::LOCAL_PORT_RANGE)?.replace('\t', "-");
+        Ok(Self {
+            links: netlink.links().await?,
+            on_link: on_link
+                .flat_map(|r| r.interfaces.iter().map(|i| (r.destination, *i)))
+                .collect(),
+            default_uplinks: netlink.uplinks(&Uplinks::Auto, &[]).await?,
+            listeners: listeners::listeners()?,
+            local_range: local
+                .parse()
+                .ok()
+                .or_else(|| PortRange::new(DEFAULT_LOCAL.0, DEFAULT_LOCAL.1))
+                .ok_or(Error::NoSlot {
+                    what: "port",
+                    most: 0,
+                })?,
+            reserved: reserved
+                .split(',')
+                .filter_map(|r| r.trim().parse().ok())
+                .collect(),
+            own_netns: Namespace::current()?.ino(),
+        })
+    }
+
+    pub(super) fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|l| l.name == name)
+    }
+
+    pub(super) fn link_by_index(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|l| l.index == index)
+    }
+}

@@ -1,0 +1,192 @@
+//! Networks on the host and in the datapath: the bridge and its records.
+
+use netpath_common::records::{
+    IFACE_BRIDGE, IfaceRecord, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord,
+};
+
+use super::{Error, error::known, rollback::Undo, work::Work};
+use crate::{
+    bpf::Hook,
+    net::{PortFlags, sysctl},
+    state::{Found, Network},
+};
+
+impl Work<'_> {
+    /// Adds a network, without its endpoints: bridge, records and program, and only then address
+    /// and link, so that nothing passes untranslated.
+    pub(super) async fn add_network(&mut self, network: Network) -> Result<(), Error> {
+        let name = network.name.clone();
+        self.undo.push(Undo::RemoveNetwork(name.clone()));
+        self.state.networks.push(Network {
+            endpoints: Vec::new(),
+            ..network
+        });
+        self.save()?;
+        self.put_network(&name).await
+    }
+
+    /// Gives a network other properties in place. Bridge, subnet and gateway stay: changing those
+    /// is removing and adding.
+    pub(super) async fn change_network(&mut self, new: Network) -> Result<(), Error> {
+        let name = new.name.clone();
+        let old = self.existing_network(&name)?;
+        self.undo.push(Undo::ChangeNetwork(Box::new(old.clone())));
+        if let Some(n) = self.state.network_mut(&name) {
+            *n = Network {
+                endpoints: old.endpoints,
+                ifindex: old.ifindex,
+                found: old.found,
+                ..new
+            };
+        }
+        self.save()?;
+        self.put_network(&name).await?;
+        let network = self.existing_network(&name)?;
+        for e in &network.endpoints {
+            let flags = PortFlags {
+                isolated: !network.icc,
+            };
+            self.instance.netlink.set_port(e.ifindex, flags).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a network of the state be there; changes nothing that is right already.
+    pub(super) async fn put_network(&mut self, name: &str) -> Result<(), Error> {
+        let (netlink, datapath) = (&self.instance.netlink, self.datapath()?);
+        let mut n = self.existing_network(name)?;
+        let prefix = n.subnet.prefix_len();
+        let link = match netlink.link(&n.bridge).await? {
+            Some(link) => link,
+            None => {
+                netlink.create_bridge(&n.bridge, n.mac, n.mtu).await?;
+                netlink
+                    .link(&n.bridge)
+                    .await?
+                    .ok_or_else(|| Error::BridgeTaken {
+                        network: n.name.clone(),
+                        name: n.bridge.clone(),
+                        what: "nothing: it went right after it was made".into(),
+                    })?
+            }
+        };
+        if n.adopted && n.found.is_none() {
+            let addresses = netlink.addresses().await?;
+            let addressed = addresses
+                .iter()
+                .any(|a| a.index == link.index && a.addr.addr() == n.gateway);
+            n.found = Some(Found {
+                up: link.up,
+                addressed,
+                mtu: link.mtu,
+            });
+        }
+        (n.ifindex, n.mac) = (link.index, link.mac);
+        if let Some(stored) = self.state.network_mut(name) {
+            *stored = n.clone();
+        }
+        let netlink = &self.instance.netlink;
+        if link.mtu != n.mtu {
+            netlink.set_mtu(link.index, n.mtu).await?;
+        }
+        self.set_sysctl(&sysctl::disable_ipv6(&n.bridge), "1", Some(name))?;
+
+        let record = record(&n);
+        if datapath.network(n.slot)? != record {
+            datapath.set_network(n.slot, &record)?;
+        }
+        datapath.set_subnet(n.subnet, n.slot)?;
+        let iface = IfaceRecord {
+            kind: IFACE_BRIDGE,
+            slot: n.slot.into(),
+        };
+        datapath.set_iface(n.ifindex, &iface)?;
+        datapath.attach(Hook::Bridge, &n.bridge, n.ifindex)?;
+
+        let netlink = &self.instance.netlink;
+        netlink.add_address(n.ifindex, n.gateway, prefix).await?;
+        if !link.up {
+            netlink.set_up(n.ifindex, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a network and its endpoints. An adopted bridge stays, as it was found.
+    pub(super) async fn remove_network(&mut self, name: &str) -> Result<(), Error> {
+        let Some(n) = self.state.network(name).cloned() else {
+            return Ok(());
+        };
+        for e in &n.endpoints {
+            self.remove_endpoint(&e.name).await?;
+        }
+        let n = Network {
+            endpoints: Vec::new(),
+            ..n
+        };
+        self.undo.push(Undo::AddNetwork(Box::new(n.clone())));
+        let netlink = &self.instance.netlink;
+        if n.ifindex == 0 {
+            // The step that would have made it failed before it knew the index.
+            let made = netlink
+                .link(&n.bridge)
+                .await?
+                .filter(|l| !n.adopted && l.mac == n.mac);
+            if let Some(link) = made {
+                netlink.delete_link(link.index).await?;
+            }
+        } else if !n.adopted {
+            netlink.delete_link(n.ifindex).await?;
+        } else if let Some(found) = n.found {
+            if !found.addressed {
+                netlink
+                    .remove_address(n.ifindex, n.gateway, n.subnet.prefix_len())
+                    .await?;
+            }
+            if netlink.link_by_index(n.ifindex).await?.is_some() {
+                netlink.set_mtu(n.ifindex, found.mtu).await?;
+                netlink.set_up(n.ifindex, found.up).await?;
+            }
+        }
+        self.restore_sysctls(Some(name))?;
+        if let Ok(datapath) = self.datapath() {
+            if n.ifindex != 0 {
+                datapath.detach(Hook::Bridge, n.ifindex)?;
+                datapath.remove_iface(n.ifindex)?;
+            }
+            datapath.remove_subnet(n.subnet)?;
+            datapath.set_network(n.slot, &NetworkRecord::default())?;
+        }
+        self.state.networks.retain(|other| other.name != name);
+        self.save()
+    }
+
+    /// The network of this name.
+    pub(super) fn existing_network(&self, name: &str) -> Result<Network, Error> {
+        self.state
+            .network(name)
+            .cloned()
+            .ok_or_else(|| Error::NoNetwork {
+                name: name.to_owned(),
+                known: known(
+                    "network",
+                    self.state.networks.iter().map(|n| n.name.as_str()),
+                ),
+            })
+    }
+}
+
+fn record(n: &Network) -> NetworkRecord {
+    let flag = |on, bit| if on { bit } else { 0 };
+    NetworkRecord {
+        bridge_ifindex: n.ifindex,
+        gateway: n.gateway.octets(),
+        subnet: n.subnet.network().octets(),
+        mask: n.subnet.netmask().octets(),
+        flags: flag(n.masquerade, NETWORK_MASQUERADE)
+            | flag(n.icc, NETWORK_ICC)
+            | flag(n.internal, NETWORK_INTERNAL),
+        snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
+        bridge_mac: n.mac.0,
+        zero: 0,
+    }
+}

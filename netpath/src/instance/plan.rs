@@ -1,0 +1,212 @@
+//! The plan of a change: every step with its choices made, and nothing done yet.
+//!
+//! Owns the comparison of what is asked for with what is there. Reads only.
+
+use std::fmt;
+
+use super::{Error, facts::Facts, ports::Ports};
+use crate::{
+    config::Config,
+    state::{Endpoint, Network, Origin, Rule, State},
+};
+
+/// One step of a plan.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// Withdraw rules, by slot, of an endpoint.
+    Unpublish(String, Vec<Rule>),
+    /// Remove an endpoint.
+    RemoveEndpoint(String),
+    /// Remove a network.
+    RemoveNetwork(String),
+    /// Add a network without endpoints.
+    AddNetwork(Box<Network>),
+    /// Give a network other properties in place.
+    ChangeNetwork(Box<Network>),
+    /// Add an endpoint to the network of this name.
+    AddEndpoint(String, Box<Endpoint>),
+    /// Publish ports of an endpoint.
+    Publish(String, Vec<Rule>),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let specs = |f: &mut fmt::Formatter<'_>, rules: &[Rule]| {
+            rules.iter().try_for_each(|r| write!(f, " {}", r.spec))
+        };
+        match self {
+            Self::Unpublish(e, rules) => {
+                write!(f, "unpublish {e}")?;
+                specs(f, rules)
+            }
+            Self::RemoveEndpoint(e) => write!(f, "remove endpoint {e}"),
+            Self::RemoveNetwork(n) => write!(f, "remove network {n}"),
+            Self::AddNetwork(n) => {
+                write!(
+                    f,
+                    "add network {} ({} on bridge {}, gateway {})",
+                    n.name, n.subnet, n.bridge, n.gateway
+                )
+            }
+            Self::ChangeNetwork(n) => write!(f, "change network {}", n.name),
+            Self::AddEndpoint(n, e) => {
+                write!(
+                    f,
+                    "add endpoint {} ({} in `{}`) to network {n}",
+                    e.name, e.addr, e.netns
+                )?;
+                if e.rules.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", publish")?;
+                specs(f, &e.rules)
+            }
+            Self::Publish(e, rules) => {
+                write!(f, "publish {e}")?;
+                specs(f, rules)
+            }
+        }
+    }
+}
+
+/// What a change will do, in order.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What a user would miss: endpoints and networks that go and do not come back.
+    pub losses: Vec<String>,
+}
+
+/// Planning under way: the state as the steps so far will leave it.
+#[derive(Debug)]
+pub(super) struct Planner<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) before: &'a State,
+    pub(super) next: State,
+    pub(super) plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(before: &'a State, facts: &'a Facts) -> Self {
+        Self {
+            facts,
+            before,
+            next: before.clone(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// Plans to make everything be as `config` says.
+    pub(super) fn converge(mut self, config: &Config) -> Result<Plan, Error> {
+        self.remove_what_is_gone(config);
+        for wanted in &config.networks {
+            let missing = self.next.network(&wanted.name).is_none();
+            if missing {
+                self.add_network(wanted)?;
+            } else {
+                self.change_network(wanted)?;
+            }
+        }
+        let mut additions = Vec::new();
+        for network in &config.networks {
+            for wanted in &network.endpoints {
+                match self.next.endpoint(&wanted.name) {
+                    None => {
+                        let e = self.new_endpoint(&network.name, wanted, Origin::Config)?;
+                        additions.push(wanted.name.clone());
+                        self.insert_endpoint(&network.name, e);
+                    }
+                    Some(_) => self.withdraw_rules(&wanted.name, &wanted.publish),
+                }
+            }
+        }
+        // Ports last: every one that is given up is free by now.
+        let facts = self.facts;
+        let mut ports = Ports::new(&self.next, facts);
+        for wanted in config.networks.iter().flat_map(|n| &n.endpoints) {
+            let rules =
+                self.new_rules(&mut ports, &wanted.name, &wanted.publish, Origin::Config)?;
+            if additions.contains(&wanted.name) {
+                continue;
+            }
+            if !rules.is_empty() {
+                self.plan
+                    .steps
+                    .push(Step::Publish(wanted.name.clone(), rules));
+            }
+        }
+        for name in additions {
+            if let Some((n, e)) = self.next.endpoint(&name) {
+                self.plan
+                    .steps
+                    .push(Step::AddEndpoint(n.name.clone(), Box::new(e.clone())));
+            }
+        }
+        self.plan.steps.sort_by_key(Step::rank);
+        Ok(self.plan)
+    }
+
+    /// Plans one more endpoint.
+    pub(super) fn add_endpoint(
+        mut self,
+        network: &str,
+        wanted: &crate::config::Endpoint,
+    ) -> Result<Plan, Error> {
+        self.remove_dead();
+        let e = self.new_endpoint(network, wanted, Origin::Command)?;
+        self.insert_endpoint(network, e);
+        let mut ports = Ports::new(&self.next, self.facts);
+        self.new_rules(&mut ports, &wanted.name, &wanted.publish, Origin::Command)?;
+        if let Some((n, e)) = self.next.endpoint(&wanted.name) {
+            self.plan
+                .steps
+                .push(Step::AddEndpoint(n.name.clone(), Box::new(e.clone())));
+        }
+        Ok(self.plan)
+    }
+
+    /// Plans more published ports of an endpoint.
+    pub(super) fn publish(
+        mut self,
+        endpoint: &str,
+        specs: &[crate::config::PortSpec],
+    ) -> Result<Plan, Error> {
+        let mut ports = Ports::new(&self.next, self.facts);
+        let mut rules = Vec::new();
+        for spec in specs {
+            let addr = self.binding(endpoint, spec)?;
+            let host = ports.allocate(endpoint, spec, addr)?;
+            let slot = self.rule_slots(1)?[0];
+            let rule = Rule {
+                slot,
+                spec: *spec,
+                origin: Origin::Command,
+                addr,
+                host,
+            };
+            if let Some(e) = self.next.endpoint_mut(endpoint) {
+                e.rules.push(rule.clone());
+            }
+            rules.push(rule);
+        }
+        self.plan
+            .steps
+            .push(Step::Publish(endpoint.to_owned(), rules));
+        Ok(self.plan)
+    }
+}
+
+impl Step {
+    /// Steps go in this order: what gives something up before what may take it.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Unpublish(..) => 0,
+            Self::RemoveEndpoint(_) => 1,
+            Self::RemoveNetwork(_) => 2,
+            Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,
+            Self::AddEndpoint(..) => 4,
+            Self::Publish(..) => 5,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Planning endpoints and their published ports: namespace, address, slots, host ports.
+
+use std::net::Ipv4Addr;
+
+use netpath_common::maps::{MAX_ENDPOINTS, MAX_RULES};
+
+use super::{
+    Error,
+    error::known,
+    plan::{Planner, Step},
+    ports::Ports,
+};
+use crate::{
+    config::{self, NetnsRef, PortSpec, check_endpoint_addr},
+    net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
+    state::{Endpoint, Network, Origin, Rule},
+};
+
+impl Planner<'_> {
+    /// Plans the removal of endpoints whose interfaces went with their containers.
+    pub(super) fn remove_dead(&mut self) {
+        let dead: Vec<String> = self
+            .next
+            .endpoints()
+            .filter(|(_, e)| {
+                let alive = |l: &crate::net::Link| l.index == e.ifindex;
+                !self.facts.link(&e.ifname).is_some_and(alive) || is_another(&e.netns, e.netns_ino)
+            })
+            .map(|(_, e)| e.name.clone())
+            .collect();
+        for name in dead {
+            self.drop_endpoint(&name);
+        }
+    }
+
+    /// Plans the removal of endpoints that the configuration no longer has, or has differently.
+    pub(super) fn remove_endpoints(&mut self, config: &config::Config) {
+        let wanted = |network: &Network, e: &Endpoint| {
+            let n = config.networks.iter().find(|n| n.name == network.name)?;
+            n.endpoints.iter().find(|w| w.name == e.name)
+        };
+        let mut going = Vec::new();
+        for (n, e) in self.next.endpoints() {
+            match wanted(n, e) {
+                Some(w) if same_endpoint(w, e) => {}
+                Some(_) => going.push((e.name.clone(), None)),
+                None if e.origin == Origin::Command => {}
+                None => going.push((e.name.clone(), Some(format!("endpoint {}", e.name)))),
+            }
+        }
+        for (name, loss) in going {
+            self.plan.losses.extend(loss);
+            self.drop_endpoint(&name);
+        }
+    }
+
+    fn drop_endpoint(&mut self, name: &str) {
+        self.plan.steps.push(Step::RemoveEndpoint(name.to_owned()));
+        for n in &mut self.next.networks {
+            n.endpoints.retain(|e| e.name != name);
+        }
+    }
+
+    /// Checks an endpoint and makes its open choices, published ports excepted.
+    pub(super) fn new_endpoint(
+        &self,
+        network: &str,
+        wanted: &config::Endpoint,
+        origin: Origin,
+    ) -> Result<Endpoint, Error> {
+        let n = self.next.network(network).ok_or_else(|| Error::NoNetwork {
+            name: network.to_owned(),
+            known: known(
+                "network",
+                self.next.networks.iter().map(|n| n.name.as_str()),
+            ),
+        })?;
+        if let Some((n, e)) = self.next.endpoint(&wanted.name) {
+            return Err(Error::EndpointExists {
+                name: e.name.clone(),
+                network: n.name.clone(),
+            });
+        }
+        let netns = Namespace::open(&wanted.netns)?;
+        if netns.ino() == self.facts.own_netns {
+            return Err(Error::OwnNamespace {
+                endpoint: wanted.name.clone(),
+                netns: wanted.netns.to_string(),
+            });
+        }
+        let ours = |e: &Endpoint| e.netns_ino == netns.ino();
+        let goes = |e: &Endpoint| {
+            self.plan
+                .steps
+                .contains(&Step::RemoveEndpoint(e.name.clone()))
+        };
+        // Two endpoints of one plan may not share a namespace; one that goes first is in no way.
+        let cleared = self.before.endpoints().any(|(_, e)| ours(e) && goes(e));
+        if self.next.endpoints().any(|(_, e)| ours(e)) || (!cleared && container::is_taken(&netns)?)
+        {
+            return Err(net::Error::InterfaceTaken {
+                netns: wanted.netns.to_string(),
+                ifname: container::IFNAME.to_owned(),
+            }
+            .into());
+        }
+        Ok(Endpoint {
+            id: hex_id()?,
+            name: wanted.name.clone(),
+            origin,
+            netns: wanted.netns.clone(),
+            netns_ino: netns.ino(),
+            slot: self.next.free_endpoint_slot().ok_or(Error::NoSlot {
+                what: "endpoint",
+                most: MAX_ENDPOINTS - 1,
+            })?,
+            addr: address(n, wanted)?,
+            mac: wanted.mac.map_or_else(random_mac, Ok)?,
+            ifname: self.ifname()?,
+            ifindex: 0,
+            rules: Vec::new(),
+        })
+    }
+
+    pub(super) fn insert_endpoint(&mut self, network: &str, e: Endpoint) {
+        if let Some(n) = self.next.network_mut(network) {
+            n.endpoints.push(e);
+        }
+    }
+
+    fn ifname(&self) -> Result<String, Error> {
+        loop {
+            let name = random_ifname()?;
+            let used = self.next.endpoints().any(|(_, e)| e.ifname == name);
+            if !used && self.facts.link(&name).is_none() {
+                return Ok(name);
+            }
+        }
+    }
+
+    /// Plans to withdraw the rules that the configuration made and no longer has.
+    pub(super) fn withdraw_rules(&mut self, endpoint: &str, wanted: &[PortSpec]) {
+        let Some((n, e)) = self.next.endpoint(endpoint) else {
+            return;
+        };
+        let binding = n.host_binding;
+        let stale: Vec<Rule> = e
+            .rules
+            .iter()
+            .filter(|r| {
+                let stays = wanted.contains(&r.spec) && r.addr == r.spec.host_ip.unwrap_or(binding);
+                r.origin == Origin::Config && !stays
+            })
+            .cloned()
+            .collect();
+        if stale.is_empty() {
+            return;
+        }
+        if let Some(e) = self.next.endpoint_mut(endpoint) {
+            e.rules.retain(|r| !stale.contains(r));
+        }
+        self.plan
+            .steps
+            .push(Step::Unpublish(endpoint.to_owned(), stale));
+    }
+
+    /// The rules of `wanted` that the endpoint does not have yet; they are added to it.
+    pub(super) fn new_rules(
+        &mut self,
+        ports: &mut Ports<'_>,
+        endpoint: &str,
+        wanted: &[PortSpec],
+        origin: Origin,
+    ) -> Result<Vec<Rule>, Error> {
+        let Some((_, e)) = self.next.endpoint(endpoint) else {
+            return Ok(Vec::new());
+        };
+        let missing: Vec<PortSpec> = wanted
+            .iter()
+            .filter(|s| !e.rules.iter().any(|r| r.spec == **s))
+            .copied()
+            .collect();
+        let slots = self.rule_slots(missing.len())?;
+        let mut rules = Vec::with_capacity(missing.len());
+        for (spec, slot) in missing.into_iter().zip(slots) {
+            let addr = self.binding(endpoint, &spec)?;
+            let host = ports.allocate(endpoint, &spec, addr)?;
+            rules.push(Rule {
+                slot,
+                spec,
+                origin,
+                addr,
+                host,
+            });
+        }
+        if let Some(e) = self.next.endpoint_mut(endpoint) {
+            e.rules.extend(rules.iter().cloned());
+        }
+        Ok(rules)
+    }
+
+    pub(super) fn rule_slots(&self, n: usize) -> Result<Vec<u16>, Error> {
+        self.next.free_rule_slots(n).ok_or(Error::NoSlot {
+            what: "published port",
+            most: MAX_RULES - 1,
+        })
+    }
+
+    /// The host address of a published port.
+    pub(super) fn binding(&self, endpoint: &str, spec: &PortSpec) -> Result<Ipv4Addr, Error> {
+        let (n, _) = self
+            .next
+            .endpoint(endpoint)
+            .ok_or_else(|| Error::NoEndpoint {
+                name: endpoint.to_owned(),
+                known: known(
+                    "endpoint",
+                    self.next.endpoints().map(|(_, e)| e.name.as_str()),
+                ),
+            })?;
+        Ok(spec.host_ip.unwrap_or(n.host_binding))
+    }
+}
+
+/// Whether the name leads to another namespace than the one with this inode, or to none.
+fn is_another(netns: &NetnsRef, ino: u64) -> bool {
+    // A namespace lives on without its name; then only its interface tells (the caller has asked).
+    Namespace::open(netns).is_ok_and(|n| n.ino() != ino)
+}
+
+fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
+    wanted.netns == e.netns
+        && wanted.addr.is_none_or(|a| a == e.addr)
+        && wanted.mac.is_none_or(|m| m == e.mac)
+}
+
+/// The address asked for, or the lowest that is free.
+fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
+    let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
+    if let Some(addr) = wanted.addr {
+        check_endpoint_addr(&wanted.name, addr, &n.name, n.subnet, n.gateway)?;
+        return match holder(addr) {
+            None => Ok(addr),
+            Some(e) => {
+                let (name, other) = (wanted.name.clone(), e.name.clone());
+                Err(config::Error::AddressTaken { name, addr, other }.into())
+            }
+        };
+    }
+    let free = |a: &Ipv4Addr| *a != n.gateway && holder(*a).is_none();
+    n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
+        network: n.name.clone(),
+        subnet: n.subnet,
+    })
+}

@@ -1,0 +1,218 @@
+//! Planning networks: the bridge's name, the subnet, the MTU, and what may change in place.
+
+use std::time::SystemTime;
+
+use ipnet::Ipv4Net;
+use netpath_common::maps::MAX_NETWORKS;
+
+use super::{
+    Error,
+    plan::{Planner, Step},
+};
+use crate::{
+    config::{self, Mac, Uplinks, choose_subnet, overlaps},
+    net::{hex_id, random_mac},
+    state::{Network, Origin},
+};
+
+/// MTU of Ethernet, for a network without an uplink to take it from.
+const ETHERNET_MTU: u32 = 1500;
+
+impl Planner<'_> {
+    /// Plans the removal of networks and endpoints that the configuration no longer has, and of
+    /// those whose interfaces are gone.
+    pub(super) fn remove_what_is_gone(&mut self, config: &config::Config) {
+        self.remove_dead();
+        let wanted = |name: &str| config.networks.iter().find(|n| n.name == name);
+        for n in self.next.networks.clone() {
+            let stays = wanted(&n.name).is_some_and(|w| self.same_ground(w, &n));
+            if stays {
+                continue;
+            }
+            if wanted(&n.name).is_none() {
+                self.plan.losses.push(format!("network {}", n.name));
+            } else {
+                self.plan
+                    .losses
+                    .push(format!("network {} (to make it anew)", n.name));
+            }
+            for e in n.endpoints.iter().filter(|e| e.origin == Origin::Command) {
+                self.plan.losses.push(format!("endpoint {}", e.name));
+            }
+            for e in &n.endpoints {
+                self.plan.steps.push(Step::RemoveEndpoint(e.name.clone()));
+            }
+            self.plan.steps.push(Step::RemoveNetwork(n.name.clone()));
+            self.next.networks.retain(|o| o.name != n.name);
+        }
+        self.remove_endpoints(config);
+    }
+
+    /// Whether a network may stay where it is: bridge, subnet and gateway are as asked for.
+    fn same_ground(&self, wanted: &config::Network, n: &Network) -> bool {
+        let there = self
+            .facts
+            .link(&n.bridge)
+            .is_some_and(|l| l.index == n.ifindex);
+        there
+            && wanted.bridge == n.bridge
+            && wanted.subnet.is_none_or(|s| s == n.subnet)
+            && wanted.gateway_in(n.subnet) == n.gateway
+    }
+
+    pub(super) fn add_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
+        self.check_uplinks(wanted)?;
+        let goes = |n: &str| self.plan.steps.contains(&Step::RemoveNetwork(n.to_owned()));
+        let found = self.facts.link(&wanted.bridge);
+        // A bridge that this plan removes first is no obstacle, and none to adopt either.
+        let found = found.filter(|l| {
+            let ours = |n: &Network| n.ifindex == l.index && !n.adopted && goes(&n.name);
+            !self.before.networks.iter().any(ours)
+        });
+        if let Some(link) = found.filter(|l| !l.is_bridge()) {
+            return Err(Error::BridgeTaken {
+                network: wanted.name.clone(),
+                name: wanted.bridge.clone(),
+                what: format!("a {}", link.describe()),
+            });
+        }
+        if let Some(n) = self
+            .next
+            .networks
+            .iter()
+            .find(|n| n.bridge == wanted.bridge)
+        {
+            return Err(Error::BridgeTaken {
+                network: wanted.name.clone(),
+                name: wanted.bridge.clone(),
+                what: format!("network `{}`", n.name),
+            });
+        }
+        let subnet = self.subnet(wanted)?;
+        let network = Network {
+            id: hex_id()?,
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            slot: self.next.free_network_slot().ok_or(Error::NoSlot {
+                what: "network",
+                most: MAX_NETWORKS - 1,
+            })?,
+            name: wanted.name.clone(),
+            bridge: wanted.bridge.clone(),
+            ifindex: 0,
+            mac: found.map_or_else(random_mac, |l| Ok::<Mac, _>(l.mac))?,
+            adopted: found.is_some(),
+            found: None,
+            subnet,
+            gateway: wanted.gateway_in(subnet),
+            mtu: self.mtu(wanted),
+            icc: wanted.icc,
+            masquerade: wanted.masquerade,
+            snat: wanted.snat,
+            internal: wanted.internal,
+            host_binding: wanted.host_binding,
+            uplinks: wanted.uplinks.clone(),
+            endpoints: Vec::new(),
+        };
+        self.plan
+            .steps
+            .push(Step::AddNetwork(Box::new(network.clone())));
+        self.next.networks.push(network);
+        Ok(())
+    }
+
+    pub(super) fn change_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
+        self.check_uplinks(wanted)?;
+        let mtu = wanted.mtu;
+        let Some(n) = self.next.network_mut(&wanted.name) else {
+            return Ok(());
+        };
+        let new = Network {
+            // Left out, it stays: the uplink's MTU when the network was made.
+            mtu: mtu.unwrap_or(n.mtu),
+            icc: wanted.icc,
+            masquerade: wanted.masquerade,
+            snat: wanted.snat,
+            internal: wanted.internal,
+            host_binding: wanted.host_binding,
+            uplinks: wanted.uplinks.clone(),
+            ..n.clone()
+        };
+        if new != *n {
+            *n = new.clone();
+            self.plan.steps.push(Step::ChangeNetwork(Box::new(new)));
+        }
+        Ok(())
+    }
+
+    fn subnet(&self, wanted: &config::Network) -> Result<Ipv4Net, Error> {
+        let own = |index: u32| {
+            let on = |n: &Network| n.ifindex == index && index != 0;
+            self.before.networks.iter().any(on)
+                || self
+                    .facts
+                    .link(&wanted.bridge)
+                    .is_some_and(|l| l.index == index)
+        };
+        let mut used: Vec<(Ipv4Net, String)> = Vec::new();
+        for (route, index) in self.facts.on_link.iter().filter(|(_, index)| !own(*index)) {
+            let by = self
+                .facts
+                .link_by_index(*index)
+                .map_or("?", |l| l.name.as_str());
+            used.push((*route, by.to_owned()));
+        }
+        used.extend(
+            self.next
+                .networks
+                .iter()
+                .map(|n| (n.subnet, n.bridge.clone())),
+        );
+        let Some(subnet) = wanted.subnet else {
+            let nets: Vec<Ipv4Net> = used.iter().map(|(n, _)| *n).collect();
+            return choose_subnet(&nets).ok_or_else(|| Error::NoSubnet {
+                network: wanted.name.clone(),
+            });
+        };
+        match used.into_iter().find(|(net, _)| overlaps(*net, subnet)) {
+            None => Ok(subnet),
+            Some((route, ifname)) => Err(Error::SubnetRouted {
+                network: wanted.name.clone(),
+                subnet,
+                route,
+                ifname,
+            }),
+        }
+    }
+
+    fn check_uplinks(&self, wanted: &config::Network) -> Result<(), Error> {
+        let Uplinks::Named(names) = &wanted.uplinks else {
+            return Ok(());
+        };
+        match names.iter().find(|name| self.facts.link(name).is_none()) {
+            None => Ok(()),
+            Some(name) => Err(Error::NoUplink {
+                network: wanted.name.clone(),
+                name: name.clone(),
+                known: self
+                    .facts
+                    .links
+                    .iter()
+                    .map(|l| l.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
+    }
+
+    fn mtu(&self, wanted: &config::Network) -> u32 {
+        let uplink = match &wanted.uplinks {
+            Uplinks::Auto => self.facts.default_uplinks.iter().map(|u| u.mtu).min(),
+            Uplinks::Named(names) => names
+                .iter()
+                .filter_map(|n| self.facts.link(n))
+                .map(|l| l.mtu)
+                .min(),
+        };
+        wanted.mtu.or(uplink).unwrap_or(ETHERNET_MTU)
+    }
+}

@@ -1,0 +1,202 @@
+//! Host ports: who has which, and which are free. Pure.
+
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use super::{Error, facts::Facts};
+use crate::{
+    config::{PortRange, PortSpec, Protocol},
+    state::State,
+};
+
+/// Host ports in use.
+#[derive(Debug)]
+pub(super) struct Ports<'a> {
+    facts: &'a Facts,
+    taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, String)>>,
+}
+
+impl<'a> Ports<'a> {
+    /// The ports that the rules of `state` and the host's own sockets have.
+    pub(super) fn new(state: &State, facts: &'a Facts) -> Self {
+        let mut ports = Self {
+            facts,
+            taken: HashMap::new(),
+        };
+        for (e, rule) in state.rules() {
+            let holder = format!("endpoint `{}` publishes it", e.name);
+            for (host, _) in rule.pairs() {
+                ports.take(rule.proto(), host, rule.addr, holder.clone());
+            }
+        }
+        for l in &facts.listeners {
+            ports.take(
+                l.proto,
+                l.port,
+                l.addr,
+                "a socket of the host is bound to it".into(),
+            );
+        }
+        ports
+    }
+
+    fn take(&mut self, proto: Protocol, port: u16, addr: Ipv4Addr, holder: String) {
+        self.taken
+            .entry((proto, port))
+            .or_default()
+            .push((addr, holder));
+    }
+
+    /// Who has a port at an address; a wildcard meets every address.
+    fn holder(&self, proto: Protocol, port: u16, addr: Ipv4Addr) -> Option<&str> {
+        let holders = self.taken.get(&(proto, port))?;
+        let meets = |a: &Ipv4Addr| *a == addr || a.is_unspecified() || addr.is_unspecified();
+        holders
+            .iter()
+            .find(|(a, _)| meets(a))
+            .map(|(_, holder)| holder.as_str())
+    }
+
+    /// Takes the ports of `spec` at `addr` for an endpoint; returns the first host port.
+    pub(super) fn allocate(
+        &mut self,
+        endpoint: &str,
+        spec: &PortSpec,
+        addr: Ipv4Addr,
+    ) -> Result<u16, Error> {
+        let width = spec.width();
+        let first = match spec.host {
+            Some(range) if range.width() == width => self.fixed(endpoint, spec, addr, range)?,
+            Some(range) => self.choose(endpoint, spec, addr, range, &[])?,
+            None => {
+                let (range, reserved) = (self.facts.local_range, &self.facts.reserved);
+                self.choose(endpoint, spec, addr, range, reserved)?
+            }
+        };
+        let holder = format!("endpoint `{endpoint}` publishes it");
+        for port in (first..=u16::MAX).take(width as usize) {
+            self.take(spec.proto, port, addr, holder.clone());
+        }
+        Ok(first)
+    }
+
+    fn fixed(
+        &self,
+        endpoint: &str,
+        spec: &PortSpec,
+        addr: Ipv4Addr,
+        range: PortRange,
+    ) -> Result<u16, Error> {
+        for port in range.first()..=range.last() {
+            if let Some(holder) = self.holder(spec.proto, port, addr) {
+                return Err(Error::PortTaken {
+                    endpoint: endpoint.to_owned(),
+                    addr,
+                    port,
+                    proto: spec.proto,
+                    holder: holder.to_owned(),
+                });
+            }
+        }
+        Ok(range.first())
+    }
+
+    /// The first run of free ports within `range`.
+    fn choose(
+        &self,
+        endpoint: &str,
+        spec: &PortSpec,
+        addr: Ipv4Addr,
+        range: PortRange,
+        reserved: &[PortRange],
+    ) -> Result<u16, Error> {
+        let width = spec.width();
+        let mut run = 0;
+        for port in range.first()..=range.last() {
+            let kept = reserved
+                .iter()
+                .any(|r| (r.first()..=r.last()).contains(&port));
+            run = if kept || self.holder(spec.proto, port, addr).is_some() {
+                0
+            } else {
+                run + 1
+            };
+            if run == width {
+                // The run ends at `port` and holds `width` ports: it cannot begin below 0.
+                return Ok((u32::from(port) + 1 - width) as u16);
+            }
+        }
+        Err(Error::NoPort {
+            endpoint: endpoint.to_owned(),
+            spec: *spec,
+            width,
+            range,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listeners::Listener;
+
+    const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+    const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    fn facts() -> Facts {
+        Facts {
+            links: Vec::new(),
+            on_link: Vec::new(),
+            default_uplinks: Vec::new(),
+            listeners: vec![Listener {
+                proto: Protocol::Tcp,
+                addr: LOCAL,
+                port: 22,
+            }],
+            local_range: PortRange::new(40_000, 40_009).unwrap(),
+            reserved: vec![PortRange::new(40_000, 40_001).unwrap()],
+            own_netns: 0,
+        }
+    }
+
+    fn allocate(ports: &mut Ports<'_>, spec: &str, addr: Ipv4Addr) -> Result<u16, String> {
+        ports
+            .allocate("e", &spec.parse().unwrap(), addr)
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_port_is_given_once_in_docker_s_words() {
+        let facts = facts();
+        let mut ports = Ports::new(&State::default(), &facts);
+        assert_eq!(allocate(&mut ports, "8080:80", ANY), Ok(8080));
+        let e = allocate(&mut ports, "8080:80", LOCAL).unwrap_err();
+        assert!(
+            e.starts_with("Bind for 127.0.0.1:8080 failed: port is already allocated"),
+            "{e}"
+        );
+        assert_eq!(allocate(&mut ports, "8080:80/udp", LOCAL), Ok(8080));
+        let e = allocate(&mut ports, "20-30:20-30", ANY).unwrap_err();
+        assert!(
+            e.starts_with("Bind for 0.0.0.0:22 failed") && e.contains("socket of the host"),
+            "{e}"
+        );
+        assert_eq!(
+            allocate(&mut ports, "22:22", Ipv4Addr::new(192, 0, 2, 1)),
+            Ok(22)
+        );
+    }
+
+    #[test]
+    fn open_ports_are_chosen_around_taken_and_reserved_ones() {
+        let facts = facts();
+        let mut ports = Ports::new(&State::default(), &facts);
+        assert_eq!(allocate(&mut ports, "80", ANY), Ok(40_002));
+        assert_eq!(allocate(&mut ports, "80-82", ANY), Ok(40_003));
+        assert_eq!(allocate(&mut ports, "40002-40009:80", ANY), Ok(40_006));
+        assert!(
+            allocate(&mut ports, "80-83", ANY)
+                .unwrap_err()
+                .contains("no 4 free ports")
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! What `status` tells: everything about an instance, read at once.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use super::{Error, Instance};
+use crate::{bpf::Datapath, ct, state::State};
+
+/// An instance as `status` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The instance.
+    pub instance: String,
+    /// Networks.
+    pub networks: Vec<NetworkStatus>,
+    /// Endpoints.
+    pub endpoints: Vec<EndpointStatus>,
+    /// Uplinks.
+    pub uplinks: Vec<UplinkStatus>,
+    /// Programs on interfaces: hook and interface.
+    pub attachments: Vec<(String, String)>,
+    /// Conntrack.
+    pub conntrack: ConntrackStatus,
+    /// Counters that are not zero.
+    pub counters: Vec<(String, u64)>,
+    /// Drops by reason, those that are not zero.
+    pub drops: Vec<DropCount>,
+    /// What is not as it should be, with the remedy.
+    pub warnings: Vec<String>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkStatus {
+    /// Name.
+    pub name: String,
+    /// Bridge.
+    pub bridge: String,
+    /// Subnet.
+    pub subnet: String,
+    /// Gateway.
+    pub gateway: Ipv4Addr,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// What differs from the defaults.
+    pub flags: Vec<&'static str>,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointStatus {
+    /// Name.
+    pub name: String,
+    /// Network.
+    pub network: String,
+    /// Address.
+    pub addr: Ipv4Addr,
+    /// MAC address.
+    pub mac: String,
+    /// Host side of the pair.
+    pub interface: String,
+    /// Namespace.
+    pub netns: String,
+    /// Published ports, as Docker's `port` shows them.
+    pub ports: Vec<String>,
+    /// Packets from the container that were translated.
+    pub tx_packets: u64,
+    /// Packets to the container that were translated.
+    pub rx_packets: u64,
+    /// Packets from the container that were dropped.
+    pub drops: u64,
+    /// Flows that the container began, or that were begun to it.
+    pub flows: u64,
+}
+
+/// An uplink.
+#[derive(Clone, Debug, Serialize)]
+pub struct UplinkStatus {
+    /// Interface.
+    pub name: String,
+    /// The address that masquerade uses.
+    pub addr: Option<Ipv4Addr>,
+    /// MTU in bytes.
+    pub mtu: u32,
+}
+
+/// The conntrack table.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ConntrackStatus {
+    /// Flows in the table.
+    pub flows: usize,
+    /// Flows that it can hold.
+    pub limit: u32,
+    /// Bytes of its entries when it is full; the memory is taken when it is made.
+    pub bytes: u64,
+}
+
+/// Drops of one reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct DropCount {
+    /// The reason's name.
+    pub reason: &'static str,
+    /// How many.
+    pub packets: u64,
+    /// What it means.
+    pub help: &'static str,
+}
+
+impl Instance {
+    /// Reads everything about the instance.
+    ///
+    /// # Errors
+    /// It is not up, or a map cannot be read.
+    pub async fn report(&self) -> Result<Report, Error> {
+        let (datapath, state) = self.running()?;
+        let links = self.netlink.links().await?;
+        let name_of = |index: u32| {
+            let link = links.iter().find(|l| l.index == index);
+            link.map_or_else(|| format!("interface {index}"), |l| l.name.clone())
+        };
+        let mut attachments: Vec<_> = datapath
+            .attachments()?
+            .into_iter()
+            .map(|(hook, index)| (hook.as_str().to_owned(), name_of(index)))
+            .collect();
+        attachments.sort();
+        let bytes = std::mem::size_of::<netpath_common::Tuple>()
+            + std::mem::size_of::<netpath_common::conntrack::CtEntry>();
+        Ok(Report {
+            instance: self.name.clone(),
+            networks: state.networks.iter().map(network).collect(),
+            endpoints: endpoints(&datapath, &state)?,
+            uplinks: state.uplinks.iter().map(uplink).collect(),
+            warnings: warnings(&state, &attachments),
+            attachments,
+            conntrack: ConntrackStatus {
+                flows: ct::flows(&datapath)?.len(),
+                limit: state.conntrack,
+                bytes: u64::from(state.conntrack) * 2 * bytes as u64,
+            },
+            counters: datapath
+                .counters()?
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(c, n)| (c.as_str().to_owned(), n))
+                .collect(),
+            drops: datapath
+                .drops()?
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(r, packets)| DropCount {
+                    reason: r.as_str(),
+                    packets,
+                    help: r.help().trim(),
+                })
+                .collect(),
+        })
+    }
+}
+
+fn network(n: &crate::state::Network) -> NetworkStatus {
+    let flags = [
+        (!n.icc, "no-icc"),
+        (!n.masquerade, "no-masquerade"),
+        (n.internal, "internal"),
+        (n.snat.is_some(), "snat"),
+        (n.adopted, "adopted-bridge"),
+    ];
+    NetworkStatus {
+        name: n.name.clone(),
+        bridge: n.bridge.clone(),
+        subnet: n.subnet.to_string(),
+        gateway: n.gateway,
+        mtu: n.mtu,
+        flags: flags
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, name)| *name)
+            .collect(),
+    }
+}
+
+fn uplink(u: &crate::state::Uplink) -> UplinkStatus {
+    let addr = (!u.addr.is_unspecified()).then_some(u.addr);
+    UplinkStatus {
+        name: u.name.clone(),
+        addr,
+        mtu: u.mtu,
+    }
+}
+
+fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, Error> {
+    state
+        .endpoints()
+        .map(|(n, e)| {
+            let stats = datapath.endpoint_stats(e.slot)?;
+            Ok(EndpointStatus {
+                name: e.name.clone(),
+                network: n.name.clone(),
+                addr: e.addr,
+                mac: e.mac.to_string(),
+                interface: e.ifname.clone(),
+                netns: e.netns.to_string(),
+                ports: e.rules.iter().map(crate::state::Rule::summary).collect(),
+                tx_packets: stats.tx_packets,
+                rx_packets: stats.rx_packets,
+                drops: stats.drops,
+                flows: stats.flows,
+            })
+        })
+        .collect()
+}
+
+/// Programs that should be attached and are not.
+fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
+    use crate::bpf::Hook;
+
+    let mut wanted: Vec<(Hook, &str)> = Vec::new();
+    for n in &state.networks {
+        wanted.push((Hook::Bridge, &n.bridge));
+        wanted.extend(n.endpoints.iter().map(|e| (Hook::Veth, e.ifname.as_str())));
+    }
+    for u in &state.uplinks {
+        wanted.extend([
+            (Hook::UplinkIngress, u.name.as_str()),
+            (Hook::UplinkEgress, &u.name),
+        ]);
+    }
+    let missing = wanted
+        .iter()
+        .filter(|(hook, name)| {
+            !attached
+                .iter()
+                .any(|(h, n)| h == hook.as_str() && n == name)
+        })
+        .map(|(hook, name)| {
+            format!(
+                "the {} program is not attached to {name}; run `netpath up`",
+                hook.as_str()
+            )
+        });
+    let mut warnings: Vec<String> = missing.collect();
+    if state.uplinks.is_empty() && state.networks.iter().any(|n| !n.internal) {
+        warnings.push("there is no uplink: no default route leads out".into());
+    }
+    for u in state.uplinks.iter().filter(|u| u.addr.is_unspecified()) {
+        warnings.push(format!(
+            "uplink {} has no address: nothing can leave by it",
+            u.name
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,52 @@
+//! What the agent does when the host changes under a running instance.
+
+use super::{Error, Instance, work::Work};
+use crate::net::Link;
+
+impl Instance {
+    /// Brings the datapath in line with the host: addresses, uplinks, and endpoints whose
+    /// containers have gone. Returns what was changed, in words.
+    ///
+    /// # Errors
+    /// The instance is not up, or a step failed.
+    pub async fn sync(&self) -> Result<Vec<String>, Error> {
+        let mut work = Work::begin_running(self)?;
+        let done = work.sync().await;
+        work.finish(done).await
+    }
+}
+
+impl Work<'_> {
+    async fn sync(&mut self) -> Result<Vec<String>, Error> {
+        let mut changes = Vec::new();
+        let links = self.instance.netlink.links().await?;
+        let alive = |index: u32, name: &str| {
+            links
+                .iter()
+                .any(|l: &Link| l.index == index && l.name == name)
+        };
+        let dead: Vec<String> = self
+            .state
+            .endpoints()
+            .filter(|(_, e)| !alive(e.ifindex, &e.ifname))
+            .map(|(_, e)| e.name.clone())
+            .collect();
+        for name in dead {
+            self.remove_endpoint(&name).await?;
+            changes.push(format!("endpoint {name} went with its container"));
+        }
+        for n in &self.state.networks {
+            if !alive(n.ifindex, &n.bridge) {
+                tracing::warn!(
+                    "bridge {} of network {} is gone: run `netpath up`",
+                    n.bridge,
+                    n.name
+                );
+            }
+        }
+        if self.sync_host().await? {
+            changes.push("addresses or uplinks of the host changed".into());
+        }
+        Ok(changes)
+    }
+}

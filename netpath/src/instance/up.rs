@@ -1,0 +1,148 @@
+//! `up`: make the host be as the configuration says.
+
+use std::fs;
+
+use super::{
+    Error, Instance, Plan,
+    facts::Facts,
+    plan::{Planner, Step},
+    work::Work,
+};
+use crate::{
+    bpf::{self, LoadOptions},
+    config::{Config, default_conntrack},
+    state::State,
+};
+
+/// How `up` goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UpOptions {
+    /// Only plan.
+    pub dry_run: bool,
+    /// Remove networks and endpoints without asking back.
+    pub yes: bool,
+}
+
+impl Instance {
+    /// Makes everything be as `config` says and returns what was done. A second call does nothing.
+    ///
+    /// # Errors
+    /// After an error the host is as it was.
+    pub async fn up(&self, config: &Config, options: UpOptions) -> Result<Plan, Error> {
+        bpf::check_kernel()?;
+        if options.dry_run {
+            let state = self.state()?.unwrap_or_else(|| self.fresh_state());
+            return Ok(self.plan_up(&state, config).await?.0);
+        }
+        let mut work = Work::begin(self)?;
+        let planned = self
+            .plan_up(&work.state, config)
+            .await
+            .and_then(|(plan, load)| {
+                if plan.losses.is_empty() || options.yes {
+                    return Ok((plan, load));
+                }
+                Err(Error::NeedsYes {
+                    what: plan.losses.join(", "),
+                })
+            });
+        let (plan, load) = match planned {
+            Ok(planned) => planned,
+            Err(e) => {
+                work.abandon();
+                return Err(e);
+            }
+        };
+        let done = work.converge(&plan, &load).await;
+        work.finish(done).await.map(|()| plan)
+    }
+
+    async fn plan_up(&self, state: &State, config: &Config) -> Result<(Plan, LoadOptions), Error> {
+        let conntrack_flows = match (config.conntrack, state.conntrack) {
+            (None, 0) => default_conntrack(memory()),
+            (None, found) => found,
+            (Some(wanted), 0) => wanted,
+            (Some(wanted), found) if wanted == found => found,
+            (Some(wanted), found) => return Err(Error::ConntrackSize { wanted, found }),
+        };
+        let load = LoadOptions {
+            conntrack_flows,
+            netns_cookie: self.cookie,
+            timeouts: config.timeouts,
+        };
+        let facts = Facts::gather(self).await?;
+        Ok((Planner::new(state, &facts).converge(config)?, load))
+    }
+}
+
+impl Work<'_> {
+    /// Carries a plan out. The order keeps the host closed: programs before links, forwarding last.
+    async fn converge(&mut self, plan: &Plan, load: &LoadOptions) -> Result<(), Error> {
+        self.load(load)?;
+        let (endpoints, networks): (Vec<_>, Vec<_>) = plan
+            .steps
+            .iter()
+            .partition(|s| matches!(s, Step::AddEndpoint(..) | Step::Publish(..)));
+        for step in networks {
+            self.step(step).await?;
+        }
+        let names: Vec<String> = self.state.networks.iter().map(|n| n.name.clone()).collect();
+        for name in &names {
+            self.put_network(name).await?;
+        }
+        self.sync_host().await?;
+        let old: Vec<String> = self
+            .state
+            .endpoints()
+            .map(|(_, e)| e.name.clone())
+            .collect();
+        for name in &old {
+            self.put_endpoint(name).await?;
+        }
+        for step in endpoints {
+            self.step(step).await?;
+        }
+        self.put_rules()?;
+        if self.state.networks.is_empty() {
+            return Ok(());
+        }
+        if !self.datapath()?.attach_host_sockets()? {
+            tracing::warn!(
+                "there is no cgroup v2: published ports do not answer on the host's own addresses; \
+                 mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
+            );
+        }
+        self.enable_forwarding()
+    }
+
+    /// Carries one step out.
+    pub(super) async fn step(&mut self, step: &Step) -> Result<(), Error> {
+        tracing::debug!("{step}");
+        match step {
+            Step::Unpublish(endpoint, rules) => {
+                let slots: Vec<u16> = rules.iter().map(|r| r.slot).collect();
+                self.unpublish(endpoint, &slots)
+            }
+            Step::RemoveEndpoint(name) => self.remove_endpoint(name).await,
+            Step::RemoveNetwork(name) => self.remove_network(name).await,
+            Step::AddNetwork(n) => self.add_network(n.as_ref().clone()).await,
+            Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
+            Step::AddEndpoint(n, e) => self.add_endpoint(n, e.as_ref().clone()).await,
+            Step::Publish(endpoint, rules) => self.publish(endpoint, rules.clone()),
+        }
+    }
+}
+
+/// Bytes of memory of this machine; 0 when the kernel does not tell.
+fn memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        })
+        .map_or(0, |kb| kb * 1024)
+}

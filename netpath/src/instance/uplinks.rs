@@ -1,0 +1,166 @@
+//! The host's own side in the datapath: its uplinks and addresses.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use netpath_common::{
+    maps::MAX_UPLINKS,
+    records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
+};
+
+use super::{Error, rollback::Undo, work::Work};
+use crate::{bpf::Hook, net, state::Uplink};
+
+impl Work<'_> {
+    /// Brings uplinks and host addresses of the datapath in line with the host. Says whether
+    /// anything was different.
+    pub(super) async fn sync_host(&mut self) -> Result<bool, Error> {
+        let addresses = self.sync_addresses().await?;
+        let uplinks = self.sync_uplinks().await?;
+        Ok(addresses || uplinks)
+    }
+
+    async fn sync_addresses(&self) -> Result<bool, Error> {
+        let datapath = self.datapath()?;
+        let want: BTreeMap<Ipv4Addr, u32> = self
+            .instance
+            .netlink
+            .addresses()
+            .await?
+            .into_iter()
+            .filter(|a| !a.addr.addr().is_loopback())
+            .map(|a| (a.addr.addr(), a.index))
+            .collect();
+        if datapath.host_addrs()? == want {
+            return Ok(false);
+        }
+        datapath.sync_host_addrs(&want)?;
+        Ok(true)
+    }
+
+    /// An uplink that is no longer asked for stays while its interface exists and a network needs
+    /// uplinks: a default route that comes and goes must not end the flows, and the check that
+    /// nothing leaves untranslated must not go.
+    async fn sync_uplinks(&mut self) -> Result<bool, Error> {
+        let wanted = self.wanted_uplinks().await?;
+        let needed = self.state.networks.iter().any(|n| !n.internal);
+        let netlink = &self.instance.netlink;
+        let mut keep = wanted.clone();
+        for old in &self.state.uplinks {
+            let named = wanted.iter().any(|w| w.name == old.name);
+            let uplinks = crate::config::Uplinks::Named(vec![old.name.clone()]);
+            if !named && needed {
+                let found = netlink.uplinks(&uplinks, &[]).await?;
+                keep.extend(found.into_iter().filter(|u| u.index == old.ifindex));
+            }
+        }
+        let mut changed = false;
+        let gone: Vec<Uplink> = self
+            .state
+            .uplinks
+            .iter()
+            .filter(|old| !keep.iter().any(|k| k.name == old.name))
+            .cloned()
+            .collect();
+        for uplink in gone {
+            changed = true;
+            self.undo.push(Undo::SyncHost);
+            self.remove_uplink(&uplink)?;
+        }
+        for uplink in &keep {
+            changed |= self.put_uplink(uplink)?;
+        }
+        Ok(changed)
+    }
+
+    async fn wanted_uplinks(&self) -> Result<Vec<net::Uplink>, Error> {
+        let bridges: Vec<u32> = self.state.networks.iter().map(|n| n.ifindex).collect();
+        let mut wanted: Vec<net::Uplink> = Vec::new();
+        for n in self.state.networks.iter().filter(|n| !n.internal) {
+            for uplink in self.instance.netlink.uplinks(&n.uplinks, &bridges).await? {
+                if !wanted.iter().any(|w| w.name == uplink.name) {
+                    wanted.push(uplink);
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn put_uplink(&mut self, uplink: &net::Uplink) -> Result<bool, Error> {
+        let datapath = self.datapath()?;
+        let known = self
+            .state
+            .uplinks
+            .iter()
+            .find(|u| u.name == uplink.name)
+            .cloned();
+        let addr = uplink.addr.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let slot = match &known {
+            Some(u) => u.slot,
+            None => self.state.free_uplink_slot().ok_or(Error::NoSlot {
+                what: "uplink",
+                most: MAX_UPLINKS - 1,
+            })?,
+        };
+        let now = Uplink {
+            slot,
+            name: uplink.name.clone(),
+            ifindex: uplink.index,
+            addr,
+            mtu: uplink.mtu,
+        };
+        let found = datapath.uplink(slot)?;
+        let mut record = UplinkRecord {
+            ifindex: uplink.index,
+            generation: found.generation,
+            addr: addr.octets(),
+            mtu: uplink.mtu,
+        };
+        let same = record == found && found.generation != 0;
+        if !same {
+            self.undo.push(Undo::SyncHost);
+            if let Some(old) = known.as_ref().filter(|u| u.ifindex != uplink.index) {
+                self.clear_iface(old.ifindex)?;
+            }
+            // Another MTU ends no flow; another address or interface does.
+            if (record.ifindex, record.addr) != (found.ifindex, found.addr) || found.generation == 0
+            {
+                record.generation = self.state.next_generation(found.generation);
+            }
+            datapath.set_uplink(slot, &record)?;
+        }
+        let iface = IfaceRecord {
+            kind: IFACE_UPLINK,
+            slot: slot.into(),
+        };
+        datapath.set_iface(uplink.index, &iface)?;
+        self.state.uplinks.retain(|u| u.slot != slot);
+        self.state.uplinks.push(now);
+        self.state.uplinks.sort_by_key(|u| u.slot);
+        datapath.attach(Hook::UplinkIngress, &uplink.name, uplink.index)?;
+        datapath.attach(Hook::UplinkEgress, &uplink.name, uplink.index)?;
+        Ok(!same)
+    }
+
+    fn remove_uplink(&mut self, uplink: &Uplink) -> Result<(), Error> {
+        let datapath = self.datapath()?;
+        let found = datapath.uplink(uplink.slot)?;
+        let generation = self.state.next_generation(found.generation);
+        datapath.set_uplink(
+            uplink.slot,
+            &UplinkRecord {
+                generation,
+                ..Default::default()
+            },
+        )?;
+        self.clear_iface(uplink.ifindex)?;
+        self.state.uplinks.retain(|u| u.slot != uplink.slot);
+        Ok(())
+    }
+
+    fn clear_iface(&self, ifindex: u32) -> Result<(), Error> {
+        let datapath = self.datapath()?;
+        datapath.detach(Hook::UplinkIngress, ifindex)?;
+        datapath.detach(Hook::UplinkEgress, ifindex)?;
+        Ok(datapath.remove_iface(ifindex)?)
+    }
+}

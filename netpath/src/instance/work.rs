@@ -1,0 +1,115 @@
+//! A change under way: the lock, the state as it becomes, the datapath and the undo stack.
+
+use super::{
+    Error, Instance,
+    rollback::{Rollback, Undo},
+};
+use crate::{
+    bpf::{Datapath, LoadOptions},
+    state::{Lock, State},
+};
+
+/// A change under way. It ends with [`Work::finish`].
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) state: State,
+    pub(super) undo: Rollback,
+    before: Option<State>,
+    datapath: Option<Datapath>,
+    _lock: Lock,
+}
+
+impl<'a> Work<'a> {
+    /// Takes the lock and reads the state; changes nothing.
+    pub(super) fn begin(instance: &'a Instance) -> Result<Self, Error> {
+        let lock = instance.store.lock()?;
+        let before = instance.state()?;
+        let state = before.clone().unwrap_or_else(|| instance.fresh_state());
+        Ok(Self {
+            instance,
+            state,
+            undo: Rollback::default(),
+            before,
+            datapath: None,
+            _lock: lock,
+        })
+    }
+
+    /// As [`Work::begin`], for a change to an instance that is up.
+    pub(super) fn begin_running(instance: &'a Instance) -> Result<Self, Error> {
+        // Asked first, so that a command on nothing leaves no lock file behind.
+        instance.running()?;
+        let mut work = Self::begin(instance)?;
+        let (datapath, _) = instance.running()?;
+        work.datapath = Some(datapath);
+        Ok(work)
+    }
+
+    /// The datapath.
+    pub(super) fn datapath(&self) -> Result<Datapath, Error> {
+        self.datapath.clone().ok_or_else(|| Error::NotUp {
+            instance: self.instance.name.clone(),
+        })
+    }
+
+    /// Loads the datapath, or replaces its programs by this version's.
+    pub(super) fn load(&mut self, options: &LoadOptions) -> Result<(), Error> {
+        if !Datapath::exists(&self.instance.name) {
+            self.undo.push(Undo::Unload);
+        }
+        self.datapath = Some(Datapath::load(&self.instance.name, options)?);
+        self.state.conntrack = options.conntrack_flows;
+        Ok(())
+    }
+
+    /// Removes the datapath with everything attached.
+    pub(super) fn unload(&mut self) -> Result<(), Error> {
+        self.datapath = None;
+        self.state.conntrack = 0;
+        Datapath::remove(&self.instance.name).map_err(|errors| Error::Teardown {
+            left: errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        })
+    }
+
+    /// Writes the state as it has become so far, so that a killed command can be cleaned up after.
+    pub(super) fn save(&self) -> Result<(), Error> {
+        Ok(self.instance.store.save(&self.state)?)
+    }
+
+    /// Writes the state after everything was taken back: interfaces that were made again have other
+    /// indexes, and generations only grow, so it is not the one that the change began with.
+    pub(super) fn restore_state(&mut self) -> Result<(), Error> {
+        if self.before.is_some() || !self.state.networks.is_empty() {
+            return self.save();
+        }
+        Ok(self.instance.store.remove()?)
+    }
+
+    /// Ends the change: writes the state if `result` is good, takes everything back if not.
+    pub(super) async fn finish<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        let saved = match result {
+            Ok(value) if self.before.as_ref() == Some(&self.state) => return Ok(value),
+            Ok(value) => self.save().map(|()| value),
+            Err(e) => Err(e),
+        };
+        match saved {
+            Ok(value) => Ok(value),
+            Err(e) => Err(self.roll_back(e).await),
+        }
+    }
+
+    /// Ends a change that has been found wrong before anything was done.
+    pub(super) fn abandon(self) {
+        self.instance.store.remove_unused();
+    }
+
+    /// Ends a change that removed everything.
+    pub(super) fn forget(self) -> Result<(), Error> {
+        Ok(self.instance.store.remove()?)
+    }
+}

@@ -126,6 +126,14 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         Transition::Ignore => return Admission::Ignored,
         Transition::To(new) => new,
     };
+    if matches!(direction, Direction::Reply)
+        && matches!((old, new), (TcpState::TimeWait, TcpState::SynSent))
+    {
+        // The roles change: a new connection, which this flow must neither translate nor admit.
+        // The kernel deletes the entry as well and looks the packet up again.
+        forget(t, key, e);
+        return Admission::Miss;
+    }
     let mut word = (seen & !STATE_TCP_MASK) | new as u32;
     if word & STATE_SEEN_REPLY != 0 {
         word &= !STATE_PICKUP;
@@ -195,7 +203,8 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
     true
 }
 
-/// Whether the flow of an entry has no use any more: expired, outdated, or without its record.
+/// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
+/// without its record.
 pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
         return true;
@@ -209,6 +218,9 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
             None => return true,
         }
     };
+    if record.state() & STATE_CLAIMED != 0 {
+        return true;
+    }
     let Some(config) = t.config() else {
         return false;
     };

@@ -32,26 +32,26 @@ pub struct NetworkView {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Address management.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct Ipam {
     pub driver: &'static str,
     pub options: Option<BTreeMap<String, String>>,
     pub config: Vec<IpamConfig>,
 }
 
+/// A subnet.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct IpamConfig {
     pub subnet: String,
     pub gateway: String,
 }
 
+/// Never set: netpath has no networks that only hold a configuration.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct ConfigFrom {
     pub network: String,
 }

@@ -24,10 +24,7 @@ impl<'a> Work<'a> {
     /// Takes the lock and reads the state; changes nothing.
     pub(super) fn begin(instance: &'a Instance) -> Result<Self, Error> {
         let lock = instance.store.lock()?;
-        let before = match instance.state() {
-            Ok(before) => before,
-            Err(e) => return Err(e),
-        };
+        let before = instance.state()?;
         let state = before.clone().unwrap_or_else(|| instance.fresh_state());
         Ok(Self {
             instance,

@@ -30,7 +30,8 @@ pub mod packet;
 #[cfg(feature = "user")]
 mod pod;
 pub mod records;
-
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tuple;
 pub mod verdict;
 

@@ -163,28 +163,9 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn route(&self, ip: &Ipv4, ifindex: u32) -> Route {
-        // SAFETY: all zero is a valid value of this C struct.
-        let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
-        p.family = AF_INET;
-        p.l4_protocol = ip.tuple.proto;
-        p.sport = ip.tuple.sport.to_be();
-        p.dport = ip.tuple.dport.to_be();
-        p.ifindex = ifindex;
-        // A length of zero leaves the MTU to the datapath, which knows segments from packets.
-        p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
-        p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
-        // SAFETY: the struct is initialised and of the size given.
-        let code = unsafe {
-            fib_lookup(
-                self.ctx.as_ptr(),
-                &raw mut p,
-                size_of::<bpf_fib_lookup>() as i32,
-                0,
-            )
-        };
-        match code {
-            FIB_SUCCESS | FIB_NO_NEIGH => Route::Out { ifindex: p.ifindex },
-            _ => Route::Stack,
+        match route(self.ctx, ip, ifindex) {
+            0 => Route::Stack,
+            ifindex => Route::Out { ifindex },
         }
     }
 
@@ -247,6 +228,35 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn count_flow(&self, endpoint: u16) {
         stats(endpoint, |s| s.flows += 1);
+    }
+}
+
+/// The interface that the kernel's routes lead out of, 0 for none. A subprogram, so that its
+/// parameters do not lie on the stack while a flow is made.
+#[inline(never)]
+fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> u32 {
+    // SAFETY: all zero is a valid value of this C struct.
+    let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    p.family = AF_INET;
+    p.l4_protocol = ip.tuple.proto;
+    p.sport = ip.tuple.sport.to_be();
+    p.dport = ip.tuple.dport.to_be();
+    p.ifindex = ifindex;
+    // A length of zero leaves the MTU to the kernel's look at the packet, which knows segments.
+    p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
+    p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
+    // SAFETY: the struct is initialised and of the size given.
+    let code = unsafe {
+        fib_lookup(
+            ctx.as_ptr(),
+            &raw mut p,
+            size_of::<bpf_fib_lookup>() as i32,
+            0,
+        )
+    };
+    match code {
+        FIB_SUCCESS | FIB_NO_NEIGH => p.ifindex,
+        _ => 0,
     }
 }
 

@@ -3,6 +3,11 @@
 //! Owns the topology (bridge, veth, routes), the configuration and the state, the loading and
 //! filling of the datapath, and the commands. Decides nothing about packets: netpath-common does.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of netlink and the standard library are long and grow; the rule is for our own"
+)]
+
 pub mod bpf;
 pub mod ct;
 pub mod monitor;

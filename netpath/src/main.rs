@@ -6,7 +6,12 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::anyhow;
 use clap::Parser as _;
-use netpath::{bpf, cli::Cli, net::namespace::Namespace};
+use netpath::{
+    bpf,
+    cli::{Cli, Command},
+    lab,
+    net::namespace::Namespace,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -20,8 +25,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             // The message alone: netpath's own errors say their causes themselves.
             eprintln!("error: {e}");
@@ -30,8 +36,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+/// False: everything was done, and the verdict is bad.
+fn run(cli: Cli) -> anyhow::Result<bool> {
     bpf::check_kernel()?;
+    if let Command::Lab(args) = cli.command {
+        return Ok(lab::run(args, cli.json)?);
+    }
     if let Some(netns) = &cli.netns {
         // Before any other thread exists: they all begin in this one's namespace.
         Namespace::open(netns)?.enter()?;
@@ -40,5 +50,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .map_err(|e| anyhow!("cannot start the runtime: {e}"))?;
-    Ok(runtime.block_on(cli.run())?)
+    runtime.block_on(cli.run())?;
+    Ok(true)
 }

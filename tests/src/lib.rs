@@ -1,1 +1,16 @@
-//! Shared by the tests.
+//! What the tests share: namespaces, topologies, probes, waiting and skipping.
+//!
+//! Owns no test. `prog/` runs the programs on single packets, `netns/` runs netpath in namespaces.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a broken surrounding fails the test that needs it"
+)]
+
+pub mod binary;
+pub mod netns;
+pub mod probe;
+pub mod skip;
+pub mod topology;
+pub mod wait;

@@ -126,6 +126,14 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         Transition::Ignore => return Admission::Ignored,
         Transition::To(new) => new,
     };
+    if matches!(direction, Direction::Reply)
+        && matches!((old, new), (TcpState::TimeWait, TcpState::SynSent))
+    {
+        // The roles change: a new connection, which this flow must neither translate nor admit.
+        // The kernel deletes the entry as well and looks the packet up again.
+        forget(t, key, e);
+        return Admission::Miss;
+    }
     let mut word = (seen & !STATE_TCP_MASK) | new as u32;
     if word & STATE_SEEN_REPLY != 0 {
         word &= !STATE_PICKUP;
@@ -144,8 +152,10 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         return Admission::Live;
     }
     e.set_steady(steady);
-    if let (false, Some(o)) = (steady, other) {
-        o.set_steady(false);
+    // Written in any case: a second condition would be merged with the null check, which the
+    // verifier of kernel 6.1 then does not see.
+    if let Some(o) = other {
+        o.keep_steady_if(steady);
     }
     Admission::Live
 }
@@ -158,10 +168,10 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
     }
     let record_key = other_key(e, key);
     let salt = e.salt();
-    if let Some(record) = t.ct(&record_key) {
-        if record.salt() == salt {
-            return remove(t, &record_key, record);
-        }
+    if let Some(record) = t.ct(&record_key)
+        && record.salt() == salt
+    {
+        return remove(t, &record_key, record);
     }
     // An index without its record. Look again: the slot may have a new life by now.
     match t.ct(key) {
@@ -182,17 +192,19 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
         return false;
     }
     let index_key = other_key(record, key);
-    if let Some(index) = t.ct(&index_key) {
-        if index.salt() == record.salt() && !is_record(index) {
-            t.ct_delete(&index_key);
-        }
+    if let Some(index) = t.ct(&index_key)
+        && index.salt() == record.salt()
+        && !is_record(index)
+    {
+        t.ct_delete(&index_key);
     }
     t.ct_delete(key);
     t.count(Counter::FlowRemoved);
     true
 }
 
-/// Whether the flow of an entry has no use any more: expired, outdated, or without its record.
+/// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
+/// without its record.
 pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
         return true;
@@ -206,6 +218,9 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
             None => return true,
         }
     };
+    if record.state() & STATE_CLAIMED != 0 {
+        return true;
+    }
     let Some(config) = t.config() else {
         return false;
     };

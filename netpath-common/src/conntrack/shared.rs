@@ -95,6 +95,14 @@ impl CtRef {
         unsafe { (&raw mut (*self.p()).steady).write_volatile(u16::from(on)) }
     }
 
+    /// Clears [`CtEntry::steady`] unless `keep` holds.
+    #[inline(always)]
+    pub fn keep_steady_if(self, keep: bool) {
+        let was = self.steady();
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe { (&raw mut (*self.p()).steady).write_volatile(was & u16::from(keep)) }
+    }
+
     /// Replaces the state word if it is still `old`; whether it was.
     #[inline(always)]
     #[must_use]

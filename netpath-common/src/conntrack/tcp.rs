@@ -196,7 +196,7 @@ mod tests {
                     state = s;
                     Ok(s)
                 }
-                other => Err(other),
+                other @ (Transition::Ignore | Transition::Invalid) => Err(other),
             })
             .collect()
     }

@@ -17,8 +17,10 @@ use crate::{
 const ICMP_HEADER: usize = 8;
 
 /// Parses the quoted packet; eight bytes of its transport header are enough (RFC 792).
+///
+/// `end`: where the IP packet ends; what the frame holds behind it is nobody's.
 #[inline(always)]
-fn quoted<P: Packet>(pkt: &P, icmp: u16, q: &mut Quoted) -> Option<()> {
+fn quoted<P: Packet>(pkt: &P, icmp: u16, end: usize, q: &mut Quoted) -> Option<()> {
     let at = usize::from(icmp) + ICMP_HEADER;
     let h = pkt.read::<20>(at)?;
     let header_len = usize::from(h[0] & 0x0f) * 4;
@@ -27,6 +29,9 @@ fn quoted<P: Packet>(pkt: &P, icmp: u16, q: &mut Quoted) -> Option<()> {
         return None;
     }
     let l4 = at + header_len;
+    if l4 + 8 > end {
+        return None;
+    }
     let p = pkt.read::<8>(l4)?;
     let mut t = Tuple {
         src: four(&h, 12),
@@ -67,7 +72,7 @@ pub(super) fn plan<P: Packet, T: Tables>(
     w: &mut Work,
     from_endpoint: Option<u16>,
 ) -> bool {
-    if quoted(pkt, w.ip.l4, &mut w.quoted).is_none() {
+    if quoted(pkt, w.ip.l4, w.ip.end(), &mut w.quoted).is_none() {
         return false;
     }
     // A packet of the flow that goes the way of the error carries the inverse of the quoted tuple.

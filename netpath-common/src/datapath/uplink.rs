@@ -34,12 +34,11 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     }
     w.parse(pkt)?;
     let mut entry = None;
-    if w.ip.is_tracked() {
-        if let Some(e) = t.ct(&w.ip.tuple) {
-            if e.from() == 0 {
-                entry = admitted(t, w, e)?;
-            }
-        }
+    if w.ip.is_tracked()
+        && let Some(e) = t.ct(&w.ip.tuple)
+        && e.from() == 0
+    {
+        entry = admitted(t, w, e)?;
     }
     if entry.is_none() {
         match inbound(pkt, t, w)? {
@@ -136,12 +135,12 @@ pub fn uplink_egress<P: Packet, T: Tables>(
             let slot = t
                 .endpoint_by_addr(&w.ip.tuple.src)
                 .ok_or(DropReason::UntranslatedSource)?;
-            if w.ip.is_tracked() {
-                if let Some(e) = t.ct(&w.ip.tuple) {
-                    if e.from() == slot && e.to() == 0 {
-                        entry = admitted(t, w, e)?;
-                    }
-                }
+            if w.ip.is_tracked()
+                && let Some(e) = t.ct(&w.ip.tuple)
+                && e.from() == slot
+                && e.to() == 0
+            {
+                entry = admitted(t, w, e)?;
             }
             if entry.is_none() {
                 match outbound(pkt, t, w, network, slot)? {

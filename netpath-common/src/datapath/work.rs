@@ -199,10 +199,10 @@ impl Work {
             return Ok(Verdict::Pass);
         }
         let bytes = pkt.len() as u64;
-        if let Some(e) = e {
-            if self.refresh {
-                e.touch(self.now, bytes);
-            }
+        if let Some(e) = e
+            && self.refresh
+        {
+            e.touch(self.now, bytes);
         }
         if self.ip.first_fragment {
             let record = FragRecord {
@@ -285,7 +285,12 @@ impl Work {
             addrs.be16(old.sport, new.sport).be16(old.dport, new.dport)
         };
         // TCP's checksum is often beyond what is quoted.
-        if let Some(old_check) = pkt.read::<2>(check_at) {
+        let quoted_check = if check_at + 2 <= self.ip.end() {
+            pkt.read::<2>(check_at)
+        } else {
+            None
+        };
+        if let Some(old_check) = quoted_check {
             let new_check = if old.proto == crate::tuple::UDP {
                 checksum::update_udp(old_check, inner.wsum())
             } else {

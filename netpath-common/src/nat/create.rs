@@ -7,7 +7,8 @@
 use super::port::{Ports, TRIES, starts_run};
 use crate::{
     conntrack::{
-        CtEntry, CtRef, FLAG_RECORD, STATE_PICKUP, STATE_SALT_MASK, forget, is_over, other_key,
+        CtEntry, CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, forget, is_over,
+        other_key,
         tcp::{self, TcpState, Transition},
     },
     counters::Counter,
@@ -63,7 +64,16 @@ pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
             Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
         },
         Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
-        _ => Ok(0),
+        Kind::Udp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => Ok(0),
     }
 }
 
@@ -118,48 +128,114 @@ impl DropReason {
 
 #[inline(never)]
 fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
-    match reserve(t, flow) {
-        Try::Reserved => {}
+    let made = match reserve(t, flow) {
+        Try::Reserved => true,
         Try::Same => {
             // The record stands; write the index that belongs to it, if its maker has not yet.
             let Some(record) = t.ct(&flow.reply) else {
                 return DropReason::FlowRace.code();
             };
             flow.salt = record.salt();
-            fill_entry(t, flow, false);
-            // Where it stands already, it is as good.
-            let _ = t.ct_insert(&flow.original, &flow.entry);
-            return 0;
+            false
         }
         Try::Full => return DropReason::ConntrackFull.code(),
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
-    }
+    };
     fill_entry(t, flow, false);
+    match insert_index(t, flow) {
+        Index::Ours => {}
+        // The winner's flow serves this packet as well.
+        Index::Winner => {
+            give_back(t, flow, made);
+            return 0;
+        }
+        Index::Full => {
+            give_back(t, flow, made);
+            return DropReason::ConntrackFull.code();
+        }
+        Index::Dying => {
+            give_back(t, flow, made);
+            return DropReason::FlowRace.code();
+        }
+    }
+    // Whoever claims the record deletes the index first. One who did so before the index was
+    // there leaves it behind without a record; one who claims after this look finds it.
+    let stands = t
+        .ct(&flow.reply)
+        .is_some_and(|r| r.salt() == flow.salt && r.state() & STATE_CLAIMED == 0);
+    if !stands {
+        if let Some(index) = t.ct(&flow.original)
+            && index.salt() == flow.salt
+            && index.flags() & FLAG_RECORD == 0
+        {
+            t.ct_delete(&flow.original);
+        }
+        return DropReason::FlowRace.code();
+    }
+    if made {
+        t.count(Counter::FlowNew);
+        if flow.from != 0 {
+            t.count_flow(flow.from);
+        }
+        if flow.to != 0 && flow.to != flow.from {
+            t.count_flow(flow.to);
+        }
+    }
+    0
+}
+
+/// What holds the place of the index.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Index {
+    /// The index of the flow that is being made, whoever wrote it.
+    Ours = 0,
+    /// A live flow that another processor made of the same packet.
+    Winner = 1,
+    /// A flow that is being removed this moment.
+    Dying = 2,
+    Full = 3,
+}
+
+/// Writes the index `flow.entry`.
+#[inline(always)]
+fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
-        Ok(()) => {
-            t.count(Counter::FlowNew);
-            if flow.from != 0 {
-                t.count_flow(flow.from);
-            }
-            if flow.to != 0 && flow.to != flow.from {
-                t.count_flow(flow.to);
-            }
-            0
-        }
-        Err(e) => {
-            // Give the reservation back. Nobody else can hold it: its salt is ours alone.
-            if let Some(record) = t.ct(&flow.reply) {
-                if record.salt() == flow.salt && record.claim() {
-                    t.ct_delete(&flow.reply);
-                }
-            }
-            match e {
-                InsertError::Full => DropReason::ConntrackFull.code(),
-                // The winner's flow serves this packet as well.
-                InsertError::Exists => 0,
-            }
-        }
+        Ok(()) => return Index::Ours,
+        Err(InsertError::Full) => return Index::Full,
+        Err(InsertError::Exists) => {}
+    }
+    let Some(holder) = t.ct(&flow.original) else {
+        return Index::Dying;
+    };
+    // Another processor adopted the record between its insert and this one.
+    if holder.salt() == flow.salt {
+        return Index::Ours;
+    }
+    if !is_over(t, &flow.original, holder, flow.now) {
+        return Index::Winner;
+    }
+    // Of an earlier flow with this tuple, under another outside port.
+    forget(t, &flow.original, holder);
+    match t.ct_insert(&flow.original, &flow.entry) {
+        Ok(()) => Index::Ours,
+        Err(InsertError::Full) => Index::Full,
+        Err(InsertError::Exists) => Index::Dying,
+    }
+}
+
+/// Gives the reservation back, if it was made here. Nobody else can hold it: the salt is its own.
+#[inline(always)]
+fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
+    if !made {
+        return;
+    }
+    if let Some(record) = t.ct(&flow.reply)
+        && record.salt() == flow.salt
+        && record.claim()
+    {
+        t.ct_delete(&flow.reply);
     }
 }
 
@@ -168,7 +244,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let preserved = flow.reply.dport;
     match try_port(t, flow) {
         Try::Taken => {}
-        done => return done,
+        done @ (Try::Reserved | Try::Same | Try::Full) => return done,
     }
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;

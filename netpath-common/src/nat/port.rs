@@ -54,7 +54,7 @@ impl Ports {
 /// Whether try number `i` (from 0) begins a run with a fresh random start.
 #[inline(always)]
 #[must_use]
-pub const fn starts_run(i: u32) -> bool {
+pub(super) const fn starts_run(i: u32) -> bool {
     matches!(i, 0 | 128 | 192 | 224)
 }
 

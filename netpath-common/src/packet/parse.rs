@@ -247,6 +247,13 @@ impl Ipv4 {
         matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::IcmpQuery)
     }
 
+    /// Offset of the packet's end from the start of the frame, bytes. Padding may follow.
+    #[inline(always)]
+    #[must_use]
+    pub fn end(&self) -> usize {
+        ETH_LEN + usize::from(self.total_len)
+    }
+
     /// Length of the largest IP packet that this one becomes on the wire, bytes: of a super-packet,
     /// one segment.
     #[inline(always)]

@@ -78,6 +78,8 @@ pub enum Command {
     Monitor(crate::monitor::Args),
     /// Run in the foreground: collect expired flows, follow changes of links and addresses
     Agent,
+    /// Tell the whole story in network namespaces of its own, and check every step
+    Lab(crate::lab::Args),
 }
 
 impl Cli {
@@ -100,6 +102,8 @@ impl Cli {
             Command::Ct(args) => ct::run(&instance, args, json),
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,
+            // The program runs the lab itself: it needs no instance and no runtime.
+            Command::Lab(_) => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration: what a user asks for, read from TOML and checked.
 //!
-//! Owns the file's form ([`raw`]), the checked form ([`Config`]) and the rules between its parts.
+//! Owns the file's form (`raw`), the checked form ([`Config`]) and the rules between its parts.
 //! Does not look at the host: whether a namespace exists or a name is taken is for
 //! [`crate::instance`] to find out.
 

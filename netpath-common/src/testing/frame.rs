@@ -1,0 +1,107 @@
+//! A frame in a byte vector behind the trait [`Packet`].
+//!
+//! Owns the imitation of the kernel's socket buffer: what `bpf_skb_load_bytes`,
+//! `bpf_skb_store_bytes` and `bpf_l4_csum_replace` do. Does not build packets.
+
+use std::vec::Vec;
+
+use crate::{drop_reason::DropReason, packet::Packet};
+
+/// What the transport checksum field of a frame holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Offload {
+    /// The checksum.
+    #[default]
+    None,
+    /// The sum of the pseudo header: the device is to add the rest (`CHECKSUM_PARTIAL`).
+    Partial,
+}
+
+/// A frame as a hook sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Frame {
+    /// From the Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// Where it is seen.
+    pub ifindex: u32,
+    /// Of a super-packet.
+    pub gso_size: u32,
+    /// What the checksum field holds.
+    pub offload: Offload,
+}
+
+impl Frame {
+    /// The first `len` bytes of the frame.
+    #[must_use]
+    pub fn truncated(&self, len: usize) -> Self {
+        Self {
+            bytes: self.bytes.get(..len).unwrap_or(&self.bytes).to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// The TTL of the IPv4 header.
+    #[must_use]
+    pub fn ttl(&self) -> u8 {
+        self.bytes[22]
+    }
+}
+
+/// `csum_fold` of the kernel, which inverts.
+fn fold_inverted(mut sum: u64) -> u16 {
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+impl Packet for Frame {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn gso_size(&self) -> u32 {
+        self.gso_size
+    }
+
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+        self.bytes.get(off..off.checked_add(N)?)?.try_into().ok()
+    }
+
+    fn write<const N: usize>(&mut self, off: usize, bytes: &[u8; N]) -> Result<(), DropReason> {
+        self.bytes
+            .get_mut(off..off + N)
+            .ok_or(DropReason::RewriteFailed)?
+            .copy_from_slice(bytes);
+        Ok(())
+    }
+
+    // net/core/filter.c bpf_l4_csum_replace with from = 0, and
+    // net/core/utils.c inet_proto_csum_replace_by_diff.
+    fn update_l4_checksum(
+        &mut self,
+        off: usize,
+        diff: u32,
+        pseudo: bool,
+        zero_is_none: bool,
+    ) -> Result<(), DropReason> {
+        let field: [u8; 2] = self.read(off).ok_or(DropReason::RewriteFailed)?;
+        let old = u16::from_ne_bytes(field);
+        if zero_is_none && old == 0 {
+            return Ok(());
+        }
+        let mut new = match self.offload {
+            Offload::None => fold_inverted(u64::from(diff) + u64::from(!old)),
+            Offload::Partial if pseudo => !fold_inverted(u64::from(diff) + u64::from(old)),
+            Offload::Partial => old,
+        };
+        if zero_is_none && new == 0 {
+            new = 0xffff;
+        }
+        self.write(off, &new.to_ne_bytes())
+    }
+}

@@ -1,0 +1,206 @@
+//! A host whose hooks a test feeds with frames.
+//!
+//! Owns what a hook does around the datapath: working memory, counting of drops. Checks with every
+//! frame what must hold for all: a passed frame is untouched, a translated one has right checksums,
+//! and the TTL falls by one exactly where the datapath forwards.
+
+use std::{collections::BTreeMap, string::String};
+
+use super::{
+    build::Datagram,
+    frame::Frame,
+    oracle::{describe, verify},
+    tables::MemTables,
+    topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
+};
+use crate::{
+    datapath::{self, Work},
+    drop_reason::DropReason,
+    event::Hook,
+    verdict::Verdict,
+};
+
+/// What a hook made of a frame.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The decision.
+    pub result: Result<Verdict, DropReason>,
+    /// The frame after it.
+    pub frame: Frame,
+}
+
+impl Outcome {
+    /// The frame in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        describe(&self.frame)
+    }
+
+    /// Why it was dropped, if it was.
+    #[must_use]
+    pub fn dropped(&self) -> Option<DropReason> {
+        self.result.err()
+    }
+
+    /// The frame in words where it left by an uplink, straight.
+    #[track_caller]
+    #[must_use]
+    pub fn to_uplink(&self) -> String {
+        assert!(
+            matches!(self.result, Ok(Verdict::ToUplink { ifindex: UPLINK_IF })),
+            "{:?}: {}",
+            self.result,
+            self.text()
+        );
+        self.text()
+    }
+
+    /// The frame in words where it was delivered to `c`, straight.
+    #[track_caller]
+    #[must_use]
+    pub fn to_container(&self, c: &Container) -> String {
+        let want = Ok(Verdict::ToEndpoint { ifindex: c.ifindex });
+        assert_eq!(self.result, want, "{}", self.text());
+        assert_eq!(self.frame.bytes[..6], c.mac, "destination MAC address");
+        let bridge = if c.network == NET1 {
+            BRIDGE1_MAC
+        } else {
+            BRIDGE2_MAC
+        };
+        assert_eq!(self.frame.bytes[6..12], bridge, "source MAC address");
+        self.text()
+    }
+
+    /// The frame in words where it went up the stack, translated.
+    #[track_caller]
+    #[must_use]
+    pub fn to_stack(&self) -> String {
+        assert_eq!(
+            self.result,
+            Ok(Verdict::TranslatedToStack),
+            "{}",
+            self.text()
+        );
+        self.text()
+    }
+
+    /// Whether it was left alone.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.result == Ok(Verdict::Pass)
+    }
+}
+
+/// A host: tables and hooks.
+pub struct Host {
+    /// Everything but packets.
+    pub tables: MemTables,
+    /// Drops by reason, as the hooks count them.
+    pub drops: BTreeMap<&'static str, u64>,
+    work: Work,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Host {
+    /// The standard host.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    /// The standard host with other random numbers.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            tables: MemTables::standard(seed),
+            drops: BTreeMap::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// Runs a hook on a frame.
+    #[track_caller]
+    pub fn run(&mut self, hook: Hook, input: &Frame) -> Outcome {
+        let mut frame = input.clone();
+        let (t, w) = (&self.tables, &mut self.work);
+        let result = match hook {
+            Hook::Veth => datapath::veth_ingress(&mut frame, t, w),
+            Hook::Bridge => datapath::bridge_ingress(false),
+            Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
+            Hook::UplinkEgress => datapath::uplink_egress(&mut frame, t, w),
+        };
+        let out = Outcome { result, frame };
+        if let Err(reason) = result {
+            *self.drops.entry(reason.as_str()).or_default() += 1;
+            return out;
+        }
+        assert_eq!(
+            input.bytes.len(),
+            out.frame.bytes.len(),
+            "NAT never changes the length"
+        );
+        if out.passed() {
+            assert_eq!(*input, out.frame, "a passed frame is untouched");
+            return out;
+        }
+        if verify(input).is_ok() {
+            assert_eq!(
+                verify(&out.frame),
+                Ok(()),
+                "{} to {}",
+                describe(input),
+                out.text()
+            );
+        }
+        match result {
+            Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. }) => {
+                assert!(input.ttl() > 1, "forwarded with a TTL of {}", input.ttl());
+                assert_eq!(out.frame.ttl(), input.ttl() - 1, "one hop");
+            }
+            Ok(Verdict::TranslatedToStack | Verdict::Pass) | Err(_) => {
+                assert_eq!(out.frame.ttl(), input.ttl(), "the stack counts the hop");
+            }
+        }
+        out
+    }
+
+    /// A container sends a packet to its gateway's MAC address.
+    #[track_caller]
+    pub fn from(&mut self, c: &Container, packet: &Datagram) -> Outcome {
+        let gateway = if c.network == NET1 {
+            BRIDGE1_MAC
+        } else {
+            BRIDGE2_MAC
+        };
+        self.run(Hook::Veth, &packet.frame(c.mac, gateway, c.ifindex))
+    }
+
+    /// A packet comes in by the uplink.
+    #[track_caller]
+    pub fn from_outside(&mut self, packet: &Datagram) -> Outcome {
+        self.run(
+            Hook::UplinkIngress,
+            &packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
+        )
+    }
+
+    /// The stack sends a packet out of the uplink.
+    #[track_caller]
+    pub fn from_stack(&mut self, packet: &Datagram) -> Outcome {
+        self.run(
+            Hook::UplinkEgress,
+            &packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        )
+    }
+
+    /// How often a reason was counted.
+    #[must_use]
+    pub fn drops_of(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason.as_str()).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,24 @@
+//! What tests of the datapath stand on: tables in memory, frames, packets and a checksum oracle.
+//!
+//! Owns no test and no decision. Packets and checksums are made and judged here by code of its own,
+//! so that a fault of the datapath cannot hide in the test that should find it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a broken surrounding fails the test that needs it"
+)]
+
+mod build;
+mod frame;
+mod host;
+mod oracle;
+mod tables;
+mod topology;
+
+pub use build::*;
+pub use frame::{Frame, Offload};
+pub use host::{Host, Outcome};
+pub use oracle::{describe, verify};
+pub use tables::MemTables;
+pub use topology::*;

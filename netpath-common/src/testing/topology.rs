@@ -1,0 +1,231 @@
+//! The host that tests speak of: names for every address, interface and slot.
+//!
+//! Owns the records of that host. The addresses are those of the reference's tricky cases: two
+//! containers on 172.17.0.0/16, one on 172.18.0.0/16, the uplink 192.0.2.1, a server outside.
+
+use super::{build::Addr, tables::MemTables};
+use crate::{
+    datapath::Route,
+    records::{
+        EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IFACE_UPLINK, IfaceRecord, NETWORK_ICC,
+        NETWORK_MASQUERADE, NetworkRecord, Published, PublishedKey, UplinkRecord,
+    },
+    tuple,
+};
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// A container's attachment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Container {
+    /// Its address.
+    pub addr: Addr,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Interface index of the host side of its veth pair.
+    pub ifindex: u32,
+    /// Its slot.
+    pub slot: u16,
+    /// The slot of its network.
+    pub network: u16,
+}
+
+/// Slot of the network 172.17.0.0/16.
+pub const NET1: u16 = 1;
+/// Slot of the network 172.18.0.0/16.
+pub const NET2: u16 = 2;
+/// Slot of the uplink.
+pub const UPLINK: u16 = 1;
+/// Slot of the rule that publishes TCP 8080.
+pub const RULE_WEB: u16 = 1;
+/// Slot of the rule that publishes UDP 5353.
+pub const RULE_DNS: u16 = 2;
+
+/// Interface index of the uplink.
+pub const UPLINK_IF: u32 = 2;
+/// Interface index of the first network's bridge.
+pub const BRIDGE1_IF: u32 = 3;
+/// Interface index of the second network's bridge.
+pub const BRIDGE2_IF: u32 = 4;
+
+/// The first container, which publishes.
+pub const C1: Container = Container {
+    addr: [172, 17, 0, 2],
+    mac: [2, 0x42, 0, 0, 0, 2],
+    ifindex: 11,
+    slot: 1,
+    network: NET1,
+};
+/// The second container of the first network.
+pub const C2: Container = Container {
+    addr: [172, 17, 0, 3],
+    mac: [2, 0x42, 0, 0, 0, 3],
+    ifindex: 12,
+    slot: 2,
+    network: NET1,
+};
+/// The container of the second network.
+pub const C3: Container = Container {
+    addr: [172, 18, 0, 2],
+    mac: [2, 0x42, 0, 0, 0, 4],
+    ifindex: 13,
+    slot: 3,
+    network: NET2,
+};
+
+/// The first network's gateway.
+pub const GW1: Addr = [172, 17, 0, 1];
+/// The second network's gateway.
+pub const GW2: Addr = [172, 18, 0, 1];
+/// The host's address outside.
+pub const H: Addr = [192, 0, 2, 1];
+/// The server outside.
+pub const S: Addr = [198, 51, 100, 9];
+/// Another one.
+pub const S2: Addr = [203, 0, 113, 5];
+/// A router on the way.
+pub const R: Addr = [192, 0, 2, 254];
+
+/// MAC address of the first network's bridge.
+pub const BRIDGE1_MAC: Mac = [2, 0x42, 1, 0, 0, 1];
+/// MAC address of the second network's bridge.
+pub const BRIDGE2_MAC: Mac = [2, 0x42, 2, 0, 0, 1];
+/// MAC address of the uplink.
+pub const UPLINK_MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// MAC address of the router outside.
+pub const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 0xfe];
+
+/// The record of a container.
+#[must_use]
+pub fn endpoint_record(c: &Container) -> EndpointRecord {
+    EndpointRecord {
+        ifindex: c.ifindex,
+        generation: 1,
+        addr: c.addr,
+        mac: c.mac,
+        network: c.network,
+        mtu: 1500,
+    }
+}
+
+/// The record of a network.
+#[must_use]
+pub fn network_record(slot: u16) -> NetworkRecord {
+    let (bridge_ifindex, gateway, subnet, bridge_mac) = if slot == NET1 {
+        (BRIDGE1_IF, GW1, [172, 17, 0, 0], BRIDGE1_MAC)
+    } else {
+        (BRIDGE2_IF, GW2, [172, 18, 0, 0], BRIDGE2_MAC)
+    };
+    NetworkRecord {
+        bridge_ifindex,
+        gateway,
+        subnet,
+        mask: [255, 255, 0, 0],
+        flags: NETWORK_MASQUERADE | NETWORK_ICC,
+        snat: [0; 4],
+        bridge_mac,
+        zero: 0,
+    }
+}
+
+impl MemTables {
+    /// The host with everything in place.
+    #[must_use]
+    pub fn standard(seed: u64) -> Self {
+        let mut t = Self::new(seed);
+        for slot in [NET1, NET2] {
+            let record = network_record(slot);
+            t.networks[usize::from(slot)] = record;
+            t.subnets.push((record.subnet, 16, slot));
+            let iface = IfaceRecord {
+                kind: IFACE_BRIDGE,
+                slot: u32::from(slot),
+            };
+            t.ifaces.insert(record.bridge_ifindex, iface);
+        }
+        for c in [C1, C2, C3] {
+            t.add_container(&c);
+        }
+        t.uplinks[usize::from(UPLINK)] = UplinkRecord {
+            ifindex: UPLINK_IF,
+            generation: 1,
+            addr: H,
+            mtu: 1500,
+        };
+        t.ifaces.insert(
+            UPLINK_IF,
+            IfaceRecord {
+                kind: IFACE_UPLINK,
+                slot: u32::from(UPLINK),
+            },
+        );
+        t.host_addrs.extend([H, GW1, GW2]);
+        t.routes
+            .push(([0; 4], 0, Route::Out { ifindex: UPLINK_IF }));
+        t.publish(tuple::TCP, 8080, &C1, 80, RULE_WEB);
+        t.publish(tuple::UDP, 5353, &C1, 53, RULE_DNS);
+        t
+    }
+
+    /// Adds an endpoint.
+    pub fn add_container(&mut self, c: &Container) {
+        let record = endpoint_record(c);
+        let old = self.endpoints[usize::from(c.slot)].generation;
+        self.endpoints[usize::from(c.slot)] = EndpointRecord {
+            generation: old + 1,
+            ..record
+        };
+        self.endpoint_by_addr.insert(c.addr, c.slot);
+        self.ifaces.insert(
+            c.ifindex,
+            IfaceRecord {
+                kind: IFACE_ENDPOINT,
+                slot: u32::from(c.slot),
+            },
+        );
+    }
+
+    /// Removes an endpoint; its slot keeps a generation that has grown.
+    pub fn remove_container(&mut self, c: &Container) {
+        let generation = self.endpoints[usize::from(c.slot)].generation + 1;
+        self.endpoints[usize::from(c.slot)] = EndpointRecord {
+            generation,
+            ..EndpointRecord::default()
+        };
+        self.endpoint_by_addr.remove(&c.addr);
+        self.ifaces.remove(&c.ifindex);
+    }
+
+    /// Publishes a port on any address of the host, or moves it; the rule's generation grows.
+    pub fn publish(&mut self, proto: u8, port: u16, to: &Container, to_port: u16, rule: u16) {
+        self.rules[usize::from(rule)] += 1;
+        let key = PublishedKey {
+            addr: [0; 4],
+            port,
+            proto,
+            zero: 0,
+        };
+        let target = Published {
+            addr: to.addr,
+            port: to_port,
+            endpoint: to.slot,
+            rule,
+            zero: 0,
+        };
+        self.published.insert(key, target);
+        self.set_reserved(proto, port, true);
+    }
+
+    /// Takes a published port back; the rule's generation grows.
+    pub fn unpublish(&mut self, proto: u8, port: u16, rule: u16) {
+        self.rules[usize::from(rule)] += 1;
+        self.published.remove(&PublishedKey {
+            addr: [0; 4],
+            port,
+            proto,
+            zero: 0,
+        });
+        self.set_reserved(proto, port, false);
+    }
+}

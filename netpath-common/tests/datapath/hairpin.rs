@@ -1,0 +1,134 @@
+//! Containers to published ports of their own host (case 24), and between networks.
+
+use netpath_common::{
+    DropReason,
+    conntrack::tcp::{ACK, SYN},
+    records::NETWORK_ICC,
+    testing::*,
+};
+
+#[test]
+fn a_neighbour_sees_the_client() {
+    let mut h = Host::new();
+    let out = h.from(&C2, &tcp(C2.addr, 50000, H, 8080, SYN));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 172.17.0.3:50000 > 172.17.0.2:80"
+    );
+    // The answer goes to the neighbour's own MAC address; the veth hook meets it all the same.
+    let answer = tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK).frame(C1.mac, C2.mac, C1.ifindex);
+    let back = h.run(netpath_common::event::Hook::Veth, &answer);
+    assert_eq!(
+        back.to_container(&C2),
+        "tcp 192.0.2.1:8080 > 172.17.0.3:50000"
+    );
+    let out = h.from(&C2, &tcp(C2.addr, 50000, H, 8080, ACK));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 172.17.0.3:50000 > 172.17.0.2:80"
+    );
+}
+
+#[test]
+fn itself_appears_as_the_gateway() {
+    let mut h = Host::new();
+    let out = h.from(&C1, &tcp(C1.addr, 50000, H, 8080, SYN));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 172.17.0.1:50000 > 172.17.0.2:80"
+    );
+    let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 50000, SYN | ACK));
+    assert_eq!(
+        back.to_container(&C1),
+        "tcp 192.0.2.1:8080 > 172.17.0.2:50000"
+    );
+    let out = h.from(&C1, &tcp(C1.addr, 50000, H, 8080, ACK));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 172.17.0.1:50000 > 172.17.0.2:80"
+    );
+    let stats = h.tables.stats(C1.slot);
+    assert_eq!((stats.flows, stats.tx_packets, stats.rx_packets), (1, 3, 3));
+}
+
+#[test]
+fn by_the_gateways_address_too() {
+    let mut h = Host::new();
+    let out = h.from(&C2, &udp(C2.addr, 50000, GW1, 5353, b"?"));
+    assert_eq!(
+        out.to_container(&C1),
+        "udp 172.17.0.3:50000 > 172.17.0.2:53"
+    );
+    let back = h.from(&C1, &udp(C1.addr, 53, C2.addr, 50000, b"!"));
+    assert_eq!(
+        back.to_container(&C2),
+        "udp 172.17.0.1:5353 > 172.17.0.3:50000"
+    );
+}
+
+#[test]
+fn another_network_only_by_published_ports() {
+    let mut h = Host::new();
+    let out = h.from(&C3, &tcp(C3.addr, 50000, H, 8080, SYN));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 172.18.0.2:50000 > 172.17.0.2:80"
+    );
+    let back = h.from(&C1, &tcp(C1.addr, 80, C3.addr, 50000, SYN | ACK));
+    assert_eq!(
+        back.to_container(&C3),
+        "tcp 192.0.2.1:8080 > 172.18.0.2:50000"
+    );
+    for packet in [
+        tcp(C3.addr, 50001, C1.addr, 80, SYN),
+        query(C3.addr, C1.addr, 8, 1),
+    ] {
+        assert_eq!(
+            h.from(&C3, &packet).dropped(),
+            Some(DropReason::OtherNetwork)
+        );
+    }
+    assert!(
+        h.from(&C3, &query(C3.addr, GW1, 8, 1)).passed(),
+        "the host's own address"
+    );
+}
+
+#[test]
+fn the_hosts_services_are_left_to_the_host() {
+    let mut h = Host::new();
+    for packet in [
+        tcp(C1.addr, 50000, H, 22, SYN),
+        tcp(C1.addr, 50000, GW1, 22, SYN),
+        udp(C1.addr, 50000, GW1, 53, b""),
+        query(C1.addr, GW1, 8, 1),
+    ] {
+        assert!(h.from(&C1, &packet).passed());
+    }
+    assert!(h.tables.entries().is_empty());
+}
+
+#[test]
+fn neighbours_talk_unless_that_is_off() {
+    let mut h = Host::new();
+    let packets = [
+        tcp(C1.addr, 50000, C2.addr, 80, SYN),
+        query(C1.addr, C2.addr, 8, 1),
+    ];
+    for packet in &packets {
+        assert!(h.from(&C1, packet).passed());
+    }
+    h.tables.networks[usize::from(NET1)].flags &= !NETWORK_ICC;
+    for packet in &packets {
+        assert_eq!(h.from(&C1, packet).dropped(), Some(DropReason::IccDisabled));
+    }
+    // The gateway and the outside stay reachable, and published ports.
+    assert!(h.from(&C1, &query(C1.addr, GW1, 8, 1)).passed());
+    let _ = h.from(&C1, &query(C1.addr, S, 8, 1)).to_uplink();
+    let _ = h
+        .from(&C2, &tcp(C2.addr, 50000, H, 8080, SYN))
+        .to_container(&C1);
+    let _ = h
+        .from(&C1, &tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK))
+        .to_container(&C2);
+}

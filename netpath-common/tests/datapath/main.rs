@@ -1,0 +1,21 @@
+//! The datapath over tables in memory: every path, every reason to drop, by named cases.
+//!
+//! Owns no helpers: hosts, packets and the checksum oracle are `netpath_common::testing`, which
+//! checks checksums and TTL of every translated frame by itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod fragment;
+mod generation;
+mod guard;
+mod hairpin;
+mod icmp_error;
+mod malformed;
+mod masquerade;
+mod ports;
+mod publish;
+mod race;
+mod reasons;
+mod tcp_table;
+mod timeout;
+mod truncate;

@@ -1,0 +1,193 @@
+//! Which outside port a flow gets (cases 2, 3, 4, 8, 19).
+
+use netpath_common::{
+    DropReason, Tuple,
+    conntrack::tcp::{ACK, SYN},
+    counters::Counter,
+    testing::*,
+    tuple,
+};
+
+/// The outside source port of a translated frame.
+fn outside_port(o: &Outcome) -> u16 {
+    let _ = o.to_uplink();
+    u16::from_be_bytes([o.frame.bytes[34], o.frame.bytes[35]])
+}
+
+#[test]
+fn a_taken_port_is_replaced_within_its_class() {
+    // RFC 4787 REQ-3 and the kernel's ranges.
+    for (sport, range) in [(80, 1..=511), (700, 600..=1023), (40000, 1024..=65535)] {
+        let mut h = Host::new();
+        assert_eq!(
+            outside_port(&h.from(&C1, &tcp(C1.addr, sport, S, 80, SYN))),
+            sport
+        );
+        let second = outside_port(&h.from(&C2, &tcp(C2.addr, sport, S, 80, SYN)));
+        assert_ne!(second, sport);
+        assert!(range.contains(&second), "{sport} became {second}");
+        assert_eq!(h.tables.counter(Counter::PortChanged), 1);
+        let back = h.from_outside(&tcp(S, 80, H, second, SYN | ACK));
+        assert_eq!(
+            back.to_container(&C2),
+            format!("tcp 198.51.100.9:80 > 172.17.0.3:{sport}")
+        );
+        // Another destination, another outside tuple.
+        assert_eq!(
+            outside_port(&h.from(&C2, &tcp(C2.addr, sport, S2, 80, SYN))),
+            sport
+        );
+        // The same flow keeps what it has.
+        assert_eq!(
+            outside_port(&h.from(&C2, &tcp(C2.addr, sport, S, 80, SYN))),
+            second
+        );
+    }
+}
+
+#[test]
+fn udp_and_tcp_do_not_collide() {
+    let mut h = Host::new();
+    assert_eq!(
+        outside_port(&h.from(&C1, &tcp(C1.addr, 53, S, 53, SYN))),
+        53
+    );
+    assert_eq!(
+        outside_port(&h.from(&C2, &udp(C2.addr, 53, S, 53, b""))),
+        53
+    );
+}
+
+#[test]
+fn reserved_ports_and_ports_of_host_sockets_are_not_chosen() {
+    let mut h = Host::new();
+    // Case 8: 8080 is published.
+    assert_ne!(
+        outside_port(&h.from(&C1, &tcp(C1.addr, 8080, S, 80, SYN))),
+        8080
+    );
+    // Reserved for TCP alone.
+    assert_eq!(
+        outside_port(&h.from(&C1, &udp(C1.addr, 8080, S, 80, b""))),
+        8080
+    );
+    // Case 7: a socket of the host would get the answers.
+    let answer = Tuple {
+        src: S,
+        dst: H,
+        sport: 80,
+        dport: 40000,
+        proto: tuple::TCP,
+        ..Tuple::default()
+    };
+    h.tables.host_sockets.insert(answer);
+    assert_ne!(
+        outside_port(&h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN))),
+        40000
+    );
+    assert!(
+        h.from_outside(&tcp(S, 80, H, 40000, ACK)).passed(),
+        "the host's own"
+    );
+}
+
+#[test]
+fn the_sixty_fifth_flow_finds_no_port() {
+    let mut h = Host::new();
+    for port in 1..=65535 {
+        h.tables
+            .set_reserved(tuple::TCP, port, !(50_000..50_064).contains(&port));
+    }
+    for port in 50_000..50_064 {
+        assert_eq!(
+            outside_port(&h.from(&C1, &tcp(C1.addr, port, S, 80, SYN))),
+            port
+        );
+    }
+    let entries = h.tables.entries().len();
+    assert_eq!(entries, 128);
+    let out = h.from(&C2, &tcp(C2.addr, 50_000, S, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NoPort));
+    assert_eq!(h.drops_of(DropReason::NoPort), 1);
+    assert_eq!(
+        h.tables.entries().len(),
+        entries,
+        "nothing is left of the attempt"
+    );
+    // The last hook does not let it out either.
+    let out = h.from_stack(&tcp(C2.addr, 50_000, S, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NoPort));
+}
+
+#[test]
+fn a_nearly_full_range_is_still_used() {
+    // 90 % of the range is taken; the schedule of the kernel finds a port nevertheless.
+    let mut h = Host::new();
+    for port in 1024..=65535u16 {
+        h.tables.set_reserved(tuple::UDP, port, port % 10 != 0);
+    }
+    for n in 0..500 {
+        let out = h.from(&C1, &udp(C1.addr, 2001 + 10 * n, S, 53, b""));
+        assert_eq!(outside_port(&out) % 10, 0);
+    }
+}
+
+#[test]
+fn an_expired_flow_gives_its_port_back() {
+    let mut h = Host::new();
+    assert_eq!(
+        outside_port(&h.from(&C1, &udp(C1.addr, 5000, S, 53, b""))),
+        5000
+    );
+    h.tables.advance_ms(30_000);
+    assert_eq!(
+        outside_port(&h.from(&C2, &udp(C2.addr, 5000, S, 53, b""))),
+        5000
+    );
+    assert_eq!(
+        h.tables.entries().len(),
+        2,
+        "the expired flow is gone, both halves"
+    );
+    let back = h.from_outside(&udp(S, 53, H, 5000, b""));
+    assert_eq!(
+        back.to_container(&C2),
+        "udp 198.51.100.9:53 > 172.17.0.3:5000"
+    );
+}
+
+#[test]
+fn echo_identifiers_are_ports() {
+    for (ask, answer) in [(8, 0), (13, 14)] {
+        let mut h = Host::new();
+        let _ = h.from(&C1, &query(C1.addr, S, ask, 7)).to_uplink();
+        let second = h.from(&C2, &query(C2.addr, S, ask, 7));
+        let _ = second.to_uplink();
+        let id = u16::from_be_bytes([second.frame.bytes[38], second.frame.bytes[39]]);
+        assert_ne!(id, 7);
+        let a = h.from_outside(&query(S, H, answer, 7));
+        assert_eq!(
+            a.to_container(&C1),
+            format!("icmp {answer} 198.51.100.9 > 172.17.0.2 id 7")
+        );
+        let b = h.from_outside(&query(S, H, answer, id));
+        assert_eq!(
+            b.to_container(&C2),
+            format!("icmp {answer} 198.51.100.9 > 172.17.0.3 id 7")
+        );
+    }
+}
+
+#[test]
+fn a_full_table_refuses_new_flows_and_keeps_the_old() {
+    for spare in [0, 1] {
+        let mut h = Host::new();
+        super::masquerade::open(&mut h);
+        h.tables.ct_capacity = 2 + spare;
+        let out = h.from(&C2, &tcp(C2.addr, 50_000, S, 80, SYN));
+        assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
+        assert_eq!(h.tables.entries().len(), 2, "no half of a flow is left");
+        let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+        let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
+    }
+}

@@ -1,0 +1,192 @@
+//! The outside to published ports, and nothing else.
+
+use netpath_common::{
+    DropReason,
+    conntrack::tcp::{ACK, FIN, SYN},
+    records::{NETWORK_INTERNAL, Published, PublishedKey},
+    testing::*,
+    tuple,
+};
+
+#[test]
+fn tcp_reaches_the_container_with_the_clients_address() {
+    let mut h = Host::new();
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 198.51.100.9:51000 > 172.17.0.2:80"
+    );
+    let back = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN | ACK));
+    assert_eq!(back.to_uplink(), "tcp 192.0.2.1:8080 > 198.51.100.9:51000");
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, ACK));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 198.51.100.9:51000 > 172.17.0.2:80"
+    );
+}
+
+#[test]
+fn udp_reaches_the_container() {
+    let mut h = Host::new();
+    let out = h.from_outside(&udp(S, 51000, H, 5353, b"?"));
+    assert_eq!(
+        out.to_container(&C1),
+        "udp 198.51.100.9:51000 > 172.17.0.2:53"
+    );
+    let back = h.from(&C1, &udp(C1.addr, 53, S, 51000, b"!"));
+    assert_eq!(back.to_uplink(), "udp 192.0.2.1:5353 > 198.51.100.9:51000");
+}
+
+#[test]
+fn an_exact_address_wins_over_any() {
+    let mut h = Host::new();
+    let key = PublishedKey {
+        addr: H,
+        port: 8080,
+        proto: tuple::TCP,
+        zero: 0,
+    };
+    let to = Published {
+        addr: C2.addr,
+        port: 81,
+        endpoint: C2.slot,
+        rule: 3,
+        zero: 0,
+    };
+    h.tables.published.insert(key, to);
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(
+        out.to_container(&C2),
+        "tcp 198.51.100.9:51000 > 172.17.0.3:81"
+    );
+    // Another address of the host is not meant.
+    h.tables.host_addrs.insert([192, 0, 2, 9]);
+    let out = h.from_outside(&tcp(S, 51000, [192, 0, 2, 9], 8080, SYN));
+    assert_eq!(
+        out.to_container(&C1),
+        "tcp 198.51.100.9:51000 > 172.17.0.2:80"
+    );
+}
+
+#[test]
+fn unpublished_ports_are_the_hosts() {
+    let mut h = Host::new();
+    assert!(h.from_outside(&tcp(S, 51000, H, 8081, SYN)).passed());
+    assert!(
+        h.from_outside(&udp(S, 51000, H, 8080, b"")).passed(),
+        "published for TCP only"
+    );
+    // Reserved, but not published.
+    h.tables.set_reserved(tuple::TCP, 9000, true);
+    assert!(h.from_outside(&tcp(S, 51000, H, 9000, SYN)).passed());
+}
+
+#[test]
+fn two_ports_of_one_backend_with_one_client_port() {
+    let mut h = Host::new();
+    h.tables.publish(tuple::TCP, 8081, &C1, 80, 3);
+    let a = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(
+        a.to_container(&C1),
+        "tcp 198.51.100.9:51000 > 172.17.0.2:80"
+    );
+    let b = h.from_outside(&tcp(S, 51000, H, 8081, SYN));
+    let _ = b.to_container(&C1);
+    let port = u16::from_be_bytes([b.frame.bytes[34], b.frame.bytes[35]]);
+    assert_ne!(port, 51000, "the backend must tell them apart");
+    let back = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN | ACK));
+    assert_eq!(back.to_uplink(), "tcp 192.0.2.1:8080 > 198.51.100.9:51000");
+    let back = h.from(&C1, &tcp(C1.addr, 80, S, port, SYN | ACK));
+    assert_eq!(back.to_uplink(), "tcp 192.0.2.1:8081 > 198.51.100.9:51000");
+}
+
+#[test]
+fn a_segment_that_begins_nothing() {
+    let mut h = Host::new();
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, FIN | ACK));
+    assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
+    assert!(h.tables.entries().is_empty());
+}
+
+#[test]
+fn containers_are_never_reached_by_their_own_addresses() {
+    let mut h = Host::new();
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    for packet in [
+        tcp(S, 51000, C1.addr, 80, SYN),
+        udp(S, 53, C1.addr, 5000, b""),
+        query(S, C1.addr, 8, 1),
+        udp(S, 53, [172, 17, 255, 255], 5000, b""),
+        udp(S, 53, [172, 17, 9, 9], 5000, b""),
+    ] {
+        assert_eq!(
+            h.from_outside(&packet).dropped(),
+            Some(DropReason::DirectAccess)
+        );
+    }
+}
+
+#[test]
+fn martians() {
+    let mut h = Host::new();
+    for packet in [
+        tcp(S, 51000, [127, 0, 0, 1], 8080, SYN),
+        tcp([127, 0, 0, 1], 51000, H, 8080, SYN),
+        tcp(C2.addr, 51000, H, 8080, SYN),
+        udp(C3.addr, 51000, H, 5353, b""),
+    ] {
+        assert_eq!(h.from_outside(&packet).dropped(), Some(DropReason::Martian));
+    }
+    assert!(h.tables.entries().is_empty());
+}
+
+#[test]
+fn a_forged_answer_of_a_container_does_not_use_its_flow() {
+    // The hairpin flow C2 to H:8080 is there; the outside claims to be C2.
+    let mut h = Host::new();
+    let _ = h
+        .from(&C2, &tcp(C2.addr, 50000, H, 8080, SYN))
+        .to_container(&C1);
+    let out = h.from_outside(&tcp(C2.addr, 50000, H, 8080, ACK));
+    assert_eq!(out.dropped(), Some(DropReason::Martian));
+    let out = h.from_outside(&tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK));
+    assert_eq!(out.dropped(), Some(DropReason::DirectAccess));
+}
+
+#[test]
+fn internal_networks_publish_nothing() {
+    let mut h = Host::new();
+    h.tables.networks[usize::from(NET1)].flags |= NETWORK_INTERNAL;
+    assert!(
+        h.from_outside(&tcp(S, 51000, H, 8080, SYN)).passed(),
+        "the host's stack answers"
+    );
+}
+
+#[test]
+fn records_that_are_missing() {
+    let mut h = Host::new();
+    h.tables.endpoints[usize::from(C1.slot)] = Default::default();
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(
+        out.dropped(),
+        Some(DropReason::NoConfig),
+        "a free endpoint slot"
+    );
+    let mut h = Host::new();
+    h.tables.ifaces.remove(&UPLINK_IF);
+    let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(
+        out.dropped(),
+        Some(DropReason::NoConfig),
+        "an interface that is no uplink"
+    );
+    let mut h = Host::new();
+    h.tables.ifaces.remove(&C1.ifindex);
+    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN));
+    assert_eq!(
+        out.dropped(),
+        Some(DropReason::NoConfig),
+        "an interface that is no endpoint's"
+    );
+}

@@ -1,0 +1,143 @@
+//! Every reason to drop is reached by a packet, or it is said here why none does.
+
+use netpath_common::{
+    DropReason,
+    conntrack::{
+        STATE_CLAIMED,
+        tcp::{ACK, FIN, SYN},
+    },
+    datapath::bridge_ingress,
+    event::Hook,
+    packet::Packet as _,
+    records::NETWORK_ICC,
+    testing::*,
+    tuple,
+};
+
+/// What no hook of the engine answers: the kernel's routes are asked, and the stack reports.
+const NOT_HERE: &[DropReason] = &[DropReason::NoRoute];
+
+/// Makes a host drop something for `reason`.
+fn provoke(reason: DropReason) -> Option<DropReason> {
+    let mut h = Host::new();
+    let syn = tcp(C1.addr, 40000, S, 80, SYN);
+    let frame = |p: &Datagram| p.frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
+    let out = match reason {
+        DropReason::Truncated => h.run(Hook::Veth, &frame(&syn).truncated(20)),
+        DropReason::BadIpHeader => h.run(Hook::Veth, &frame(&syn).truncated(50)),
+        DropReason::BadL4Header => h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN | FIN)),
+        DropReason::BadEthertype => {
+            let mut f = frame(&syn);
+            f.bytes[12..14].copy_from_slice(&[0x86, 0xdd]);
+            h.run(Hook::Veth, &f)
+        }
+        DropReason::SpoofedMac => h.run(Hook::Veth, &syn.frame(C2.mac, BRIDGE1_MAC, C1.ifindex)),
+        DropReason::SpoofedAddress => h.from(&C1, &tcp(C2.addr, 40000, S, 80, SYN)),
+        DropReason::SpoofedArp => h.run(
+            Hook::Veth,
+            &arp(C1.mac, 2, C1.mac, GW1, C2.addr, C1.ifindex),
+        ),
+        DropReason::UnknownPort => return bridge_ingress(false).err(),
+        DropReason::Martian => h.from(&C1, &udp(C1.addr, 1, [127, 0, 0, 1], 2, b"")),
+        DropReason::DirectAccess => h.from_outside(&tcp(S, 1, C1.addr, 80, SYN)),
+        DropReason::OtherNetwork => h.from(&C1, &tcp(C1.addr, 1, C3.addr, 80, SYN)),
+        DropReason::IccDisabled => {
+            h.tables.networks[usize::from(NET1)].flags &= !NETWORK_ICC;
+            h.from(&C1, &tcp(C1.addr, 1, C2.addr, 80, SYN))
+        }
+        DropReason::NotRoutable => {
+            h.tables.networks[usize::from(NET1)].flags = 0;
+            h.from(&C1, &syn)
+        }
+        DropReason::UnsupportedProtocol => {
+            h.from(&C1, &Datagram::new(C1.addr, S, 132, vec![0; 20]))
+        }
+        DropReason::IcmpUnmatched => h.from(&C1, &query(C1.addr, S, 0, 1)),
+        DropReason::IcmpErrorUnmatched => h.from(&C1, &error(C1.addr, S, 3, 3, &syn, 8)),
+        DropReason::IcmpRedirect => h.from(&C1, &error(C1.addr, S, 5, 1, &syn, 8)),
+        DropReason::TcpInvalid => {
+            super::masquerade::open(&mut h);
+            h.from_outside(&tcp(S, 80, H, 40000, SYN))
+        }
+        DropReason::TcpNotSyn => h.from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK)),
+        DropReason::FragmentUnmatched => {
+            h.from(&C1, &udp(C1.addr, 1, S, 2, &[0; 99]).fragments(48)[1])
+        }
+        DropReason::FragmentTiny => h.from(&C1, &syn.fragments(16)[0]),
+        DropReason::ConntrackFull => {
+            h.tables.ct_capacity = 1;
+            h.from(&C1, &syn)
+        }
+        DropReason::NoPort => {
+            (1..=u16::MAX).for_each(|p| h.tables.set_reserved(tuple::TCP, p, true));
+            h.from(&C1, &syn)
+        }
+        DropReason::FlowRace => {
+            let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+            let key = super::masquerade::record_key(tuple::UDP, 53, 5000);
+            let mut record = h.tables.entry(&key).unwrap();
+            record.state |= STATE_CLAIMED;
+            h.tables.put_entry(key, record);
+            h.tables.advance_ms(1000);
+            h.from(&C1, &udp(C1.addr, 5000, S, 53, b""))
+        }
+        DropReason::NoUplink => {
+            h.tables.uplinks[usize::from(UPLINK)].addr = [0; 4];
+            h.from(&C1, &syn)
+        }
+        DropReason::NoRoute => return None,
+        DropReason::RewriteFailed => return rewrite_failed(&h),
+        DropReason::UntranslatedSource => h.from_stack(&tcp([172, 17, 9, 9], 1, S, 2, SYN)),
+        DropReason::NoConfig => {
+            h.tables.ifaces.clear();
+            h.from(&C1, &syn)
+        }
+    };
+    out.dropped()
+}
+
+/// A packet that cannot be made writable: a clone that the kernel has no memory for.
+fn rewrite_failed(h: &Host) -> Option<DropReason> {
+    struct ReadOnly(Frame);
+    impl netpath_common::packet::Packet for ReadOnly {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn gso_size(&self) -> u32 {
+            0
+        }
+        fn ifindex(&self) -> u32 {
+            self.0.ifindex
+        }
+        fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+            self.0.read(off)
+        }
+        fn write<const N: usize>(&mut self, _: usize, _: &[u8; N]) -> Result<(), DropReason> {
+            Err(DropReason::RewriteFailed)
+        }
+        fn update_l4_checksum(
+            &mut self,
+            _: usize,
+            _: u32,
+            _: bool,
+            _: bool,
+        ) -> Result<(), DropReason> {
+            Err(DropReason::RewriteFailed)
+        }
+    }
+    let mut work = netpath_common::datapath::Work::default();
+    for packet in [tcp(C1.addr, 40000, S, 80, SYN), query(C1.addr, S, 8, 1)] {
+        let mut frame = ReadOnly(packet.frame(C1.mac, BRIDGE1_MAC, C1.ifindex));
+        let result = netpath_common::datapath::veth_ingress(&mut frame, &h.tables, &mut work);
+        assert_eq!(result.err(), Some(DropReason::RewriteFailed));
+    }
+    Some(DropReason::RewriteFailed)
+}
+
+#[test]
+fn each_is_provoked() {
+    for reason in DropReason::ALL {
+        let want = (!NOT_HERE.contains(reason)).then_some(*reason);
+        assert_eq!(provoke(*reason), want, "{}", reason.as_str());
+    }
+}

@@ -1,0 +1,89 @@
+//! Large transfers, with and without the offloads of the virtual interfaces.
+
+use netpath::lab::links;
+use netpath_tests::{
+    netns::{Namespace, stdout, within},
+    probe::{at, checksum_errors, transfer, udp_socket},
+    skip,
+    topology::{HOST, OUTSIDE, World},
+};
+
+const LENGTH: usize = 20_000_000;
+
+fn everything(world: &World) -> [&Namespace; 3] {
+    [&world.host, &world.outside, world.container("a")]
+}
+
+fn offloads_off(world: &World) {
+    for namespace in everything(world) {
+        let links = within(namespace, || links::links().unwrap());
+        for link in links.iter().filter(|link| link.name != "lo") {
+            stdout(
+                namespace,
+                "ethtool",
+                &[
+                    "-K", &link.name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro",
+                    "off",
+                ],
+            );
+        }
+    }
+}
+
+fn check(world: &World) {
+    let a = world.container("a");
+    transfer(a, at(OUTSIDE, 7000), &world.outside, 7000, LENGTH);
+    transfer(&world.outside, at(HOST, 8080), a, 80, LENGTH);
+
+    let server = udp_socket(a, 53, None);
+    let client = udp_socket(&world.outside, 0, Some(at(HOST, 5353)));
+    let mut buffer = [0; 2000];
+    for length in [0, 1, 2, 3, 100, 1471, 1472] {
+        let sent: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+        client.send(&sent).unwrap();
+        let (got, peer) = server.recv_from(&mut buffer).unwrap();
+        assert_eq!(buffer[..got], sent[..], "{length} bytes in");
+        server.send_to(&sent, peer).unwrap();
+        let got = client.recv(&mut buffer).unwrap();
+        assert_eq!(buffer[..got], sent[..], "{length} bytes out");
+    }
+    for namespace in everything(world) {
+        assert_eq!(
+            checksum_errors(namespace),
+            0,
+            "checksum errors in {}",
+            namespace.name()
+        );
+    }
+}
+
+#[test]
+fn with_offloads() {
+    let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
+    check(&world);
+}
+
+#[test]
+fn without_offloads() {
+    if skip::missing("ethtool") {
+        return;
+    }
+    let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
+    offloads_off(&world);
+    check(&world);
+}
+
+#[test]
+fn without_offloads_in_the_container_only() {
+    if skip::missing("ethtool") {
+        return;
+    }
+    let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
+    let a = world.container("a");
+    stdout(
+        a,
+        "ethtool",
+        &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"],
+    );
+    check(&world);
+}

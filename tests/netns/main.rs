@@ -1,0 +1,21 @@
+//! netpath in network namespaces: real sockets through the real program.
+//!
+//! Owns nothing itself. Each test has namespaces of its own and can run beside every other.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agent;
+mod bad_input;
+mod bulk;
+mod coexist;
+mod fragment;
+mod guard;
+mod hairpin;
+mod host;
+mod icmp_error;
+mod lab;
+mod lifecycle;
+mod masquerade;
+mod networks;
+mod publish;
+mod rules;

@@ -1,0 +1,255 @@
+//! A host with netpath, its containers and the world outside, in namespaces of their own.
+//!
+//! Owns building it, running netpath in it, and removing all of it, also after a panic.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    net::Ipv4Addr,
+    os::fd::AsFd,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use netpath::{bpf::Datapath, lab::links};
+use netpath_common::DropReason;
+
+use crate::{
+    binary,
+    netns::{Namespace, unique_prefix, within},
+};
+
+/// The host on the uplink.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The host on the other side of the uplink.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+/// The gateway of the first network.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
+/// The first container's address.
+pub const A: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+/// The second container's address.
+pub const B: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 3);
+/// The host's interface that leads out.
+pub const UPLINK: &str = "uplink0";
+
+/// The namespaces of one test.
+#[derive(Debug)]
+pub struct World {
+    /// The namespace that netpath manages.
+    pub host: Namespace,
+    /// The world outside.
+    pub outside: Namespace,
+    containers: BTreeMap<String, Namespace>,
+    prefix: String,
+    directory: PathBuf,
+}
+
+impl World {
+    /// The host with its uplink, the outside, and a namespace for each container.
+    ///
+    /// # Panics
+    /// When the caller is not root.
+    #[must_use]
+    pub fn new(containers: &[&str]) -> Self {
+        let prefix = unique_prefix();
+        let create = |role: &str| {
+            Namespace::create(&format!("{prefix}-{role}"))
+                .unwrap_or_else(|error| panic!("namespace tests need root: {error}"))
+        };
+        let (host, outside) = (create("host"), create("outside"));
+        within(&host, || {
+            links::add_veth(UPLINK, "eth0").unwrap();
+            links::move_to("eth0", outside.file().as_fd()).unwrap();
+            links::add_address(UPLINK, HOST, 24).unwrap();
+            links::up(UPLINK).unwrap();
+        });
+        within(&outside, || {
+            links::add_address("eth0", OUTSIDE, 24).unwrap();
+            links::up("eth0").unwrap();
+        });
+        within(&host, || {
+            links::add_route(Ipv4Addr::UNSPECIFIED, 0, OUTSIDE).unwrap()
+        });
+        let containers = containers
+            .iter()
+            .map(|name| ((*name).to_owned(), create(name)))
+            .collect();
+        let directory = env::temp_dir().join(&prefix);
+        fs::create_dir(&directory).unwrap();
+        Self {
+            host,
+            outside,
+            containers,
+            prefix,
+            directory,
+        }
+    }
+
+    /// One network with the containers `a` and, where there is one, `b`; ports of `a` published.
+    #[must_use]
+    pub fn with_ports(containers: &[&str], publish: &[&str]) -> Self {
+        let world = Self::new(containers);
+        let mut config = world.network("bridge", "netpath0", "172.17.0.0/16", "");
+        for (name, address) in containers.iter().zip([A, B]) {
+            let publish = if *name == "a" { publish } else { &[] };
+            config += &world.endpoint(name, address, publish);
+        }
+        world.up(&config);
+        world
+    }
+
+    /// The namespace of a container.
+    #[must_use]
+    #[track_caller]
+    pub fn container(&self, name: &str) -> &Namespace {
+        self.containers
+            .get(name)
+            .unwrap_or_else(|| panic!("no container {name} in this test"))
+    }
+
+    /// Makes a namespace for one more container, and says its name.
+    ///
+    /// # Panics
+    /// When there is one of that name.
+    pub fn add_container(&mut self, name: &str) -> String {
+        let namespace = Namespace::create(&format!("{}-{name}", self.prefix)).unwrap();
+        let full = namespace.name().to_owned();
+        assert!(self.containers.insert(name.to_owned(), namespace).is_none());
+        full
+    }
+
+    /// The instance: the name of the host's namespace.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.host.name()
+    }
+
+    /// A file of this test.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A `[[network]]` of a configuration; `more` is further lines of it.
+    #[must_use]
+    pub fn network(&self, name: &str, bridge: &str, subnet: &str, more: &str) -> String {
+        format!(
+            "\n[[network]]\nname = \"{name}\"\nbridge = \"{bridge}\"\nsubnet = \"{subnet}\"\n{more}\n"
+        )
+    }
+
+    /// A `[[network.endpoint]]` of a configuration, for the container of that name.
+    #[must_use]
+    pub fn endpoint(&self, name: &str, address: Ipv4Addr, publish: &[&str]) -> String {
+        format!(
+            "\n[[network.endpoint]]\nname = \"{name}\"\nnetns = \"{}-{name}\"\nip = \"{address}\"\n\
+             publish = {publish:?}\n",
+            self.prefix
+        )
+    }
+
+    /// Runs netpath on this host with a small conntrack table.
+    pub fn try_up(&self, config: &str) -> Output {
+        let file = self.file("netpath.toml");
+        fs::write(&file, format!("[limits]\nconntrack = 65536\n{config}")).unwrap();
+        self.netpath(&["up", "-c", file.to_str().unwrap(), "--yes"])
+    }
+
+    /// The same, and it must succeed.
+    #[track_caller]
+    pub fn up(&self, config: &str) -> String {
+        succeeded("netpath up", self.try_up(config))
+    }
+
+    /// Runs netpath on this host.
+    pub fn netpath(&self, arguments: &[&str]) -> Output {
+        self.netpath_command().args(arguments).output().unwrap()
+    }
+
+    /// Runs netpath on this host; it must succeed. What it printed is the result.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        succeeded(
+            &format!("netpath {}", arguments.join(" ")),
+            self.netpath(arguments),
+        )
+    }
+
+    /// The command to add arguments to.
+    #[must_use]
+    pub fn netpath_command(&self) -> Command {
+        let mut command = Command::new(binary::netpath());
+        command.args(["--netns", self.instance(), "--state-dir"]);
+        command.arg(self.file("state")).stdin(Stdio::null());
+        command
+    }
+
+    /// How many packets were dropped for `reason` so far.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        let drops = within(&self.host, || {
+            Datapath::open(self.instance())
+                .unwrap()
+                .expect("nothing is loaded")
+                .drops()
+                .unwrap()
+        });
+        drops
+            .into_iter()
+            .find(|(found, _)| *found == reason)
+            .map_or(0, |(_, count)| count)
+    }
+
+    /// Every drop so far, for a test that must see none or says what it saw.
+    #[must_use]
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let drops = within(&self.host, || {
+            Datapath::open(self.instance())
+                .unwrap()
+                .expect("nothing is loaded")
+                .drops()
+                .unwrap()
+        });
+        drops
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(r, n)| (r.as_str(), n))
+            .collect()
+    }
+
+    /// Where the pins of this instance are.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        PathBuf::from("/sys/fs/bpf/netpath").join(self.instance())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.pins().exists() {
+            // What the failed test leaves is the best hint at what went wrong.
+            eprintln!("drops: {:?}", self.drops());
+            eprintln!(
+                "{}",
+                String::from_utf8_lossy(&self.netpath(&["ct", "list"]).stdout)
+            );
+        }
+        let _ = Datapath::remove(self.instance());
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The standard output of a command that must have succeeded.
+///
+/// # Panics
+/// When it did not.
+#[track_caller]
+pub fn succeeded(what: &str, output: Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "`{what}` ended with {}: {errors}",
+        output.status
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -100,7 +100,7 @@ pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
     let skips = run.skips()?;
     tally.skip(&skips);
     for reason in &skips {
-        println!("SKIPPED: {reason}");
+        println!("{reason}");
     }
     let verdict = tally.verdict(in_ci());
     if let Err(why) = verdict {

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Seconds after which the machine is switched off and the run has failed.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
+    /// Use the processor's virtualisation, which not every machine that has /dev/kvm offers in full.
+    #[arg(long)]
+    kvm: bool,
 }
 
 /// A series of kernels that Debian has packages of.
@@ -69,7 +72,7 @@ pub(crate) fn vm(context: &Context, options: &Options) -> Result<ExitCode> {
 
     step(&format!("vm: booting Linux {}", kernel.release));
     let limit = Duration::from_secs(options.timeout);
-    let verdict = qemu::boot(&kernel.image, &image, limit)?;
+    let verdict = qemu::boot(&kernel.image, &image, options.kvm, limit)?;
     println!("Linux {}: {verdict}", kernel.release);
     Ok(if verdict.good() {
         ExitCode::SUCCESS

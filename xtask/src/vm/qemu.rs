@@ -55,19 +55,12 @@ impl fmt::Display for Verdict {
 }
 
 /// Boots the kernel, shows its console and waits for the verdict.
-pub(crate) fn boot(kernel: &Path, initramfs: &Path, limit: Duration) -> Result<Verdict> {
+pub(crate) fn boot(kernel: &Path, initramfs: &Path, kvm: bool, limit: Duration) -> Result<Verdict> {
+    let accelerator = if kvm { "kvm" } else { "tcg" };
     let mut machine = Command::new("qemu-system-x86_64")
-        // The second where the first cannot be had; and every feature that it has.
-        .args([
-            "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2048",
-        ])
-        .args([
-            "-nographic",
-            "-no-reboot",
-            "-nodefaults",
-            "-serial",
-            "stdio",
-        ])
+        .args(["-accel", accelerator, "-cpu", "max"])
+        .args(["-smp", "2", "-m", "2048", "-no-reboot"])
+        .args(["-nodefaults", "-nographic", "-serial", "stdio"])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")

@@ -2,7 +2,7 @@
 //!
 //! Owns which suites there are and how they are run. Counting is `tally`'s.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::{
     env, fs,

@@ -14,22 +14,48 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::test::tally::Tally;
+
 /// What the last line of the script inside begins with.
 pub(crate) const MARK: &str = "netpath-vm: ";
 
-/// The exit statuses of what ran inside.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What has become of the programs inside.
+#[derive(Debug)]
 pub(crate) struct Verdict {
+    statuses: Statuses,
+    tests: Tally,
+}
+
+/// Their exit statuses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Statuses {
     prog: u8,
     lab: u8,
 }
 
 impl Verdict {
-    /// Whether both were good.
-    pub(crate) fn good(self) -> bool {
-        self.prog == 0 && self.lab == 0
+    /// Whether both were good, and tests did run.
+    pub(crate) fn good(&self) -> bool {
+        self.statuses == Statuses { prog: 0, lab: 0 } && self.tests.verdict(false).is_ok()
     }
+}
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let say = |good| if good { "good" } else { "FAILED" };
+        let prog = self.statuses.prog == 0 && self.tests.verdict(false).is_ok();
+        let lab = self.statuses.lab == 0;
+        write!(
+            f,
+            "program tests {} ({}), lab {}",
+            say(prog),
+            self.tests,
+            say(lab)
+        )
+    }
+}
+
+impl Statuses {
     /// Reads the script's last line. The console may have put something before it.
     fn parse(line: &str) -> Option<Self> {
         let (_, statuses) = line.split_once(MARK)?;
@@ -44,13 +70,6 @@ impl Verdict {
             prog: status("prog=")?,
             lab: status("lab=")?,
         })
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let say = |status| if status == 0 { "passed" } else { "FAILED" };
-        write!(f, "program tests {}, lab {}", say(self.prog), say(self.lab))
     }
 }
 
@@ -85,20 +104,19 @@ fn watch(machine: &mut Child, limit: Duration) -> Result<Verdict> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            if sender
-                .send(String::from_utf8_lossy(&line).trim_end().to_owned())
-                .is_err()
-            {
+            if sender.send(plain(&String::from_utf8_lossy(&line))).is_err() {
                 break;
             }
         }
     });
     let end = Instant::now() + limit;
-    let mut verdict = None;
+    let mut statuses = None;
+    let mut tests = Tally::default();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                verdict = Verdict::parse(&line).or(verdict);
+                statuses = Statuses::parse(&line).or(statuses);
+                tests.line(&line);
                 println!("{line}");
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -110,7 +128,29 @@ fn watch(machine: &mut Child, limit: Duration) -> Result<Verdict> {
             }
         }
     }
-    verdict.context("the machine ended without a verdict; its last words are above")
+    let statuses =
+        statuses.context("the machine ended without a verdict; its last words are above")?;
+    Ok(Verdict { statuses, tests })
+}
+
+/// A line of the console without what would clear or reset the terminal that shows it.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut pieces = line.trim_end().split('\u{1b}');
+    text.extend(pieces.next());
+    for piece in pieces {
+        let end = piece
+            .find(|c: char| c.is_ascii_alphabetic())
+            .unwrap_or(piece.len());
+        let (sequence, rest) = piece.split_at((end + 1).min(piece.len()));
+        // Colours are harmless.
+        if sequence.ends_with('m') {
+            text.push('\u{1b}');
+            text.push_str(sequence);
+        }
+        text.push_str(rest);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -119,10 +159,29 @@ mod tests {
 
     #[test]
     fn a_verdict_is_found_behind_noise() {
-        let line = "[   12.3] random: crng init donenetpath-vm: prog=0 lab=1\r";
-        let verdict = Verdict::parse(line).unwrap();
-        assert_eq!(verdict, Verdict { prog: 0, lab: 1 });
-        assert!(!verdict.good());
-        assert_eq!(Verdict::parse("prog=0 lab=0"), None);
+        let line = "[   12.3] random: crng init donenetpath-vm: prog=0 lab=1";
+        assert_eq!(Statuses::parse(line), Some(Statuses { prog: 0, lab: 1 }));
+        assert_eq!(Statuses::parse("prog=0 lab=0"), None);
+    }
+
+    #[test]
+    fn a_machine_without_tests_is_not_good() {
+        let statuses = Statuses { prog: 0, lab: 0 };
+        assert!(
+            !Verdict {
+                statuses,
+                tests: Tally::default()
+            }
+            .good()
+        );
+    }
+
+    #[test]
+    fn only_colours_get_to_the_terminal() {
+        assert_eq!(
+            plain("\u{1b}c\u{1b}[?7l\u{1b}[2Ja\u{1b}[32mb\r"),
+            "a\u{1b}[32mb"
+        );
+        assert_eq!(plain("plain"), "plain");
     }
 }

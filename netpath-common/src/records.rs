@@ -233,8 +233,12 @@ pub struct FragRecord {
     pub uplink: u16,
     /// Slot of the endpoint it came from, 0 for the outside.
     pub from: u16,
+    /// Slot of the publishing rule of its flow, 0 for none.
+    pub rule: u16,
+    /// Sum of the generations of both endpoints, uplink and rule.
+    pub generation: u32,
     /// Always zero.
-    pub zero: u16,
+    pub zero: u32,
 }
 
 /// Key of a socket of the host that was sent to a published port.
@@ -272,6 +276,6 @@ const _: () = {
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 72);
     assert!(size_of::<FragKey>() == 12);
-    assert!(size_of::<FragRecord>() == 24);
+    assert!(size_of::<FragRecord>() == 32);
     assert!(size_of::<SockKey>() == 16);
 };

@@ -101,6 +101,7 @@ pub(super) fn plan<P: Packet, T: Tables>(
     w.from_endpoint = e.from();
     w.to_endpoint = e.to();
     w.uplink = e.uplink();
+    w.rule = e.rule();
     w.quoted_to = new.inverse();
     w.is_error = true;
     true

@@ -4,7 +4,7 @@
 //! memory, not on the 512-byte stack; what is in memory the verifier does not follow value by
 //! value, so the many ways through the decisions meet again before the packet is written.
 
-use super::Tables;
+use super::{Tables, generation};
 use crate::{
     checksum,
     conntrack::CtRef,
@@ -34,6 +34,8 @@ pub struct Work {
     pub to_endpoint: u16,
     /// Slot of the uplink it leaves by.
     pub uplink: u16,
+    /// Slot of the publishing rule of its flow, 0 for none.
+    pub rule: u16,
     /// The packet is an ICMP error, and `quoted` and `quoted_to` say how to rewrite what it quotes.
     pub is_error: bool,
     /// The packet follows its first fragment.
@@ -116,6 +118,7 @@ impl Work {
         self.from_endpoint = e.from();
         self.to_endpoint = e.to();
         self.uplink = e.uplink();
+        self.rule = e.rule();
     }
 
     /// The key of the packet's fragment record.
@@ -143,7 +146,11 @@ impl Work {
             return false;
         };
         let lifetime = u64::from(config.timeouts.frag) * 1_000_000;
-        if record.from != from_endpoint || self.now.saturating_sub(record.stamp) >= lifetime {
+        if record.from != from_endpoint
+            || self.now.saturating_sub(record.stamp) >= lifetime
+            || generation(t, record.from, record.to, record.uplink, record.rule)
+                != record.generation
+        {
             return false;
         }
         self.to = Rewrite {
@@ -156,6 +163,7 @@ impl Work {
         self.from_endpoint = record.from;
         self.to_endpoint = record.to;
         self.uplink = record.uplink;
+        self.rule = record.rule;
         self.is_tail = true;
         true
     }
@@ -212,6 +220,14 @@ impl Work {
                 to: self.to_endpoint,
                 uplink: self.uplink,
                 from: self.from_endpoint,
+                rule: self.rule,
+                generation: generation(
+                    t,
+                    self.from_endpoint,
+                    self.to_endpoint,
+                    self.uplink,
+                    self.rule,
+                ),
                 zero: 0,
             };
             t.frag_insert(&self.frag_key(), &record);

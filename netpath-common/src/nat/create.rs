@@ -193,7 +193,7 @@ enum Index {
     Ours = 0,
     /// A live flow that another processor made of the same packet.
     Winner = 1,
-    /// A flow that is being removed this moment.
+    /// A flow that is being removed this moment, or that leads elsewhere.
     Dying = 2,
     Full = 3,
 }
@@ -214,7 +214,9 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
         return Index::Ours;
     }
     if !is_over(t, &flow.original, holder, flow.now) {
-        return Index::Winner;
+        // A flow that leads elsewhere is no winner: following it could leak a private source.
+        let same_way = holder.from() == flow.from && holder.to() == flow.to;
+        return if same_way { Index::Winner } else { Index::Dying };
     }
     // Of an earlier flow with this tuple, under another outside port.
     forget(t, &flow.original, holder);

@@ -216,7 +216,11 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     if !is_over(t, &flow.original, holder, flow.now) {
         // A flow that leads elsewhere is no winner: following it could leak a private source.
         let same_way = holder.from() == flow.from && holder.to() == flow.to;
-        return if same_way { Index::Winner } else { Index::Dying };
+        return if same_way {
+            Index::Winner
+        } else {
+            Index::Dying
+        };
     }
     // Of an earlier flow with this tuple, under another outside port.
     forget(t, &flow.original, holder);

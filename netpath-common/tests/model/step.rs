@@ -30,15 +30,39 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A container sends, perhaps with an address that is not its own.
-    Send { who: usize, src: Addr, dst: Addr, sport: u16, dport: u16, shape: Shape },
+    Send {
+        who: usize,
+        src: Addr,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
+        shape: Shape,
+    },
     /// The outside sends.
-    Arrive { src: Addr, dst: Addr, sport: u16, dport: u16, shape: Shape },
+    Arrive {
+        src: Addr,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
+        shape: Shape,
+    },
     /// The other end answers the `n`th packet that has left or been delivered.
     Answer { n: usize, flags: u8, ttl: u8 },
     /// Somebody complains about the `n`th packet that has left or been delivered.
-    Complain { n: usize, kind: u8, quoted: usize, dst: Option<Addr> },
+    Complain {
+        n: usize,
+        kind: u8,
+        quoted: usize,
+        dst: Option<Addr>,
+    },
     /// The stack sends what it was given untranslated.
-    FromStack { who: usize, dst: Addr, sport: u16, dport: u16, shape: Shape },
+    FromStack {
+        who: usize,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
+        shape: Shape,
+    },
     /// Time goes by.
     Wait { ms: u64 },
     /// The endpoint is replaced by another one with its address.
@@ -85,8 +109,13 @@ fn shape() -> impl Strategy<Value = Shape> {
     let options = prop_oneof![6 => Just(0_usize), 1 => 0..11_usize];
     let len = prop_oneof![6 => 0..64_usize, 1 => 1400..1600_usize];
     let fragment = prop_oneof![6 => Just(None), 1 => any::<bool>().prop_map(Some)];
-    (l4, ttl, options, len, fragment)
-        .prop_map(|(l4, ttl, options, len, fragment)| Shape { l4, ttl, options, len, fragment })
+    (l4, ttl, options, len, fragment).prop_map(|(l4, ttl, options, len, fragment)| Shape {
+        l4,
+        ttl,
+        options,
+        len,
+        fragment,
+    })
 }
 
 /// Any step.

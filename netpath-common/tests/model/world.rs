@@ -6,12 +6,7 @@
 use std::collections::HashSet;
 
 use netpath_common::{
-    Verdict,
-    conntrack::STATE_CLAIMED,
-    datapath::collect,
-    event::Hook,
-    testing::*,
-    tuple,
+    Verdict, conntrack::STATE_CLAIMED, datapath::collect, event::Hook, testing::*, tuple,
 };
 
 use crate::step::{L4, Shape, Step};
@@ -71,9 +66,23 @@ fn seen(b: &[u8]) -> Option<Seen> {
     Some(match proto {
         tuple::ICMP => {
             let id = be(b, l4 + 4);
-            Seen { proto, src, dst, sport: id, dport: id, icmp_type: b[l4] }
+            Seen {
+                proto,
+                src,
+                dst,
+                sport: id,
+                dport: id,
+                icmp_type: b[l4],
+            }
         }
-        _ => Seen { proto, src, dst, sport: be(b, l4), dport: be(b, l4 + 2), icmp_type: 0 },
+        _ => Seen {
+            proto,
+            src,
+            dst,
+            sport: be(b, l4),
+            dport: be(b, l4 + 2),
+            icmp_type: 0,
+        },
     })
 }
 
@@ -110,19 +119,43 @@ impl World {
 
     pub(crate) fn take(&mut self, step: &Step) {
         match *step {
-            Step::Send { who, src, dst, sport, dport, ref shape } => {
+            Step::Send {
+                who,
+                src,
+                dst,
+                sport,
+                dport,
+                ref shape,
+            } => {
                 self.send(self.containers[who], &packet(src, dst, sport, dport, shape));
             }
-            Step::Arrive { src, dst, sport, dport, ref shape } => {
+            Step::Arrive {
+                src,
+                dst,
+                sport,
+                dport,
+                ref shape,
+            } => {
                 self.arrive(&packet(src, dst, sport, dport, shape));
             }
-            Step::FromStack { who, dst, sport, dport, ref shape } => {
+            Step::FromStack {
+                who,
+                dst,
+                sport,
+                dport,
+                ref shape,
+            } => {
                 let src = self.containers[who].addr;
                 let p = packet(src, dst, sport, dport, shape);
                 self.egress(&p);
             }
             Step::Answer { n, flags, ttl } => self.answer(n, flags, ttl),
-            Step::Complain { n, kind, quoted, dst } => self.complain(n, kind, quoted, dst),
+            Step::Complain {
+                n,
+                kind,
+                quoted,
+                dst,
+            } => self.complain(n, kind, quoted, dst),
             Step::Wait { ms } => self.host.tables.advance_ms(ms),
             Step::Replace { who } => {
                 self.generation = self.generation.wrapping_add(1);
@@ -184,19 +217,29 @@ impl World {
         let out = self.host.from_stack(p);
         if out.result.is_ok() {
             // 1: the stack's packets go out as they are now.
-            assert!(!is_private(addr(&out.frame.bytes, 26)), "{} left", out.text());
+            assert!(
+                !is_private(addr(&out.frame.bytes, 26)),
+                "{} left",
+                out.text()
+            );
             let f = p.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF);
             if let Some(s) = seen(&f.bytes) {
                 self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
             }
-            self.sent.push(Sent { frame: out.frame, at: None });
+            self.sent.push(Sent {
+                frame: out.frame,
+                at: None,
+            });
         }
     }
 
     /// 2: what came from outside and goes to a container was asked for.
     fn invited(&mut self, out: &Outcome) {
         let b = &out.frame.bytes;
-        let inwards = matches!(out.result, Ok(Verdict::ToEndpoint { .. } | Verdict::TranslatedToStack));
+        let inwards = matches!(
+            out.result,
+            Ok(Verdict::ToEndpoint { .. } | Verdict::TranslatedToStack)
+        );
         if !inwards {
             return;
         }
@@ -210,7 +253,9 @@ impl World {
             // An error about a packet that the container sent.
             addr(b, l4 + 8 + 12) == s.dst
         } else {
-            self.begun.contains(&(s.proto, s.dst, s.dport, s.src, s.sport)) || self.is_published(&s)
+            self.begun
+                .contains(&(s.proto, s.dst, s.dport, s.src, s.sport))
+                || self.is_published(&s)
         };
         assert!(ok, "uninvited: {}", out.text());
         if be(b, 20) & 0x2000 != 0 {
@@ -232,11 +277,19 @@ impl World {
         match out.result {
             Ok(Verdict::ToUplink { ifindex }) => {
                 assert_eq!(ifindex, UPLINK_IF);
-                assert!([H, GW1, GW2].contains(&addr(&frame.bytes, 26)), "1: {} left", out.text());
+                assert!(
+                    [H, GW1, GW2].contains(&addr(&frame.bytes, 26)),
+                    "1: {} left",
+                    out.text()
+                );
                 self.sent.push(Sent { frame, at: None });
             }
             Ok(Verdict::ToEndpoint { ifindex }) => {
-                let c = self.containers.iter().find(|c| c.ifindex == ifindex).copied();
+                let c = self
+                    .containers
+                    .iter()
+                    .find(|c| c.ifindex == ifindex)
+                    .copied();
                 let c = c.unwrap_or_else(|| panic!("{} to nobody's {ifindex}", out.text()));
                 assert_eq!(addr(&frame.bytes, 30), c.addr, "{}", out.text());
                 assert_eq!(frame.bytes[..6], c.mac, "{}", out.text());
@@ -253,12 +306,17 @@ impl World {
     fn nth(&self, n: usize) -> Option<(Seen, u8, Option<Container>)> {
         let sent = self.sent.len().checked_sub(1 + n).map(|i| &self.sent[i])?;
         let s = seen(&sent.frame.bytes)?;
-        let kind = sent.frame.bytes.get(14 + usize::from(sent.frame.bytes[14] & 15) * 4)?;
+        let kind = sent
+            .frame
+            .bytes
+            .get(14 + usize::from(sent.frame.bytes[14] & 15) * 4)?;
         Some((s, *kind, sent.at))
     }
 
     fn answer(&mut self, n: usize, flags: u8, ttl: u8) {
-        let Some((s, kind, at)) = self.nth(n) else { return };
+        let Some((s, kind, at)) = self.nth(n) else {
+            return;
+        };
         let p = match s.proto {
             tuple::TCP => tcp(s.dst, s.dport, s.src, s.sport, flags),
             tuple::UDP => udp(s.dst, s.dport, s.src, s.sport, b"answer"),
@@ -269,7 +327,9 @@ impl World {
     }
 
     fn complain(&mut self, n: usize, kind: u8, quoted: usize, dst: Option<Addr>) {
-        let Some((s, l4_kind, at)) = self.nth(n) else { return };
+        let Some((s, l4_kind, at)) = self.nth(n) else {
+            return;
+        };
         let about = match s.proto {
             tuple::TCP => tcp(s.src, s.sport, s.dst, s.dport, 0x10),
             tuple::UDP => udp(s.src, s.sport, s.dst, s.dport, b"question"),
@@ -277,7 +337,10 @@ impl World {
             _ => return,
         };
         let from = if at.is_some() { s.dst } else { R };
-        self.back(at, &error(from, dst.unwrap_or(s.src), kind, 1, &about, quoted));
+        self.back(
+            at,
+            &error(from, dst.unwrap_or(s.src), kind, 1, &about, quoted),
+        );
     }
 
     fn back(&mut self, at: Option<Container>, p: &Datagram) {
@@ -294,9 +357,19 @@ impl World {
                 self.follow(&out);
             }
             Some(c) => {
-                let gateway = if c.network == NET1 { BRIDGE1_MAC } else { BRIDGE2_MAC };
-                let out = self.host.run(Hook::Veth, &p.frame(c.mac, gateway, c.ifindex));
-                assert!(out.result.is_err(), "a replaced container sent {}", out.text());
+                let gateway = if c.network == NET1 {
+                    BRIDGE1_MAC
+                } else {
+                    BRIDGE2_MAC
+                };
+                let out = self
+                    .host
+                    .run(Hook::Veth, &p.frame(c.mac, gateway, c.ifindex));
+                assert!(
+                    out.result.is_err(),
+                    "a replaced container sent {}",
+                    out.text()
+                );
             }
         }
     }
@@ -307,15 +380,26 @@ impl World {
         assert!(entries.len() <= self.capacity);
         let mut outside = HashSet::new();
         for (key, e) in &entries {
-            assert_eq!(e.state & STATE_CLAIMED, 0, "a claimed entry was left behind");
+            assert_eq!(
+                e.state & STATE_CLAIMED,
+                0,
+                "a claimed entry was left behind"
+            );
             let other_key = e.other_key(key);
             let other = self.host.tables.entry(&other_key);
             let other = other.unwrap_or_else(|| panic!("{key:?} stands alone"));
-            assert_eq!(other.other_key(&other_key), *key, "the other half points elsewhere");
+            assert_eq!(
+                other.other_key(&other_key),
+                *key,
+                "the other half points elsewhere"
+            );
             assert_ne!(other.is_record(), e.is_record());
             assert_eq!(other.state & !0xff, e.state & !0xff, "salts differ");
             assert_eq!((e.from, e.to), (other.to, other.from));
-            assert_eq!((e.uplink, e.rule, e.generation), (other.uplink, other.rule, other.generation));
+            assert_eq!(
+                (e.uplink, e.rule, e.generation),
+                (other.uplink, other.rule, other.generation)
+            );
             if e.is_record() {
                 assert!(outside.insert(*key));
             }

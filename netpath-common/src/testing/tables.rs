@@ -64,6 +64,8 @@ pub struct MemTables {
     reserved: Vec<u64>,
     random: Cell<u64>,
     ct: RefCell<HashMap<Tuple, Box<UnsafeCell<CtEntry>>>>,
+    /// Boxed as before: whoever holds a reference must find the entry where it was.
+    #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
     counters: RefCell<BTreeMap<u32, u64>>,

@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod netns;
 pub mod probe;
+pub mod runner;
 pub mod skip;
 pub mod topology;
 pub mod wait;

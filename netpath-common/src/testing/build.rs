@@ -113,7 +113,10 @@ impl Datagram {
     /// Split into fragments that carry at most `chunk` bytes (a multiple of 8) each, in order.
     #[must_use]
     pub fn fragments(&self, chunk: usize) -> Vec<Self> {
-        assert!(chunk % 8 == 0, "fragments begin at multiples of 8 bytes");
+        assert!(
+            chunk.is_multiple_of(8),
+            "fragments begin at multiples of 8 bytes"
+        );
         let count = self.l4.len().div_ceil(chunk);
         self.l4
             .chunks(chunk)

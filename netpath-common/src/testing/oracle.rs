@@ -112,19 +112,21 @@ fn check(v: &View<'_>, what: &str, offload: Offload, wrong: &mut Vec<String>) {
         tuple::TCP if v.l4.len() >= 20 && internet_checksum(&[&pseudo, v.l4]) != [0, 0] => {
             wrong.push(format!("{what}TCP checksum"));
         }
-        tuple::UDP if v.l4.len() >= 8 && field(6) != Some(&[0, 0]) => {
-            if internet_checksum(&[&pseudo, v.l4]) != [0, 0] {
-                wrong.push(format!("{what}UDP checksum"));
-            }
+        tuple::UDP
+            if v.l4.len() >= 8
+                && field(6) != Some(&[0, 0])
+                && internet_checksum(&[&pseudo, v.l4]) != [0, 0] =>
+        {
+            wrong.push(format!("{what}UDP checksum"));
         }
         tuple::ICMP if v.l4.len() >= 8 => {
             if internet_checksum(&[v.l4]) != [0, 0] {
                 wrong.push(format!("{what}ICMP checksum"));
             }
-            if matches!(v.l4[0], 3 | 4 | 5 | 11 | 12) {
-                if let Some(quoted) = view(&v.l4[8..]) {
-                    check(&quoted, "quoted ", Offload::None, wrong);
-                }
+            if matches!(v.l4[0], 3 | 4 | 5 | 11 | 12)
+                && let Some(quoted) = view(&v.l4[8..])
+            {
+                check(&quoted, "quoted ", Offload::None, wrong);
             }
         }
         _ => {}

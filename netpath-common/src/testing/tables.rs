@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What a test does in the middle of a packet, in place of another processor.
-pub type Interloper = Box<dyn FnOnce(&MemTables)>;
+type Interloper = Box<dyn FnOnce(&MemTables)>;
 
 /// The tables; what user space writes is public.
 pub struct MemTables {
@@ -64,6 +64,8 @@ pub struct MemTables {
     reserved: Vec<u64>,
     random: Cell<u64>,
     ct: RefCell<HashMap<Tuple, Box<UnsafeCell<CtEntry>>>>,
+    /// Boxed as before: whoever holds a reference must find the entry where it was.
+    #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
     counters: RefCell<BTreeMap<u32, u64>>,
@@ -116,6 +118,12 @@ impl MemTables {
             let word = &mut self.reserved[word as usize];
             *word = if on { *word | bit } else { *word & !bit };
         }
+    }
+
+    /// The bitmap of reserved ports, as the map holds it.
+    #[must_use]
+    pub fn reserved_words(&self) -> &[u64] {
+        &self.reserved
     }
 
     /// Runs `work` just before the conntrack insert that `skip` others precede.

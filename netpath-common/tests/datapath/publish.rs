@@ -190,3 +190,28 @@ fn records_that_are_missing() {
         "an interface that is no endpoint's"
     );
 }
+
+#[test]
+fn ports_that_change_do_not_enter_the_pseudo_header_sum() {
+    // Checksum offload: from a container of another network, whose stack left the rest to a device.
+    let mut h = Host::new();
+    for mut packet in [
+        tcp(C3.addr, 50000, H, 8080, SYN),
+        udp(C3.addr, 50000, H, 5353, b"xyz"),
+    ] {
+        let at = if packet.proto == tuple::TCP { 16 } else { 6 };
+        let [a, b] = netpath_common::checksum::full(&[
+            &packet.src,
+            &packet.dst,
+            &[0, packet.proto],
+            &(packet.l4.len() as u16).to_be_bytes(),
+        ]);
+        packet.l4[at..at + 2].copy_from_slice(&[!a, !b]);
+        let mut frame = packet.frame(C3.mac, BRIDGE2_MAC, C3.ifindex);
+        frame.offload = Offload::Partial;
+        assert_eq!(verify(&frame), Ok(()), "the test's own packet");
+        let _ = h
+            .run(netpath_common::event::Hook::Veth, &frame)
+            .to_container(&C1);
+    }
+}

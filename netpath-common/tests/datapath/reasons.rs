@@ -8,7 +8,6 @@ use netpath_common::{
     },
     datapath::bridge_ingress,
     event::Hook,
-    packet::Packet as _,
     records::NETWORK_ICC,
     testing::*,
     tuple,

@@ -5,6 +5,7 @@
 //! private leaves, 2 nothing enters uninvited, 3 one outside tuple for one flow, 4 checksums, 7 TTL,
 //! 8 every drop has a reason. Checksums, TTL and untouched frames are checked by the host itself.
 
+mod packets;
 mod step;
 mod world;
 

@@ -9,7 +9,10 @@ use netpath_common::{
     Verdict, conntrack::STATE_CLAIMED, datapath::collect, event::Hook, testing::*, tuple,
 };
 
-use crate::step::{L4, Shape, Step};
+use crate::{
+    packets::{Seen, addr, be, is_private, packet, seen},
+    step::Step,
+};
 
 /// A conversation as a container sees it: protocol, its address and port, the peer's.
 type Talk = (u8, Addr, u16, Addr, u16);
@@ -32,75 +35,6 @@ pub(crate) struct World {
     heads: HashSet<(Addr, u16)>,
     generation: u8,
     capacity: usize,
-}
-
-fn addr(b: &[u8], at: usize) -> Addr {
-    [b[at], b[at + 1], b[at + 2], b[at + 3]]
-}
-
-fn be(b: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
-}
-
-/// The gateway is an address of the host: whoever reaches it from outside sees it in the answers.
-fn is_private(a: Addr) -> bool {
-    a[0] == 172 && (a[1] == 17 || a[1] == 18) && a != GW1 && a != GW2
-}
-
-/// Protocol, addresses, ports (or identifier), ICMP type of a packet with a transport header.
-struct Seen {
-    proto: u8,
-    src: Addr,
-    dst: Addr,
-    sport: u16,
-    dport: u16,
-    icmp_type: u8,
-}
-
-fn seen(b: &[u8]) -> Option<Seen> {
-    if be(b, 20) & 0x1fff != 0 {
-        return None;
-    }
-    let l4 = 14 + usize::from(b[14] & 15) * 4;
-    let (proto, src, dst) = (b[23], addr(b, 26), addr(b, 30));
-    Some(match proto {
-        tuple::ICMP => {
-            let id = be(b, l4 + 4);
-            Seen {
-                proto,
-                src,
-                dst,
-                sport: id,
-                dport: id,
-                icmp_type: b[l4],
-            }
-        }
-        _ => Seen {
-            proto,
-            src,
-            dst,
-            sport: be(b, l4),
-            dport: be(b, l4 + 2),
-            icmp_type: 0,
-        },
-    })
-}
-
-fn packet(src: Addr, dst: Addr, sport: u16, dport: u16, s: &Shape) -> Datagram {
-    let payload = vec![0x5a; s.len];
-    let d = match s.l4 {
-        L4::Tcp(flags) => tcp_data(src, sport, dst, dport, flags, &payload),
-        L4::Udp => udp(src, sport, dst, dport, &payload),
-        L4::Query(kind) => query(src, dst, kind, sport),
-    };
-    let d = d.ttl(s.ttl).options(s.options);
-    match s.fragment {
-        None => d,
-        Some(first) => {
-            let parts = d.id(7).fragments(24);
-            parts[if first { 0 } else { parts.len() - 1 }].clone()
-        }
-    }
 }
 
 impl World {
@@ -194,8 +128,11 @@ impl World {
         let out = self.host.from(&from, p);
         let honest = p.src == from.addr;
         if !honest {
-            let bad = matches!(out.result, Ok(_));
-            assert!(!bad, "{from:?} sent with the source {:?}", p.src);
+            assert!(
+                out.result.is_err(),
+                "{from:?} sent with the source {:?}",
+                p.src
+            );
         }
         if let (Ok(_), Some(s)) = (&out.result, self.l4_of(from, p)) {
             self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
@@ -349,10 +286,10 @@ impl World {
             // The container may have been replaced since; then it is another one's packet.
             Some(c) if self.containers.contains(&c) => {
                 let out = self.host.from(&c, p);
-                if out.result == Ok(Verdict::Pass) || p.proto != tuple::ICMP {
-                    if let Some(s) = self.l4_of(c, p) {
-                        self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
-                    }
+                if (out.passed() || p.proto != tuple::ICMP)
+                    && let Some(s) = self.l4_of(c, p)
+                {
+                    self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
                 }
                 self.follow(&out);
             }

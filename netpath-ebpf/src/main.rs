@@ -4,6 +4,11 @@
 
 #![no_std]
 #![no_main]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "the program macros make public functions without the comments"
+)]
 
 mod counters;
 mod ctx;

@@ -2,9 +2,9 @@
 //!
 //! Owns nothing else: [`netpath::cli`] has the commands.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Parser as _;
 use netpath::{
     bpf,
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .init();
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            // The message alone: netpath's own errors say their causes themselves.
+            eprintln!("error: {e}");
             ExitCode::FAILURE
         }
     }
@@ -47,7 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
+        .map_err(|e| anyhow!("cannot start the runtime: {e}"))?;
     runtime.block_on(cli.run())?;
     Ok(true)
 }

@@ -121,8 +121,7 @@ fn real_programs_work() {
         "ping",
         &["-c", "2", "-i", "0.05", "-W", "2", "198.51.100.2"],
     );
-    // The server's answer is no HTTP; HTTP/0.9 takes it as it is.
-    let arguments = ["--http0.9", "-sS", "-m", "3", "http://198.51.100.1:8080/"];
+    let arguments = ["-sS", "-m", "3", "http://198.51.100.1:8080/"];
     let printed = stdout(&world.outside, "curl", &arguments);
     assert!(printed.starts_with("a saw 198.51.100.2:"), "{printed}");
     let path = format!("--net=/run/netns/{}", world.host.name());

@@ -36,6 +36,9 @@ fn a_closed_port_in_a_container_refuses_the_outside_client() {
         "{:?}",
         world.drops()
     );
+    // It was the container's own refusal, not the host's.
+    let flows = world.run(&["ct", "list", "-p", "udp"]);
+    assert!(flows.contains("src=172.17.0.2"), "{flows}");
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! `netpath lab` as a user runs it. Its namespaces have fixed names, so there is one test of it.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::process::{Command, Stdio};
 
 use netpath_tests::{binary, wait};
 
@@ -82,10 +79,9 @@ fn every_step_holds_and_nothing_is_left() {
 
     // Killed: the next lab removes what was left.
     let mut killed = lab(&["--once"]).stdout(Stdio::null()).spawn().unwrap();
-    wait::until("the lab's containers exist", || {
-        std::path::Path::new("/run/netns/netpath-lab-outside").exists()
+    wait::until("the lab's datapath is pinned", || {
+        std::path::Path::new("/sys/fs/bpf/netpath/netpath-lab-host").exists()
     });
-    std::thread::sleep(Duration::from_millis(100));
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(!leftovers().is_empty());

@@ -82,6 +82,11 @@ fn a_port_nobody_listens_on_in_the_container_is_refused() {
         at(HOST, 8080),
         std::io::ErrorKind::ConnectionRefused,
     );
+    let flows = world.run(&["ct", "list", "-p", "tcp"]);
+    assert!(
+        flows.contains("src=172.17.0.2"),
+        "the host refused, not the container: {flows}"
+    );
 }
 
 #[test]

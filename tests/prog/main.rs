@@ -3,8 +3,6 @@
 //! Owns the form of a case. Loading and running is `netpath_tests::runner`. Every case that lets a
 //! frame go on is run once more with its checksum known to the kernel, which then checks it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod collect;
 mod drops;
 mod fragment;

@@ -9,10 +9,8 @@ use super::{
     work::{Step, Work},
 };
 use crate::{
-    conntrack::CtRef,
     drop_reason::DropReason,
     event::Hook,
-    nat::create,
     packet::{ETHERTYPE_IPV4, Kind, Packet},
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
     verdict::Verdict,
@@ -40,17 +38,11 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     {
         entry = admitted(t, w, e)?;
     }
-    if entry.is_none() {
-        match inbound(pkt, t, w)? {
-            Step::Pass => return Ok(Verdict::Pass),
-            Step::Ready => {}
-            Step::Create => entry = Some(create(t, &mut w.flow)?),
-        }
-    }
-    if let Some(e) = entry {
-        w.follow(e);
-    }
-    w.apply(pkt, t, entry, Hook::UplinkIngress)
+    let step = match entry {
+        Some(e) => Step::Flow(e),
+        None => inbound(pkt, t, w)?,
+    };
+    w.conclude(pkt, t, step, Hook::UplinkIngress)
 }
 
 /// A packet from the outside that belongs to no flow.
@@ -122,39 +114,38 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         return Ok(Verdict::Pass);
     }
     w.parse(pkt)?;
-    let mut entry: Option<CtRef> = None;
-    match t.subnet(&w.ip.tuple.src) {
-        None => {
-            // The host's own, but for errors that it sends on behalf of a container.
-            if !matches!(w.ip.kind, Kind::IcmpError) || !icmp_error::plan(pkt, t, w, None) {
-                return Ok(Verdict::Pass);
-            }
+    let step = match t.subnet(&w.ip.tuple.src) {
+        Some(network) => from_container(pkt, t, w, network)?,
+        // The host's own, but for errors that it sends on behalf of a container.
+        None if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, None) => {
+            Step::Ready
         }
-        Some(network) => {
-            let network = t.network(network).ok_or(DropReason::NoConfig)?;
-            let slot = t
-                .endpoint_by_addr(&w.ip.tuple.src)
-                .ok_or(DropReason::UntranslatedSource)?;
-            if w.ip.is_tracked()
-                && let Some(e) = t.ct(&w.ip.tuple)
-                && e.from() == slot
-                && e.to() == 0
-            {
-                entry = admitted(t, w, e)?;
-            }
-            if entry.is_none() {
-                match outbound(pkt, t, w, network, slot)? {
-                    Step::Pass => return Ok(Verdict::Pass),
-                    Step::Ready => {}
-                    Step::Create => entry = Some(create(t, &mut w.flow)?),
-                }
-            }
-        }
+        None => Step::Pass,
+    };
+    w.conclude(pkt, t, step, Hook::UplinkEgress)
+}
+
+/// A packet with a container's source.
+#[inline(always)]
+fn from_container<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+    network: u16,
+) -> Result<Step, DropReason> {
+    let network = t.network(network).ok_or(DropReason::NoConfig)?;
+    let slot = t
+        .endpoint_by_addr(&w.ip.tuple.src)
+        .ok_or(DropReason::UntranslatedSource)?;
+    if w.ip.is_tracked()
+        && let Some(e) = t.ct(&w.ip.tuple)
+        && e.from() == slot
+        && e.to() == 0
+        && let Some(e) = admitted(t, w, e)?
+    {
+        return Ok(Step::Flow(e));
     }
-    if let Some(e) = entry {
-        w.follow(e);
-    }
-    w.apply(pkt, t, entry, Hook::UplinkEgress)
+    outbound(pkt, t, w, network, slot)
 }
 
 /// A packet with a container's source that belongs to no flow. It is translated or dropped.

@@ -11,7 +11,7 @@ use crate::{
     conntrack::{Admission, CtRef, admit},
     drop_reason::DropReason,
     event::Hook,
-    nat::{NewFlow, create, initial_state},
+    nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
     records::{
         EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_ICC, NETWORK_INTERNAL,
@@ -36,18 +36,11 @@ pub fn veth_ingress<P: Packet, T: Tables>(
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
-    let mut entry = own_flow(pkt, t, w)?;
-    if entry.is_none() {
-        match no_flow(pkt, t, w)? {
-            Step::Pass => return Ok(Verdict::Pass),
-            Step::Ready => {}
-            Step::Create => entry = Some(create(t, &mut w.flow)?),
-        }
-    }
-    if let Some(e) = entry {
-        w.follow(e);
-    }
-    w.apply(pkt, t, entry, Hook::Veth)
+    let step = match own_flow(pkt, t, w)? {
+        Some(e) => Step::Flow(e),
+        None => no_flow(pkt, t, w)?,
+    };
+    w.conclude(pkt, t, step, Hook::Veth)
 }
 
 /// The live flow that the packet belongs to, if the container behind this interface takes part.

@@ -11,7 +11,7 @@ use crate::{
     counters::Counter,
     drop_reason::DropReason,
     event::Hook,
-    nat::NewFlow,
+    nat::{NewFlow, create},
     packet::{Eth, Ipv4, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
     records::{FragKey, FragRecord},
     tuple::Tuple,
@@ -66,11 +66,13 @@ pub struct Quoted {
     pub check: [u8; 2],
 }
 
-/// What the decision about a packet without a flow came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the decision about a packet came to.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Leave it as it is.
     Pass,
+    /// Translate by this entry.
+    Flow(CtRef),
     /// Make [`Work::flow`] and translate by it.
     Create,
     /// The plan is complete.
@@ -107,7 +109,7 @@ impl Work {
 
     /// Plans the translation that an entry gives.
     #[inline(always)]
-    pub(super) fn follow(&mut self, e: CtRef) {
+    fn follow(&mut self, e: CtRef) {
         self.to = Rewrite {
             src: e.src(),
             dst: e.dst(),
@@ -193,9 +195,30 @@ impl Work {
         Ok(self.to.hop || self.to_endpoint != 0)
     }
 
+    /// Makes the flow where one is to be made, completes the plan and carries it out.
+    #[inline(always)]
+    pub(super) fn conclude<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &mut P,
+        t: &T,
+        step: Step,
+        hook: Hook,
+    ) -> Result<Verdict, DropReason> {
+        let entry = match step {
+            Step::Pass => return Ok(Verdict::Pass),
+            Step::Flow(e) => Some(e),
+            Step::Create => Some(create(t, &mut self.flow)?),
+            Step::Ready => None,
+        };
+        if let Some(e) = entry {
+            self.follow(e);
+        }
+        self.apply(pkt, t, entry, hook)
+    }
+
     /// Carries the plan out. `e`: the entry to count the packet at.
     #[inline(always)]
-    pub(super) fn apply<P: Packet, T: Tables>(
+    fn apply<P: Packet, T: Tables>(
         &mut self,
         pkt: &mut P,
         t: &T,

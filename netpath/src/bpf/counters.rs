@@ -2,6 +2,8 @@
 //!
 //! Owns the sums. The datapath counts.
 
+use std::os::fd::AsRawFd as _;
+
 use aya::maps::PerCpuValues;
 use aya::util::nr_cpus;
 use netpath_common::{DropReason, counters::Counter, maps, records::EndpointStats};
@@ -9,6 +11,23 @@ use netpath_common::{DropReason, counters::Counter, maps, records::EndpointStats
 use super::{Datapath, Error};
 
 impl Datapath {
+    /// Bytes of kernel memory that a map holds, as the kernel accounts them.
+    ///
+    /// # Errors
+    /// Where the map cannot be opened, or the kernel does not say.
+    pub fn memory(&self, map: &str) -> Result<u64, Error> {
+        let fd = self.map_fd(map)?;
+        let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::system(format!("reading {path}"), e))?;
+        text.lines()
+            .find_map(|l| l.strip_prefix("memlock:")?.trim().parse().ok())
+            .ok_or_else(|| {
+                let none = std::io::Error::other("no memlock line");
+                Error::system(format!("reading {path}"), none)
+            })
+    }
+
     /// How many packets were dropped for each reason, in the order of [`DropReason::ALL`].
     pub fn drops(&self) -> Result<Vec<(DropReason, u64)>, Error> {
         self.sums(maps::DROPS, DropReason::ALL)

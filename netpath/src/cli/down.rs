@@ -5,6 +5,7 @@ use crate::instance::Instance;
 
 /// Options of `down`.
 #[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
 pub struct Args {
     /// Networks to remove
     #[arg(

@@ -25,7 +25,7 @@ pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use netns_ref::NetnsRef;
 pub use pools::{choose_subnet, overlaps};
-pub use rules::{bind_conflict, check_endpoint_addr};
+pub use rules::{addresses_meet, check_endpoint_addr};
 pub use spec::{PortRange, PortSpec, Protocol, SpecError};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
 

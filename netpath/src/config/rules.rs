@@ -1,10 +1,13 @@
 //! The rules between the parts of a configuration: what may not overlap or appear twice. Pure.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 
-use super::{Endpoint, Error, Network, PortRange, Protocol, pools::overlaps};
+use super::{Endpoint, Error, Network, Protocol, pools::overlaps};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -118,41 +121,36 @@ fn inside(object: &str, addr: Ipv4Addr, network: &str, subnet: Ipv4Net) -> Resul
     })
 }
 
-/// Whether two bindings of one protocol meet: the port they meet on.
-///
-/// A wildcard address meets every address.
+/// Whether bindings of one port at two addresses meet: a wildcard address meets every address.
 #[must_use]
-pub fn bind_conflict(a: (Ipv4Addr, PortRange), b: (Ipv4Addr, PortRange)) -> Option<u16> {
-    let same = a.0 == b.0 || a.0.is_unspecified() || b.0.is_unspecified();
-    (same && a.1.overlaps(b.1)).then(|| a.1.first().max(b.1.first()))
+pub fn addresses_meet(a: Ipv4Addr, b: Ipv4Addr) -> bool {
+    a == b || a.is_unspecified() || b.is_unspecified()
 }
 
 /// Host ports that are fixed by the text alone; open ones are chosen later around these.
 pub(super) fn ports<'a>(
     endpoints: impl Iterator<Item = (&'a Network, &'a Endpoint)>,
 ) -> Result<(), Error> {
-    let mut taken: Vec<(Protocol, Ipv4Addr, PortRange, String)> = Vec::new();
+    let mut taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, &str)>> = HashMap::new();
     for (n, e) in endpoints {
         for spec in &e.publish {
             let Some(host) = spec.host.filter(|h| h.width() == spec.width()) else {
                 continue;
             };
             let addr = spec.host_ip.unwrap_or(n.host_binding);
-            for (proto, other_addr, range, holder) in &taken {
-                if *proto != spec.proto {
-                    continue;
-                }
-                if let Some(port) = bind_conflict((addr, host), (*other_addr, *range)) {
+            for port in host.first()..=host.last() {
+                let holders = taken.entry((spec.proto, port)).or_default();
+                if let Some((_, holder)) = holders.iter().find(|(a, _)| addresses_meet(*a, addr)) {
                     return Err(Error::PortTaken {
                         endpoint: e.name.clone(),
                         addr,
                         port,
                         proto: spec.proto,
-                        holder: holder.clone(),
+                        holder: format!("endpoint `{holder}`"),
                     });
                 }
+                holders.push((addr, &e.name));
             }
-            taken.push((spec.proto, addr, host, format!("endpoint `{}`", e.name)));
         }
     }
     Ok(())

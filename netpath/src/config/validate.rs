@@ -142,30 +142,39 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
             remedy,
         })
     };
-    let words: [(&'static str, &Option<String>, &str, &[&str], &'static str); 5] = [
-        (
-            "driver",
-            &raw.driver,
-            "bridge",
-            &["macvlan", "ipvlan", "host", "none", "null"],
-            "use \"bridge\"",
-        ),
-        ("mode", &raw.mode, "nat", &["routed"], "use \"nat\""),
-        (
+    struct Word<'a> {
+        key: &'static str,
+        value: &'a Option<String>,
+        default: &'static str,
+        others: &'static [&'static str],
+        remedy: &'static str,
+    }
+    let word = |key, value, default, others, remedy| Word {
+        key,
+        value,
+        default,
+        others,
+        remedy,
+    };
+    let kinds = &["macvlan", "ipvlan", "host", "none", "null"];
+    let words = [
+        word("driver", &raw.driver, "bridge", kinds, "use \"bridge\""),
+        word("mode", &raw.mode, "nat", &["routed"], "use \"nat\""),
+        word(
             "mapping",
             &raw.mapping,
             "kernel",
             &["endpoint-independent"],
             "use \"kernel\"",
         ),
-        (
+        word(
             "firewall",
             &raw.firewall,
             "bypass",
             &["visible"],
             "use \"bypass\"",
         ),
-        (
+        word(
             "uplink_hook",
             &raw.uplink_hook,
             "auto",
@@ -173,7 +182,14 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
             "use \"auto\" or \"tc\"",
         ),
     ];
-    for (key, value, default, others, remedy) in words {
+    for Word {
+        key,
+        value,
+        default,
+        others,
+        remedy,
+    } in words
+    {
         match value.as_deref() {
             None => {}
             Some(v) if v == default || (key == "uplink_hook" && v == "tc") => {}

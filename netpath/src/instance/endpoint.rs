@@ -7,7 +7,7 @@ use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
-    net::{PortFlags, VethPair, container, namespace::Namespace, random_mac},
+    net::{PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
     state::{Endpoint, Network},
 };
 
@@ -80,6 +80,12 @@ impl Work<'_> {
             netlink.add_port(network.ifindex, e.ifindex, flags).await?;
         }
         if !link.up {
+            // The host has no IPv6 business on a port of the bridge; the setting goes with the
+            // interface.
+            let key = sysctl::disable_ipv6(&e.ifname);
+            if sysctl::read_optional(&key)?.is_some() {
+                sysctl::write(&key, "1")?;
+            }
             netlink.set_up(e.ifindex, true).await?;
         }
         Ok(())

@@ -92,6 +92,14 @@ pub enum Error {
         /// How many there can be.
         most: usize,
     },
+    /// The container's namespace is not as it must be.
+    #[error("endpoint `{endpoint}`: {source}")]
+    Container {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong.
+        source: net::Error,
+    },
     /// The container would be the host.
     #[error(
         "endpoint `{endpoint}`: `{netns}` is the namespace that netpath manages itself; name the \

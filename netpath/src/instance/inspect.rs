@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::state::{Endpoint, Network};
 
 /// A network as Docker's `network inspect` shows it.
-#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct NetworkView {
     pub name: String,
     pub id: String,
@@ -32,7 +32,7 @@ pub struct NetworkView {
     pub labels: BTreeMap<String, String>,
 }
 
-#[allow(missing_docs, reason = "the names are Docker's")]
+/// Address management.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Ipam {
@@ -41,7 +41,7 @@ pub struct Ipam {
     pub config: Vec<IpamConfig>,
 }
 
-#[allow(missing_docs, reason = "the names are Docker's")]
+/// A subnet.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamConfig {
@@ -49,7 +49,7 @@ pub struct IpamConfig {
     pub gateway: String,
 }
 
-#[allow(missing_docs, reason = "the names are Docker's")]
+/// Never set: netpath has no networks that only hold a configuration.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ConfigFrom {
@@ -57,9 +57,9 @@ pub struct ConfigFrom {
 }
 
 /// An endpoint as Docker's `network inspect` shows it.
-#[allow(missing_docs, reason = "the names are Docker's")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the names are Docker's")]
 pub struct ContainerView {
     pub name: String,
     #[serde(rename = "EndpointID")]

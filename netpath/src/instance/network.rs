@@ -32,10 +32,11 @@ impl Work<'_> {
         let old = self.existing_network(&name)?;
         self.undo.push(Undo::ChangeNetwork(Box::new(old.clone())));
         if let Some(n) = self.state.network_mut(&name) {
+            let found = old.found.filter(|_| old.adopted && new.adopted);
             *n = Network {
                 endpoints: old.endpoints,
                 ifindex: old.ifindex,
-                found: old.found,
+                found,
                 ..new
             };
         }
@@ -43,10 +44,19 @@ impl Work<'_> {
         self.put_network(&name).await?;
         let network = self.existing_network(&name)?;
         for e in &network.endpoints {
-            let flags = PortFlags {
-                isolated: !network.icc,
-            };
-            self.instance.netlink.set_port(e.ifindex, flags).await?;
+            let netlink = &self.instance.netlink;
+            // One that is not a port, as after the bridge was made again, becomes one later.
+            let link = netlink.link_by_index(e.ifindex).await?;
+            if link.is_some_and(|l| l.controller == Some(network.ifindex)) {
+                netlink
+                    .set_port(
+                        e.ifindex,
+                        PortFlags {
+                            isolated: !network.icc,
+                        },
+                    )
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -81,11 +91,20 @@ impl Work<'_> {
                 mtu: link.mtu,
             });
         }
-        (n.ifindex, n.mac) = (link.index, link.mac);
+        let old = std::mem::replace(&mut n.ifindex, link.index);
+        n.mac = link.mac;
         if let Some(stored) = self.state.network_mut(name) {
             *stored = n.clone();
         }
+        if old != 0 && old != link.index {
+            datapath.detach(Hook::Bridge, old)?;
+            datapath.remove_iface(old)?;
+        }
         let netlink = &self.instance.netlink;
+        if n.adopted {
+            // Else it would change with every port, and the datapath knows it.
+            netlink.set_mac(n.ifindex, n.mac).await?;
+        }
         if link.mtu != n.mtu {
             netlink.set_mtu(link.index, n.mtu).await?;
         }

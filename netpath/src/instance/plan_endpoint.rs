@@ -1,6 +1,6 @@
 //! Planning endpoints and their published ports: namespace, address, slots, host ports.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashSet, net::Ipv4Addr};
 
 use netpath_common::maps::{MAX_ENDPOINTS, MAX_RULES};
 
@@ -81,7 +81,11 @@ impl Planner<'_> {
                 network: n.name.clone(),
             });
         }
-        let netns = Namespace::open(&wanted.netns)?;
+        let wrong = |source| Error::Container {
+            endpoint: wanted.name.clone(),
+            source,
+        };
+        let netns = Namespace::open(&wanted.netns).map_err(wrong)?;
         if netns.ino() == self.facts.own_netns {
             return Err(Error::OwnNamespace {
                 endpoint: wanted.name.clone(),
@@ -96,13 +100,12 @@ impl Planner<'_> {
         };
         // Two endpoints of one plan may not share a namespace; one that goes first is in no way.
         let cleared = self.before.endpoints().any(|(_, e)| ours(e) && goes(e));
-        if self.next.endpoints().any(|(_, e)| ours(e)) || (!cleared && container::is_taken(&netns)?)
-        {
-            return Err(net::Error::InterfaceTaken {
+        let shared = self.next.endpoints().any(|(_, e)| ours(e));
+        if shared || (!cleared && container::is_taken(&netns).map_err(wrong)?) {
+            return Err(wrong(net::Error::InterfaceTaken {
                 netns: wanted.netns.to_string(),
                 ifname: container::IFNAME.to_owned(),
-            }
-            .into());
+            }));
         }
         Ok(Endpoint {
             id: hex_id()?,
@@ -144,20 +147,21 @@ impl Planner<'_> {
             return;
         };
         let binding = n.host_binding;
+        let wanted: HashSet<&PortSpec> = wanted.iter().collect();
+        let stays =
+            |r: &Rule| wanted.contains(&r.spec) && r.addr == r.spec.host_ip.unwrap_or(binding);
         let stale: Vec<Rule> = e
             .rules
             .iter()
-            .filter(|r| {
-                let stays = wanted.contains(&r.spec) && r.addr == r.spec.host_ip.unwrap_or(binding);
-                r.origin == Origin::Config && !stays
-            })
+            .filter(|r| r.origin == Origin::Config && !stays(r))
             .cloned()
             .collect();
         if stale.is_empty() {
             return;
         }
         if let Some(e) = self.next.endpoint_mut(endpoint) {
-            e.rules.retain(|r| !stale.contains(r));
+            let slots: HashSet<u16> = stale.iter().map(|r| r.slot).collect();
+            e.rules.retain(|r| !slots.contains(&r.slot));
         }
         self.plan
             .steps
@@ -175,9 +179,10 @@ impl Planner<'_> {
         let Some((_, e)) = self.next.endpoint(endpoint) else {
             return Ok(Vec::new());
         };
+        let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec).collect();
         let missing: Vec<PortSpec> = wanted
             .iter()
-            .filter(|s| !e.rules.iter().any(|r| r.spec == **s))
+            .filter(|s| !have.contains(*s))
             .copied()
             .collect();
         let slots = self.rule_slots(missing.len())?;

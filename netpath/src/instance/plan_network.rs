@@ -25,7 +25,7 @@ impl Planner<'_> {
         self.remove_dead();
         let wanted = |name: &str| config.networks.iter().find(|n| n.name == name);
         for n in self.next.networks.clone() {
-            let stays = wanted(&n.name).is_some_and(|w| self.same_ground(w, &n));
+            let stays = wanted(&n.name).is_some_and(|w| Self::same_ground(w, &n));
             if stays {
                 continue;
             }
@@ -48,14 +48,10 @@ impl Planner<'_> {
         self.remove_endpoints(config);
     }
 
-    /// Whether a network may stay where it is: bridge, subnet and gateway are as asked for.
-    fn same_ground(&self, wanted: &config::Network, n: &Network) -> bool {
-        let there = self
-            .facts
-            .link(&n.bridge)
-            .is_some_and(|l| l.index == n.ifindex);
-        there
-            && wanted.bridge == n.bridge
+    /// Whether a network may stay where it is: bridge, subnet and gateway are as asked for. A
+    /// bridge that was deleted behind netpath's back is made again in place.
+    fn same_ground(wanted: &config::Network, n: &Network) -> bool {
+        wanted.bridge == n.bridge
             && wanted.subnet.is_none_or(|s| s == n.subnet)
             && wanted.gateway_in(n.subnet) == n.gateway
     }
@@ -123,6 +119,7 @@ impl Planner<'_> {
     pub(super) fn change_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
         self.check_uplinks(wanted)?;
         let mtu = wanted.mtu;
+        let link = self.facts.link(&wanted.bridge);
         let Some(n) = self.next.network_mut(&wanted.name) else {
             return Ok(());
         };
@@ -137,7 +134,29 @@ impl Planner<'_> {
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };
-        if new != *n {
+        let new = match link {
+            Some(l) if l.index == n.ifindex => new,
+            // A killed command made it and could not say so.
+            Some(l) if l.is_bridge() && l.mac == n.mac => new,
+            Some(l) if l.is_bridge() => Network {
+                adopted: true,
+                mac: l.mac,
+                ..new
+            },
+            Some(l) => {
+                return Err(Error::BridgeTaken {
+                    network: n.name.clone(),
+                    name: n.bridge.clone(),
+                    what: format!("a {}", l.describe()),
+                });
+            }
+            None => Network {
+                adopted: false,
+                found: None,
+                ..new
+            },
+        };
+        if new != *n || link.is_none_or(|l| l.index != n.ifindex) {
             *n = new.clone();
             self.plan.steps.push(Step::ChangeNetwork(Box::new(new)));
         }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::Ipv4Addr};
 
 use super::{Error, facts::Facts};
 use crate::{
-    config::{PortRange, PortSpec, Protocol},
+    config::{PortRange, PortSpec, Protocol, addresses_meet},
     state::State,
 };
 
@@ -49,7 +49,7 @@ impl<'a> Ports<'a> {
     /// Who has a port at an address; a wildcard meets every address.
     fn holder(&self, proto: Protocol, port: u16, addr: Ipv4Addr) -> Option<&str> {
         let holders = self.taken.get(&(proto, port))?;
-        let meets = |a: &Ipv4Addr| *a == addr || a.is_unspecified() || addr.is_unspecified();
+        let meets = |a: &Ipv4Addr| addresses_meet(*a, addr);
         holders
             .iter()
             .find(|(a, _)| meets(a))

@@ -125,8 +125,6 @@ impl Instance {
             .map(|(hook, index)| (hook.as_str().to_owned(), name_of(index)))
             .collect();
         attachments.sort();
-        let bytes = std::mem::size_of::<netpath_common::Tuple>()
-            + std::mem::size_of::<netpath_common::conntrack::CtEntry>();
         Ok(Report {
             instance: self.name.clone(),
             networks: state.networks.iter().map(network).collect(),
@@ -137,7 +135,7 @@ impl Instance {
             conntrack: ConntrackStatus {
                 flows: ct::flows(&datapath)?.len(),
                 limit: state.conntrack,
-                bytes: u64::from(state.conntrack) * 2 * bytes as u64,
+                bytes: datapath.memory(netpath_common::maps::CT4)?,
             },
             counters: datapath
                 .counters()?

@@ -1,5 +1,7 @@
 //! Published ports in the datapath.
 
+use std::collections::{HashMap, HashSet};
+
 use netpath_common::records::RuleRecord;
 
 use super::{Error, rollback::Undo, work::Work};
@@ -30,7 +32,7 @@ impl Work<'_> {
     /// Makes every rule of the state be in the datapath; changes nothing that is.
     pub(super) fn put_rules(&mut self) -> Result<(), Error> {
         let datapath = self.datapath()?;
-        let found: std::collections::HashMap<_, _> = datapath.published()?.into_iter().collect();
+        let found: HashMap<_, _> = datapath.published()?.into_iter().collect();
         let mut missing = Vec::new();
         let mut slots = Vec::new();
         for (_, e) in self.state.endpoints() {
@@ -74,10 +76,11 @@ impl Work<'_> {
         let Some((_, e)) = self.state.endpoint(endpoint) else {
             return Ok(());
         };
+        let gone: HashSet<u16> = slots.iter().copied().collect();
         let keys: Vec<_> = e
             .rules
             .iter()
-            .filter(|r| slots.contains(&r.slot))
+            .filter(|r| gone.contains(&r.slot))
             .flat_map(Rule::keys)
             .collect();
         for slot in slots {
@@ -87,7 +90,7 @@ impl Work<'_> {
             datapath.unpublish(&keys)?;
         }
         if let Some(e) = self.state.endpoint_mut(endpoint) {
-            e.rules.retain(|r| !slots.contains(&r.slot));
+            e.rules.retain(|r| !gone.contains(&r.slot));
         }
         Ok(())
     }

@@ -5,9 +5,12 @@
 
 use std::{
     env,
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
 };
+
+use nix::sys::signal::Signal;
 
 use super::Error;
 
@@ -81,7 +84,13 @@ impl Netpath {
     /// Runs one command to its end; anything but exit status 0 is an error.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Printed, Error> {
         let command = self.command_line(&arguments.join(" "));
-        let output = Command::new(&self.program)
+        let mut child = Command::new(&self.program);
+        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+        unsafe {
+            // A lab that is killed takes its command with it, or the two would meet the next lab.
+            child.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let output = child
             .args(["--netns", self.namespace, "--state-dir"])
             .arg(&self.state)
             .args(arguments)

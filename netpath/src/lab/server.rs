@@ -1,7 +1,7 @@
 //! Small servers that answer with the address that they saw.
 //!
 //! Owns the far end of every probe: what a container or the outside host is told about its peer.
-//! The answer is one line, `NAME saw ADDRESS:PORT`.
+//! The answer is one line, `NAME saw ADDRESS:PORT`, after a header where an HTTP client asks.
 
 use std::{
     io::{self, Read, Write},
@@ -110,7 +110,11 @@ fn answer(mut stream: std::net::TcpStream, name: &str, peer: SocketAddr) -> io::
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     // The client speaks first, so that the handshake is complete from its side.
     let mut line = [0; 256];
-    let _ = stream.read(&mut line)?;
+    let length = stream.read(&mut line)?;
+    if line[..length].starts_with(b"GET ") {
+        // Somebody looks around with a web client.
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n")?;
+    }
     stream.write_all(saw(name, peer).as_bytes())
 }
 

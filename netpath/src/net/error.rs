@@ -88,9 +88,10 @@ pub enum Error {
 impl Error {
     /// The error of a netlink request that was made to do `what`.
     pub(super) fn request(what: impl Into<String>, e: &rtnetlink::Error) -> Self {
-        let source = match e {
-            rtnetlink::Error::NetlinkError(m) => m.to_io(),
-            other => io::Error::other(other.to_string()),
+        let source = if let rtnetlink::Error::NetlinkError(m) = e {
+            m.to_io()
+        } else {
+            io::Error::other(e.to_string())
         };
         Self::Request {
             what: what.into(),

@@ -71,10 +71,12 @@ impl Link {
 
 fn kind_name(info: &LinkInfo) -> Option<String> {
     if let LinkInfo::Kind(kind) = info {
-        Some(match kind {
-            InfoKind::Other(name) => name.clone(),
-            kind => kind.to_string(),
-        })
+        let other = if let InfoKind::Other(name) = kind {
+            Some(name.clone())
+        } else {
+            None
+        };
+        Some(other.unwrap_or_else(|| kind.to_string()))
     } else {
         None
     }
@@ -171,6 +173,27 @@ impl Netlink {
             .await
             .map_err(|e| {
                 Error::request(format!("setting the MTU of interface {index} to {mtu}"), &e)
+            })
+    }
+
+    /// Sets a link's MAC address; a bridge keeps it from then on, whatever its ports.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub async fn set_mac(&self, index: u32, mac: Mac) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index)
+            .address(mac.0.to_vec())
+            .build();
+        self.handle
+            .link()
+            .change(message)
+            .execute()
+            .await
+            .map_err(|e| {
+                Error::request(
+                    format!("setting the MAC address of interface {index} to {mac}"),
+                    &e,
+                )
             })
     }
 

@@ -36,15 +36,17 @@ impl Namespace {
     /// It does not exist, or the file is none.
     pub fn open(netns: &NetnsRef) -> Result<Self, Error> {
         let (name, path) = (netns.to_string(), netns.path());
-        let file = File::open(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoNamespace {
-                name: name.clone(),
-                path: path.clone(),
-            },
-            _ => Error::Enter {
+        let file = File::open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                return Error::NoNamespace {
+                    name: name.clone(),
+                    path: path.clone(),
+                };
+            }
+            Error::Enter {
                 name: name.clone(),
                 source,
-            },
+            }
         })?;
         let is_nsfs = fstatfs(&file).is_ok_and(|s| s.filesystem_type() == FsType(NSFS_MAGIC as _));
         if !is_nsfs {

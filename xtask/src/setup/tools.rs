@@ -13,7 +13,7 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-const TOOLS: [Tool; 7] = [
+const TOOLS: [Tool; 8] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -41,6 +41,10 @@ const TOOLS: [Tool; 7] = [
     Tool {
         program: "curl",
         package: "curl",
+    },
+    Tool {
+        program: "ethtool",
+        package: "ethtool",
     },
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! Owns which suites there are and how they are run. Counting is `tally`'s.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::{
     env, fs,
@@ -59,7 +59,7 @@ impl Layer {
                     "--package=netpath-common",
                     "--package=netpath",
                     "--package=xtask",
-                    "--features=netpath-common/testing",
+                    "--features=netpath-common/testing,xtask/verifier",
                 ],
                 &[],
             ),
@@ -100,7 +100,7 @@ pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
     let skips = run.skips()?;
     tally.skip(&skips);
     for reason in &skips {
-        println!("SKIPPED: {reason}");
+        println!("{reason}");
     }
     let verdict = tally.verdict(in_ci());
     if let Err(why) = verdict {

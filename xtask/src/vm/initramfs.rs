@@ -1,0 +1,136 @@
+//! What runs inside the machine.
+//!
+//! Owns the programs, which are static since nothing else is there, and the script that runs them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{cpio::Archive, kernel::Kernel, qemu};
+use crate::{
+    build,
+    context::{Context, show, step, which},
+    dist,
+};
+
+/// The static programs.
+pub(crate) struct Programs {
+    netpath: PathBuf,
+    tests: PathBuf,
+}
+
+/// Builds netpath and the program tests for the musl target.
+pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
+    build::object(context)?;
+    let target = dist::musl_target()?;
+    step("vm: building netpath and the program tests, statically linked");
+    let cargo = |words: &[&str]| {
+        let mut cargo = context.cargo();
+        cargo
+            .args(words)
+            .args([
+                "--target",
+                &target,
+                "--message-format=json-render-diagnostics",
+            ])
+            // Quick enough without a processor of its own, and small enough for memory.
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_PROFILE_DEV_STRIP", "symbols");
+        cargo
+    };
+    let netpath = executable(cargo(&["build", "--package=netpath", "--bin=netpath"]))?;
+    let tests = executable(cargo(&[
+        "test",
+        "--no-run",
+        "--package=netpath-tests",
+        "--test=prog",
+    ]))?;
+    Ok(Programs { netpath, tests })
+}
+
+/// Runs cargo and finds in its messages which program it has made.
+fn executable(mut cargo: std::process::Command) -> Result<PathBuf> {
+    let name = show(&cargo);
+    let made = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{name}`"))?;
+    if !made.status.success() {
+        bail!("`{name}` failed ({})", made.status);
+    }
+    let messages = String::from_utf8_lossy(&made.stdout);
+    messages
+        .lines()
+        .filter_map(|line| line.split_once(r#""executable":""#)?.1.split('"').next())
+        .next_back()
+        .map(PathBuf::from)
+        .with_context(|| format!("`{name}` has made no program"))
+}
+
+/// Writes the first file system.
+pub(crate) fn write(
+    image: &Path,
+    kernel: &Kernel,
+    programs: &Programs,
+    filter: Option<&str>,
+) -> Result<()> {
+    let busybox = which("busybox").context("busybox is not installed")?;
+    let mut archive = Archive::default();
+    for directory in ["dev", "proc", "run", "sys", "tmp", "var/lib"] {
+        archive.directory(directory);
+    }
+    let mut modules = String::new();
+    for (position, (name, content)) in kernel.modules.iter().enumerate() {
+        let path = format!("modules/{position:02}-{name}.ko");
+        archive.file(&path, content);
+        modules.push_str(&format!("insmod /{path} || echo 'cannot load {name}'\n"));
+    }
+    for (path, program) in [
+        ("bin/busybox", &busybox),
+        ("bin/netpath", &programs.netpath),
+        ("bin/prog", &programs.tests),
+    ] {
+        let content =
+            fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        archive.file(path, &content);
+    }
+    archive.file("init", init(&modules, filter).as_bytes());
+    fs::write(image, archive.finish()).with_context(|| format!("cannot write {}", image.display()))
+}
+
+/// The first process: it mounts, loads, runs, reports and switches off.
+fn init(modules: &str, filter: Option<&str>) -> String {
+    let filter = filter.map(|filter| filter.replace('\'', ""));
+    let lab = match filter {
+        Some(_) => "lab=0",
+        None => "netpath lab --once; lab=$?",
+    };
+    format!(
+        "#!/bin/busybox sh\n\
+         /bin/busybox --install -s /bin\n\
+         export PATH=/bin HOME=/tmp NETPATH_BIN=/bin/netpath RUST_BACKTRACE=0\n\
+         mount -t proc proc /proc\n\
+         mount -t sysfs sys /sys\n\
+         mount -t devtmpfs dev /dev\n\
+         mount -t tmpfs run /run\n\
+         mount -t tmpfs tmp /tmp\n\
+         mount -t bpf bpf /sys/fs/bpf\n\
+         mount -t cgroup2 cgroup /sys/fs/cgroup\n\
+         {modules}\
+         ip link set lo up\n\
+         exec </dev/null\n\
+         uname -r\n\
+         prog '{}'; prog=$?\n\
+         {lab}\n\
+         echo \"{}prog=$prog lab=$lab\"\n\
+         poweroff -f\n",
+        filter.as_deref().unwrap_or_default(),
+        qemu::MARK,
+    )
+}

@@ -91,6 +91,11 @@ fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     if is_loopback(&w.ip.tuple.src) || t.subnet(&w.ip.tuple.src).is_some() {
         return Err(DropReason::Martian);
     }
+    if t.subnet(&w.ip.tuple.dst).is_some() {
+        // A gateway: an address of the host, but not one of the outside. The answers would leave
+        // with a private source.
+        return Err(DropReason::DirectAccess);
+    }
     let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoConfig);

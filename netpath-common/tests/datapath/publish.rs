@@ -38,6 +38,13 @@ fn udp_reaches_the_container() {
 }
 
 #[test]
+fn a_gateway_is_no_address_of_the_outside() {
+    let mut h = Host::new();
+    let out = h.from_outside(&tcp(S, 51000, GW1, 8080, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::DirectAccess));
+}
+
+#[test]
 fn an_exact_address_wins_over_any() {
     let mut h = Host::new();
     let key = PublishedKey {

@@ -20,6 +20,8 @@ type Check = fn(&Context) -> Result<()>;
 
 /// Runs every check.
 pub(crate) fn lint(context: &Context) -> Result<()> {
+    // First, or the program is judged without the parts that need the object.
+    setup::toolchain(context)?;
     let checks: [(&str, Check); 6] = [
         ("formatting", formatting),
         ("source files", sources::check),

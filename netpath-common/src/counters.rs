@@ -37,6 +37,8 @@ counters! {
     FlowNew = "flow-new",
     /// Flows that were removed because they had expired or their configuration had changed.
     FlowRemoved = "flow-removed",
+    /// Unanswered or closing flows that were removed because the table was full.
+    FlowReclaimed = "flow-reclaimed",
     /// Flows whose port had to change because the preserved one was taken.
     PortChanged = "port-changed",
     /// ICMP errors that were translated.

@@ -26,6 +26,8 @@ pub const RULES: &str = "np_rules";
 pub const RESERVED: &str = "np_reserved";
 /// Fragments by [`crate::records::FragKey`].
 pub const FRAGS4: &str = "np_frags4";
+/// Queue of record keys of flows that may be removed when [`CT4`] is full.
+pub const RECLAIM: &str = "np_reclaim";
 /// The configuration: one [`crate::records::Config`].
 pub const CONFIG: &str = "np_config";
 /// Per-CPU drop counters by [`crate::DropReason`].
@@ -55,6 +57,7 @@ pub const PINNED: &[&str] = &[
     RULES,
     RESERVED,
     FRAGS4,
+    RECLAIM,
     CONFIG,
     DROPS,
     COUNTERS,
@@ -81,6 +84,8 @@ pub const MAX_PUBLISHED: usize = 131_072;
 pub const MAX_RULES: usize = 65_536;
 /// Words of the bitmap of reserved ports: TCP, then UDP.
 pub const RESERVED_WORDS: usize = 2 * 1024;
+/// Keys of flows that may be removed.
+pub const MAX_RECLAIM: usize = 16_384;
 /// Fragment records.
 pub const MAX_FRAGS: usize = 8192;
 /// Socket records.

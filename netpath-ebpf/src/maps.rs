@@ -4,7 +4,7 @@
 //! writes, who reads, when entries die.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
 use netpath_common::{
@@ -71,6 +71,10 @@ pub(crate) static RESERVED: Array<u64, { maps::RESERVED_WORDS }> = Array::new();
 /// Written and read by the datapath; old entries are evicted, or ignored after their lifetime.
 #[btf_map(name = "np_frags4")]
 pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> = LruHashMap::new();
+
+/// Written and read by the datapath: record keys of unanswered and closing flows.
+#[btf_map(name = "np_reclaim")]
+pub(crate) static RECLAIM: Queue<Tuple, { maps::MAX_RECLAIM }> = Queue::new();
 
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_config")]

@@ -31,6 +31,7 @@ use netpath_common::{
 use crate::{counters, maps};
 
 const NOEXIST: u64 = 1;
+const EXIST: u64 = 2;
 const EEXIST: i32 = -17;
 const AF_INET: u8 = 2;
 const FIB_SUCCESS: i64 = 0;
@@ -159,6 +160,17 @@ impl Tables for KernelTables<'_> {
         // A full table evicts its oldest entry; a failure costs the datagram, which is counted
         // when its next fragment finds no record.
         let _ = maps::FRAGS4.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn reclaim_push(&self, key: &Tuple) {
+        // With BPF_EXIST the oldest gives way; failure means contention, and one key fewer.
+        let _ = maps::RECLAIM.push(key, EXIST);
+    }
+
+    #[inline(always)]
+    fn reclaim_pop(&self) -> Option<Tuple> {
+        maps::RECLAIM.pop().ok().flatten()
     }
 
     #[inline(always)]

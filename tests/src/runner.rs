@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, env, io, path::PathBuf, process::Command};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
-    programs::SchedClassifier,
+    programs::{ProgramError, SchedClassifier},
 };
 use netpath_common::{
     DropReason,
@@ -147,7 +147,7 @@ impl Runner {
             "np_collect",
         ] {
             let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
-            program.load().unwrap_or_else(|e| panic!("{name}: {e}"));
+            load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
         let mut runner = Self {
             ebpf,
@@ -334,4 +334,16 @@ const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
     }
+}
+
+/// Loads a program. The verifier answers EAGAIN where a signal is pending: then once more.
+fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    for _ in 0..4 {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            done => return done,
+        }
+    }
+    program.load()
 }

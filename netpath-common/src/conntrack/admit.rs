@@ -6,6 +6,7 @@ use super::{
     entry::{
         CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK,
     },
+    reclaim::is_closing,
     shared::CtRef,
     tcp::{self, TcpState, Transition},
     timeout,
@@ -67,7 +68,7 @@ pub fn other_key(e: CtRef, seen: &Tuple) -> Tuple {
 }
 
 #[inline(always)]
-fn is_record(e: CtRef) -> bool {
+pub(super) fn is_record(e: CtRef) -> bool {
     e.flags() & super::entry::FLAG_RECORD != 0
 }
 
@@ -150,6 +151,9 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
     let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
     if word != state && !record.exchange_state(state, word) {
         return Admission::Live;
+    }
+    if is_closing(new) && !is_closing(old) {
+        t.reclaim_push(if is_record(e) { key } else { &other_key });
     }
     e.set_steady(steady);
     // Written in any case: a second condition would be merged with the null check, which the

@@ -4,10 +4,12 @@
 
 mod admit;
 mod entry;
+mod reclaim;
 mod shared;
 pub mod tcp;
 pub mod timeout;
 
 pub use admit::*;
 pub use entry::*;
+pub use reclaim::{is_reclaimable, make_room};
 pub use shared::CtRef;

@@ -16,6 +16,9 @@ use crate::{
 /// Length of the ICMP header before the quoted packet, bytes.
 const ICMP_HEADER: usize = 8;
 
+/// Any sender; larger than every slot. An `Option` would pass an undefined register.
+pub(super) const ANYONE: u32 = u32::MAX;
+
 /// Parses the quoted packet; eight bytes of its transport header are enough (RFC 792).
 ///
 /// `end`: where the IP packet ends; what the frame holds behind it is nobody's.
@@ -64,14 +67,10 @@ fn quoted<P: Packet>(pkt: &P, icmp: u16, end: usize, q: &mut Quoted) -> Option<(
 /// this origin.
 ///
 /// `from_endpoint`: who sent it, 0 for the outside. At uplink egress the host may have made the
-/// error itself, on behalf of any container: `None` there.
-#[inline(always)]
-pub(super) fn plan<P: Packet, T: Tables>(
-    pkt: &P,
-    t: &T,
-    w: &mut Work,
-    from_endpoint: Option<u16>,
-) -> bool {
+/// error itself, on behalf of any container: [`ANYONE`] there. A subprogram, so that what it did
+/// on the way to its answer is forgotten with its frame.
+#[inline(never)]
+pub(super) fn plan<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work, from_endpoint: u32) -> bool {
     if quoted(pkt, w.ip.l4, w.ip.end(), &mut w.quoted).is_none() {
         return false;
     }
@@ -79,7 +78,7 @@ pub(super) fn plan<P: Packet, T: Tables>(
     let key = w.quoted.tuple.inverse();
     let Some(e) = t.ct(&key) else { return false };
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation()
-        || from_endpoint.is_some_and(|from| from != e.from())
+        || (from_endpoint != ANYONE && from_endpoint != u32::from(e.from()))
         || w.ip.tuple.dst != key.dst
         || is_over(t, &key, e, w.now)
     {

@@ -91,6 +91,11 @@ pub trait Tables {
     fn frag(&self, key: &FragKey) -> Option<FragRecord>;
     /// Remembers a fragmented datagram.
     fn frag_insert(&self, key: &FragKey, record: &FragRecord);
+    /// Remembers the record key of a flow that may be removed where room is needed; where the queue
+    /// is full the oldest is forgotten.
+    fn reclaim_push(&self, key: &Tuple);
+    /// Takes the oldest remembered key.
+    fn reclaim_pop(&self) -> Option<Tuple>;
     /// The kernel's route for a packet that came in by `ifindex`.
     fn route(&self, ip: &Ipv4, ifindex: u32) -> Route;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.

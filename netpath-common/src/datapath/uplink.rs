@@ -63,7 +63,7 @@ fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     let kind = w.ip.kind;
     match kind {
         Kind::Tcp | Kind::Udp => to_port(pkt, t, w),
-        Kind::IcmpError if icmp_error::plan(pkt, t, w, Some(0)) => Ok(Step::Ready),
+        Kind::IcmpError if icmp_error::plan(pkt, t, w, 0) => Ok(Step::Ready),
         Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
         // The host's own; its stack judges them.
         Kind::IcmpError
@@ -119,13 +119,23 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         return Ok(Verdict::Pass);
     }
     w.parse(pkt)?;
-    let step = match t.subnet(&w.ip.tuple.src) {
-        Some(network) => from_container(pkt, t, w, network)?,
-        // The host's own, but for errors that it sends on behalf of a container.
-        None if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, None) => {
-            Step::Ready
-        }
-        None => Step::Pass,
+    let network = t.subnet(&w.ip.tuple.src);
+    let sender = match network {
+        Some(_) => Some(
+            t.endpoint_by_addr(&w.ip.tuple.src)
+                .ok_or(DropReason::UntranslatedSource)?,
+        ),
+        None => None,
+    };
+    let step = if matches!(w.ip.kind, Kind::IcmpError)
+        && icmp_error::plan(pkt, t, w, sender.map_or(icmp_error::ANYONE, u32::from))
+    {
+        Step::Ready
+    } else if let (Some(network), Some(slot)) = (network, sender) {
+        from_container(pkt, t, w, network, slot)?
+    } else {
+        // The host's own; it also sends errors on behalf of containers, planned above.
+        Step::Pass
     };
     w.conclude(pkt, t, step, Hook::UplinkEgress)
 }
@@ -137,11 +147,9 @@ fn from_container<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work,
     network: u16,
+    slot: u16,
 ) -> Result<Step, DropReason> {
     let network = t.network(network).ok_or(DropReason::NoConfig)?;
-    let slot = t
-        .endpoint_by_addr(&w.ip.tuple.src)
-        .ok_or(DropReason::UntranslatedSource)?;
     if w.ip.is_tracked()
         && let Some(e) = t.ct(&w.ip.tuple)
         && e.from() == slot
@@ -163,9 +171,6 @@ fn outbound<P: Packet, T: Tables>(
     slot: u16,
 ) -> Result<Step, DropReason> {
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
-        return Ok(Step::Ready);
-    }
-    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, Some(slot)) {
         return Ok(Step::Ready);
     }
     if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {

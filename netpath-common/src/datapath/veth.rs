@@ -142,7 +142,7 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
         return Err(DropReason::Martian);
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
-    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, Some(slot)) {
+    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, u32::from(slot)) {
         return Ok(Step::Ready);
     }
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {

@@ -139,7 +139,7 @@ impl Work {
     /// that is not known.
     ///
     /// `from_endpoint`: who sent it, 0 for the outside; a record of another origin does not count.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn follow_first_fragment<T: Tables>(&mut self, t: &T, from_endpoint: u16) -> bool {
         let Some(record) = t.frag(&self.frag_key()) else {
             return false;

@@ -8,7 +8,7 @@ use super::port::{Ports, TRIES, starts_run};
 use crate::{
     conntrack::{
         CtEntry, CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, forget, is_over,
-        other_key,
+        make_room, other_key,
         tcp::{self, TcpState, Transition},
     },
     counters::Counter,
@@ -138,6 +138,8 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
             flow.salt = record.salt();
             false
         }
+        // One more try, with the port as the last one left it.
+        Try::Full if make_room(t) && matches!(try_port(t, flow), Try::Reserved) => true,
         Try::Full => return DropReason::ConntrackFull.code(),
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
@@ -175,6 +177,8 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     }
     if made {
         t.count(Counter::FlowNew);
+        // Until it is answered.
+        t.reclaim_push(&flow.reply);
         if flow.from != 0 {
             t.count_flow(flow.from);
         }
@@ -203,7 +207,13 @@ enum Index {
 fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => return Index::Ours,
-        Err(InsertError::Full) => return Index::Full,
+        Err(InsertError::Full) => {
+            return if make_room(t) && t.ct_insert(&flow.original, &flow.entry).is_ok() {
+                Index::Ours
+            } else {
+                Index::Full
+            };
+        }
         Err(InsertError::Exists) => {}
     }
     let Some(holder) = t.ct(&flow.original) else {

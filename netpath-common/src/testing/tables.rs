@@ -9,7 +9,7 @@ use core::{
 };
 use std::{
     boxed::Box,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     vec,
     vec::Vec,
 };
@@ -68,6 +68,7 @@ pub struct MemTables {
     #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
+    reclaim: RefCell<VecDeque<Tuple>>,
     counters: RefCell<BTreeMap<u32, u64>>,
     stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
@@ -101,6 +102,7 @@ impl MemTables {
             ct: RefCell::default(),
             deleted: RefCell::default(),
             frags: RefCell::default(),
+            reclaim: RefCell::default(),
             counters: RefCell::default(),
             stats: RefCell::default(),
             interlopers: RefCell::default(),
@@ -298,6 +300,18 @@ impl Tables for MemTables {
 
     fn frag_insert(&self, key: &FragKey, record: &FragRecord) {
         self.frags.borrow_mut().insert(*key, *record);
+    }
+
+    fn reclaim_push(&self, key: &Tuple) {
+        let mut queue = self.reclaim.borrow_mut();
+        if queue.len() == maps::MAX_RECLAIM {
+            queue.pop_front();
+        }
+        queue.push_back(*key);
+    }
+
+    fn reclaim_pop(&self) -> Option<Tuple> {
+        self.reclaim.borrow_mut().pop_front()
     }
 
     fn route(&self, ip: &Ipv4, _ifindex: u32) -> Route {

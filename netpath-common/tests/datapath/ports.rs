@@ -2,7 +2,7 @@
 
 use netpath_common::{
     DropReason, Tuple,
-    conntrack::tcp::{ACK, SYN},
+    conntrack::tcp::{ACK, RST, SYN},
     counters::Counter,
     testing::*,
     tuple,
@@ -190,4 +190,36 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old() {
         let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
         let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
     }
+}
+
+#[test]
+fn a_full_table_gives_the_place_of_the_unanswered_and_closing() {
+    let mut h = Host::new();
+    super::masquerade::open(&mut h);
+    // Two flows that nobody answers: the older one makes room.
+    let _ = h.from(&C1, &udp(C1.addr, 1001, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.addr, 1002, S, 53, b"")).to_uplink();
+    h.tables.ct_capacity = 6;
+    let out = h.from(&C2, &tcp(C2.addr, 50_000, S, 80, SYN));
+    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:50000 > 198.51.100.9:80");
+    assert_eq!(h.tables.counter(Counter::FlowReclaimed), 1);
+    let old = super::masquerade::record_key(tuple::UDP, 53, 1001);
+    let young = super::masquerade::record_key(tuple::UDP, 53, 1002);
+    assert!(h.tables.entry(&old).is_none() && h.tables.entry(&young).is_some());
+    // Answered, the younger one stays, and so does the connection that was just begun and
+    // answered: nothing is left to give.
+    let _ = h.from_outside(&udp(S, 53, H, 1002, b"")).to_container(&C1);
+    let _ = h
+        .from_outside(&tcp(S, 80, H, 50_000, SYN | ACK))
+        .to_container(&C2);
+    let out = h.from(&C2, &tcp(C2.addr, 50_001, S, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
+    // A reset connection is worth less than a new one.
+    let _ = h
+        .from_outside(&tcp(S, 80, H, 50_000, RST | ACK))
+        .to_container(&C2);
+    let out = h.from(&C2, &tcp(C2.addr, 50_001, S, 80, SYN));
+    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:50001 > 198.51.100.9:80");
+    // The established connection went through all of it.
+    let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
 }

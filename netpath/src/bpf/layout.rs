@@ -24,6 +24,7 @@ const DISPOSABLE: &[&str] = &[
     maps::ENDPOINT_STATS,
     maps::EVENTS,
     maps::FRAGS4,
+    maps::RECLAIM,
     maps::SOCKS4,
     maps::SCRATCH,
 ];

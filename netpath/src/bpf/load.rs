@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use aya::{Ebpf, EbpfLoader, programs::Program};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError},
+};
 use netpath_common::maps;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
@@ -211,6 +214,23 @@ fn undo(pins: &Pins, programs: &[String], states: &BTreeMap<&str, PinState>) {
     }
 }
 
+/// Tries again where the verifier gave up for a pending signal: it answers EAGAIN then, and a load
+/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times).
+fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const TRIES: u32 = 5;
+    let mut tried = 1;
+    loop {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if tried < TRIES && io_error.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                tried += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Loads every program, in the order of their names.
 fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
     let mut programs = Vec::new();
@@ -220,8 +240,8 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> 
             reason = "every other type of program is an error"
         )]
         let loaded = match program {
-            Program::SchedClassifier(p) => p.load(),
-            Program::CgroupSockAddr(p) => p.load(),
+            Program::SchedClassifier(p) => patiently(|| p.load()),
+            Program::CgroupSockAddr(p) => patiently(|| p.load()),
             other => {
                 let what = format!("program {name} has the type {:?}", other.prog_type());
                 return Err(Error::BadObject { what });

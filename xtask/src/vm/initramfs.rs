@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -13,19 +13,20 @@ use anyhow::{Context as _, Result, bail};
 use super::{cpio::Archive, kernel::Kernel, qemu};
 use crate::{
     build,
-    context::{Context, show, step, which},
+    context::{Context, output, show, step, which},
     dist,
 };
 
-/// The static programs.
+/// What has been built for the machine.
 pub(crate) struct Programs {
+    object: PathBuf,
     netpath: PathBuf,
     tests: PathBuf,
 }
 
 /// Builds netpath and the program tests for the musl target.
 pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
-    build::object(context)?;
+    let object = build::object(context)?;
     let target = dist::musl_target()?;
     step("vm: building netpath and the program tests, statically linked");
     let cargo = |words: &[&str]| {
@@ -50,11 +51,15 @@ pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
         "--package=netpath-tests",
         "--test=prog",
     ]))?;
-    Ok(Programs { netpath, tests })
+    Ok(Programs {
+        object,
+        netpath,
+        tests,
+    })
 }
 
 /// Runs cargo and finds in its messages which program it has made.
-fn executable(mut cargo: std::process::Command) -> Result<PathBuf> {
+fn executable(mut cargo: Command) -> Result<PathBuf> {
     let name = show(&cargo);
     let made = cargo
         .stdin(Stdio::null())
@@ -95,13 +100,29 @@ pub(crate) fn write(
         ("bin/busybox", &busybox),
         ("bin/netpath", &programs.netpath),
         ("bin/prog", &programs.tests),
+        ("netpath-ebpf.o", &programs.object),
     ] {
-        let content =
-            fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-        archive.file(path, &content);
+        archive.file(path, &read(program)?);
+    }
+    // The tests build their namespaces with it, and busybox's can too little.
+    let ip = which("ip").context("ip (Debian: iproute2) is not installed")?;
+    archive.file("sbin/ip", &read(&ip)?);
+    for library in libraries(&ip)? {
+        archive.file(library.trim_start_matches('/'), &read(Path::new(&library))?);
     }
     archive.file("init", init(&modules, filter).as_bytes());
     fs::write(image, archive.finish()).with_context(|| format!("cannot write {}", image.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The paths of the libraries that a program of this machine is linked with.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let list = output(Command::new("ldd").arg(program))?;
+    let paths = list.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(str::to_owned).collect())
 }
 
 /// The first process: it mounts, loads, runs, reports and switches off.
@@ -114,7 +135,8 @@ fn init(modules: &str, filter: Option<&str>) -> String {
     format!(
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
-         export PATH=/bin HOME=/tmp NETPATH_BIN=/bin/netpath RUST_BACKTRACE=0\n\
+         export PATH=/sbin:/bin HOME=/tmp NETPATH_BIN=/bin/netpath \
+         NETPATH_EBPF_OBJECT_PATH=/netpath-ebpf.o RUST_BACKTRACE=0\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
          mount -t devtmpfs dev /dev\n\

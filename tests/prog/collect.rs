@@ -51,3 +51,16 @@ fn sixty_four_at_once() {
     assert_eq!(first + second, 40);
     assert!(keys(&r).is_empty());
 }
+
+#[test]
+fn a_full_table_makes_room_by_unanswered_flows() {
+    let mut r = Runner::new();
+    // The runner's table has 1,024 entries, two a flow.
+    for port in 0..520 {
+        let (hook, frame) = sent(&C1, &udp(C1.addr, 5000 + port, S, 53, b""));
+        assert_eq!(r.run(hook, &frame).action, REDIRECT, "flow {port}");
+    }
+    assert_eq!(keys(&r).len(), 1024);
+    assert_eq!(r.counters()["flow-reclaimed"], 8);
+    assert_eq!(r.counters()["flow-new"], 520);
+}

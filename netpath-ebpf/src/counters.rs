@@ -42,13 +42,13 @@ pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
     if matches!(hook, Hook::Veth) {
         // SAFETY: user space replaces values whole; a copy is made at once.
         let iface = unsafe { maps::IFACES.get(pkt.ifindex()) }.copied();
-        if let Some(iface) = iface {
-            if iface.kind == IFACE_ENDPOINT {
-                event.endpoint = iface.slot as u16;
-                if let Some(s) = maps::ENDPOINT_STATS.get_ptr_mut(iface.slot) {
-                    // SAFETY: the value belongs to this CPU.
-                    unsafe { (*s).drops += 1 };
-                }
+        if let Some(iface) = iface
+            && iface.kind == IFACE_ENDPOINT
+        {
+            event.endpoint = iface.slot as u16;
+            if let Some(s) = maps::ENDPOINT_STATS.get_ptr_mut(iface.slot) {
+                // SAFETY: the value belongs to this CPU.
+                unsafe { (*s).drops += 1 };
             }
         }
     }

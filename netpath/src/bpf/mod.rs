@@ -16,6 +16,7 @@ mod link_name;
 mod load;
 mod pins;
 mod published;
+mod rules;
 mod sys;
 mod tables;
 

@@ -4,8 +4,9 @@
 //! never chooses a port that is published or that the host's administrator has reserved.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
+    os::fd::AsFd as _,
 };
 
 use netpath_common::{
@@ -14,8 +15,10 @@ use netpath_common::{
     tuple::{TCP, UDP},
 };
 
-use super::{Datapath, Error, batch};
+use super::{Datapath, Error, batch, sys};
 
+/// Up to this many keys are looked up one by one; for more the whole map is read in batches.
+const FEW: usize = 1024;
 /// Ports that the administrator keeps out of automatic choice.
 const LOCAL_RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
@@ -54,14 +57,15 @@ impl Datapath {
     }
 
     fn lookup_published(&self, keys: &[PublishedKey]) -> Result<Vec<Option<Published>>, Error> {
-        let map = self.hash::<PublishedKey, Published>(maps::PUBLISHED4)?;
+        if keys.len() > FEW {
+            let all: HashMap<_, _> = self.published()?.into_iter().collect();
+            return Ok(keys.iter().map(|key| all.get(key).copied()).collect());
+        }
+        let map = self.map_fd(maps::PUBLISHED4)?;
         keys.iter()
-            .map(|key| match map.get(key, 0) {
-                Ok(value) => Ok(Some(value)),
-                Err(aya::maps::MapError::KeyNotFound) => Ok(None),
-                Err(e) => Err(Error::map("reading", maps::PUBLISHED4, e)),
-            })
-            .collect()
+            .map(|key| sys::lookup(map.as_fd(), key))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::system(format!("reading {}", maps::PUBLISHED4), e))
     }
 
     /// Puts entries back as they were. Failures are only logged: the first error is the one that

@@ -20,7 +20,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     maps,
-    records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, RuleRecord, UplinkRecord},
+    records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, UplinkRecord},
 };
 
 use super::{Datapath, Error, sys};
@@ -63,11 +63,6 @@ slots! {
         uplink,
         /// Writes the record of an uplink.
         set_uplink;
-    maps::RULES, RuleRecord:
-        /// The record of a publishing rule.
-        rule,
-        /// Writes the record of a publishing rule.
-        set_rule;
 }
 
 impl Datapath {

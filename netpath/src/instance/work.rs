@@ -1,5 +1,7 @@
 //! A change under way: the lock, the state as it becomes, the datapath and the undo stack.
 
+use std::time::Duration;
+
 use super::{
     Error, Instance,
     rollback::{Rollback, Undo},
@@ -9,12 +11,30 @@ use crate::{
     state::{Lock, State},
 };
 
+/// Published ports that a change wrote into the datapath's maps, or erased.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MapWork {
+    /// Entries of the map of published ports.
+    pub entries: usize,
+    /// How long that took, with the generations of their rules and the bitmap of reserved ports.
+    pub time: Duration,
+}
+
+impl MapWork {
+    pub(super) fn add(&mut self, entries: usize, time: Duration) {
+        tracing::debug!("{entries} published ports written in {} us", time.as_micros());
+        self.entries += entries;
+        self.time += time;
+    }
+}
+
 /// A change under way. It ends with [`Work::finish`].
 #[derive(Debug)]
 pub(super) struct Work<'a> {
     pub(super) instance: &'a Instance,
     pub(super) state: State,
     pub(super) undo: Rollback,
+    pub(super) maps: MapWork,
     before: Option<State>,
     datapath: Option<Datapath>,
     _lock: Lock,
@@ -30,6 +50,7 @@ impl<'a> Work<'a> {
             instance,
             state,
             undo: Rollback::default(),
+            maps: MapWork::default(),
             before,
             datapath: None,
             _lock: lock,
@@ -38,11 +59,18 @@ impl<'a> Work<'a> {
 
     /// As [`Work::begin`], for a change to an instance that is up.
     pub(super) fn begin_running(instance: &'a Instance) -> Result<Self, Error> {
+        let not_up = || Error::NotUp {
+            instance: instance.name.clone(),
+        };
         // Asked first, so that a command on nothing leaves no lock file behind.
-        instance.running()?;
+        if !instance.store.exists() || !Datapath::exists(&instance.name) {
+            return Err(not_up());
+        }
         let mut work = Self::begin(instance)?;
-        let (datapath, _) = instance.running()?;
-        work.datapath = Some(datapath);
+        if work.before.is_none() {
+            return Err(not_up());
+        }
+        work.datapath = Some(Datapath::open(&instance.name)?.ok_or_else(not_up)?);
         Ok(work)
     }
 
@@ -53,13 +81,26 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Loads the datapath, or replaces its programs by this version's.
+    /// Loads the datapath, or replaces its programs by this version's if they are not.
     pub(super) fn load(&mut self, options: &LoadOptions) -> Result<(), Error> {
-        if !Datapath::exists(&self.instance.name) {
+        let name = &self.instance.name;
+        self.state.conntrack = options.conntrack_flows;
+        if let Some(stamp) = &self.state.loaded {
+            self.datapath = Datapath::reuse(name, options, stamp)?;
+            if self.datapath.is_some() {
+                return Ok(());
+            }
+            // Half replaced must not be taken for whole.
+            self.state.loaded = None;
+            self.save()?;
+        }
+        let name = &self.instance.name;
+        if !Datapath::exists(name) {
             self.undo.push(Undo::Unload);
         }
-        self.datapath = Some(Datapath::load(&self.instance.name, options)?);
-        self.state.conntrack = options.conntrack_flows;
+        let datapath = Datapath::load(name, options)?;
+        self.state.loaded = Some(datapath.stamp()?);
+        self.datapath = Some(datapath);
         Ok(())
     }
 
@@ -67,6 +108,7 @@ impl<'a> Work<'a> {
     pub(super) fn unload(&mut self) -> Result<(), Error> {
         self.datapath = None;
         self.state.conntrack = 0;
+        self.state.loaded = None;
         Datapath::remove(&self.instance.name).map_err(|errors| Error::Teardown {
             left: errors
                 .iter()

@@ -7,7 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+
 use super::{Error, Lock, State, VERSION};
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    version: u64,
+}
 
 /// Where one instance keeps its state.
 #[derive(Clone, Debug)]
@@ -62,11 +71,13 @@ impl Store {
             path: path.clone(),
             source,
         };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
-        let found = value
-            .get("version")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or(0);
+        // Read as a whole at once, which is all there is to do as a rule. Another version may have
+        // another form, so its number is looked for where that fails.
+        let state = serde_json::from_str::<State>(&text);
+        let found = match &state {
+            Ok(state) => u64::from(state.version),
+            Err(_) => serde_json::from_str::<Head>(&text).map_err(damaged)?.version,
+        };
         if found != u64::from(VERSION) {
             return Err(Error::Version {
                 path,
@@ -74,7 +85,7 @@ impl Store {
                 wanted: VERSION,
             });
         }
-        serde_json::from_value(value).map(Some).map_err(damaged)
+        state.map(Some).map_err(damaged)
     }
 
     /// Replaces the remembered state. A crash leaves the old or the new one, never a part.
@@ -88,7 +99,7 @@ impl Store {
             let path = path.to_owned();
             move |source| Error::Io { what, path, source }
         };
-        let mut text = serde_json::to_vec_pretty(state).map_err(|source| Error::Damaged {
+        let mut text = serde_json::to_vec(state).map_err(|source| Error::Damaged {
             path: path.clone(),
             source,
         })?;

@@ -8,7 +8,9 @@
     reason = "a broken surrounding fails the test that needs it"
 )]
 
+pub mod agent;
 pub mod binary;
+pub mod flows;
 pub mod netns;
 pub mod probe;
 pub mod runner;

@@ -36,6 +36,7 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
             "changes": changes,
             "published_ports": {
                 "written": maps.entries,
+                "system_calls": maps.calls,
                 "microseconds": maps.time.as_micros() as u64,
             },
         }));

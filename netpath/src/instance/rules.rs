@@ -1,14 +1,14 @@
 //! Published ports in the datapath.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Instant,
-};
+use std::collections::{HashMap, HashSet};
 
 use netpath_common::records::{Published, PublishedKey, RuleRecord};
 
 use super::{Error, rollback::Undo, work::Work};
-use crate::state::Rule;
+use crate::{
+    bpf::Datapath,
+    state::{Rule, State},
+};
 
 impl Work<'_> {
     /// Publishes ports of endpoints, all or none. Which ports was decided before.
@@ -40,11 +40,11 @@ impl Work<'_> {
         if entries.is_empty() {
             return Ok(());
         }
-        let began = Instant::now();
-        self.bump_rules(slots)?;
-        self.datapath()?.publish(entries)?;
-        self.maps.add(entries.len(), began.elapsed());
-        Ok(())
+        let (datapath, state) = (self.datapath()?, &mut self.state);
+        self.maps.of(entries.len(), || {
+            bump_rules(&datapath, state, slots)?;
+            Ok(datapath.publish(entries)?)
+        })
     }
 
     /// Makes every rule of the state be in the datapath; changes nothing that is.
@@ -124,30 +124,27 @@ impl Work<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let began = Instant::now();
-        self.bump_rules(slots)?;
-        self.datapath()?.unpublish(keys)?;
-        self.maps.add(keys.len(), began.elapsed());
-        Ok(())
+        let (datapath, state) = (self.datapath()?, &mut self.state);
+        self.maps.of(keys.len(), || {
+            bump_rules(&datapath, state, slots)?;
+            Ok(datapath.unpublish(keys)?)
+        })
     }
+}
 
-    fn bump_rules(&mut self, slots: &[u16]) -> Result<(), Error> {
-        let datapath = self.datapath()?;
-        let found = datapath.rule_generations(slots)?;
-        let records: Vec<_> = slots
-            .iter()
-            .zip(found)
-            .map(|(slot, found)| {
-                let generation = self.state.next_generation(found);
-                (
-                    *slot,
-                    RuleRecord {
-                        generation,
-                        zero: 0,
-                    },
-                )
-            })
-            .collect();
-        Ok(datapath.set_rules(&records)?)
-    }
+/// Gives rules new generations: whatever flows they made are over.
+fn bump_rules(datapath: &Datapath, state: &mut State, slots: &[u16]) -> Result<(), Error> {
+    let found = datapath.rule_generations(slots)?;
+    let next = |(slot, found): (&u16, u32)| {
+        let generation = state.next_generation(found);
+        (
+            *slot,
+            RuleRecord {
+                generation,
+                zero: 0,
+            },
+        )
+    };
+    let records: Vec<_> = slots.iter().zip(found).map(next).collect();
+    Ok(datapath.set_rules(&records)?)
 }

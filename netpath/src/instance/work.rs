@@ -1,13 +1,13 @@
 //! A change under way: the lock, the state as it becomes, the datapath and the undo stack.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Error, Instance,
     rollback::{Rollback, Undo},
 };
 use crate::{
-    bpf::{Datapath, LoadOptions},
+    bpf::{Datapath, LoadOptions, bpf_calls},
     state::{Lock, State},
 };
 
@@ -16,15 +16,30 @@ use crate::{
 pub struct MapWork {
     /// Entries of the map of published ports.
     pub entries: usize,
+    /// Calls of bpf(2) that it took, the opening of maps included.
+    pub calls: u64,
     /// How long that took, with the generations of their rules and the bitmap of reserved ports.
     pub time: Duration,
 }
 
 impl MapWork {
-    pub(super) fn add(&mut self, entries: usize, time: Duration) {
-        tracing::debug!("{entries} published ports written in {} us", time.as_micros());
+    /// Does `work` on this many entries and notes what it took.
+    pub(super) fn of<T, E>(
+        &mut self,
+        entries: usize,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (began, before) = (Instant::now(), bpf_calls());
+        let done = work()?;
+        let (time, calls) = (began.elapsed(), bpf_calls() - before);
+        tracing::debug!(
+            "{entries} published ports written or erased in {} us by {calls} calls of bpf(2)",
+            time.as_micros()
+        );
         self.entries += entries;
+        self.calls += calls;
         self.time += time;
+        Ok(done)
     }
 }
 

@@ -1,0 +1,75 @@
+//! A running agent, and what the kernel says of its process.
+//!
+//! Owns starting and ending it. Judges nothing.
+
+use std::{fs, process::Child};
+
+use crate::{topology::World, wait};
+
+/// A running agent, ended with the test.
+#[derive(Debug)]
+pub struct Agent(pub Child);
+
+impl Agent {
+    /// Starts the agent of a world.
+    ///
+    /// # Panics
+    /// When the program cannot be run.
+    #[must_use]
+    pub fn start(world: &World) -> Self {
+        Self(world.netpath_command().arg("agent").spawn().unwrap())
+    }
+
+    /// Waits until it runs: it catches signals once it has begun; before, they would end it
+    /// otherwise.
+    #[track_caller]
+    pub fn wait_until_it_runs(&self) {
+        wait::until("the agent catches SIGTERM", || {
+            self.status("SigCgt").is_some_and(|mask| {
+                u64::from_str_radix(&mask, 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
+            })
+        });
+    }
+
+    /// A line of `/proc/PID/status`, without its name and unit.
+    #[must_use]
+    pub fn status(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// A number of `/proc/PID/status`.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    #[must_use]
+    #[track_caller]
+    pub fn number(&self, name: &str) -> u64 {
+        let text = self.status(name);
+        let text = text.unwrap_or_else(|| panic!("no {name} of the agent"));
+        text.parse().unwrap()
+    }
+
+    /// Clock ticks (of 10 ms) of processor time that it has used.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        // The second field is the name in parentheses; user and system time are 14 and 15.
+        let (_, after) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<_> = after.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

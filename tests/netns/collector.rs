@@ -22,9 +22,10 @@ use netpath_tests::{
 
 /// Flows that the table of these tests holds.
 const TABLE: u32 = 1_048_576;
-const FRESH: Age = Age::of(Duration::ZERO);
-/// Longer than any UDP flow lives.
-const OLD: Age = Age::of(Duration::from_secs(10_000));
+/// Alive throughout a test.
+const FRESH: Age = Age::of(3600);
+/// Longer ago than any UDP flow lives.
+const OLD: Age = Age::of(-10_000);
 /// Resident memory of the agent, KiB.
 const RESIDENT: u64 = 20 * 1024;
 
@@ -62,7 +63,7 @@ fn a_million_flows_are_collected_in_short_steps_and_live_ones_stay() {
         // Nine of ten are over; of the others, some live by one direction alone.
         insert(&dp, 0..900_000, OLD);
         insert(&dp, 900_000..950_000, FRESH);
-        let (old, new) = (OLD.reply, Duration::ZERO);
+        let (old, new) = (OLD.reply, FRESH.reply);
         let by_original = Age { original: new, reply: old };
         let by_reply = Age { original: old, reply: new };
         insert(&dp, 950_000..975_000, by_original);
@@ -103,7 +104,7 @@ fn an_index_without_its_record_goes_with_its_slice() {
     let world = World::with_ports(&[], &[]);
     within(&world.host, || {
         let dp = datapath(&world);
-        let aged = Age::of(Duration::from_secs(5));
+        let aged = Age::of(-5);
         for number in 0..160 {
             let [_, (key, index)] = flow(number, aged);
             dp.write_flows(&[key], &[index]).unwrap();

@@ -1,33 +1,33 @@
 //! Conntrack entries by the million.
 //!
-//! Owns the form of the flows that tests of scale put into the table themselves. They depend on no
-//! endpoint, uplink or rule, so only time ends them.
+//! Owns putting them into a loaded table. Their form is [`netpath_common::testing`]'s.
 
 use std::time::Duration;
 
 use netpath::bpf::Datapath;
 use netpath_common::{
     Tuple,
-    conntrack::{CtEntry, FLAG_RECORD},
-    tuple::UDP,
+    conntrack::CtEntry,
+    testing::{Seen, numbered_flow},
 };
 
-/// When the packets of a flow were seen last.
+/// When the packets of a flow were seen last: seconds from now, less than 0 for the past. A flow
+/// that is seen in an hour lives as long as any test.
 #[derive(Clone, Copy, Debug)]
 pub struct Age {
     /// Packets of the original direction.
-    pub original: Duration,
+    pub original: i64,
     /// Packets of the reply direction.
-    pub reply: Duration,
+    pub reply: i64,
 }
 
 impl Age {
     /// Both directions at the same time.
     #[must_use]
-    pub const fn of(age: Duration) -> Self {
+    pub const fn of(seconds: i64) -> Self {
         Self {
-            original: age,
-            reply: age,
+            original: seconds,
+            reply: seconds,
         }
     }
 }
@@ -35,47 +35,13 @@ impl Age {
 /// The two entries of the unanswered UDP flow with this number, record first.
 #[must_use]
 pub fn flow(number: u32, age: Age) -> [(Tuple, CtEntry); 2] {
-    // The source port has 16 bits of the number, the destination's address eight more.
-    let original = Tuple {
-        src: [172, 17, 0, 2],
-        dst: [203, 0, 113, (number >> 16) as u8],
-        sport: number as u16,
-        dport: 53,
-        proto: UDP,
-        icmp_type: 0,
-        zero: 0,
-    };
-    let outside = Tuple {
-        src: [198, 51, 100, 1],
-        ..original
-    };
     let now = now_ns();
-    let stamp = |age: Duration| now.saturating_sub(age.as_nanos() as u64);
-    let created = stamp(age.original.max(age.reply));
-    // One life of a slot, the same in both entries.
-    let state = number.wrapping_add(1) << 8;
-    let record = CtEntry {
-        src: original.dst,
-        dst: original.src,
-        sport: original.dport,
-        dport: original.sport,
-        flags: FLAG_RECORD,
-        state,
-        stamp: stamp(age.reply),
-        created,
-        ..CtEntry::default()
+    let stamp = |seconds: i64| now.saturating_add_signed(seconds * 1_000_000_000);
+    let seen = Seen {
+        original: stamp(age.original),
+        reply: stamp(age.reply),
     };
-    let index = CtEntry {
-        src: outside.src,
-        dst: outside.dst,
-        sport: outside.sport,
-        dport: outside.dport,
-        state,
-        stamp: stamp(age.original),
-        created,
-        ..CtEntry::default()
-    };
-    [(outside.inverse(), record), (original, index)]
+    numbered_flow(number, seen)
 }
 
 /// Writes the flows with these numbers.

@@ -63,10 +63,21 @@ impl Instance {
 
     /// Runs one of its commands and returns what it printed.
     pub(crate) fn run(&self, router: &Namespace, arguments: &[&str]) -> Result<String> {
-        let state = self.directory.join("state").to_string_lossy().into_owned();
-        let mut words = vec!["--netns", &self.router, "--state-dir", &state];
+        let options = self.options();
+        let mut words: Vec<&str> = options.iter().map(String::as_str).collect();
         words.extend(arguments);
         tool::run(router, &self.program, &words, "")
+    }
+
+    /// The options that every one of its commands takes.
+    pub(crate) fn options(&self) -> [String; 4] {
+        let state = self.directory.join("state").to_string_lossy().into_owned();
+        [
+            "--netns".to_owned(),
+            self.router.clone(),
+            "--state-dir".to_owned(),
+            state,
+        ]
     }
 
     /// Reads what it tells about its container.

@@ -64,8 +64,14 @@ fn a_million_flows_are_collected_in_short_steps_and_live_ones_stay() {
         insert(&dp, 0..900_000, OLD);
         insert(&dp, 900_000..950_000, FRESH);
         let (old, new) = (OLD.reply, FRESH.reply);
-        let by_original = Age { original: new, reply: old };
-        let by_reply = Age { original: old, reply: new };
+        let by_original = Age {
+            original: new,
+            reply: old,
+        };
+        let by_reply = Age {
+            original: old,
+            reply: new,
+        };
         insert(&dp, 950_000..975_000, by_original);
         insert(&dp, 975_000..1_000_000, by_reply);
         assert_eq!(count(&dp, &all).unwrap(), 100_000);
@@ -73,8 +79,14 @@ fn a_million_flows_are_collected_in_short_steps_and_live_ones_stay() {
         let stats = pass(&dp, Orphans::Slice(0));
         assert_eq!(stats.removed, 900_000, "{stats:?}");
         // An index that is deleted with its record is not seen any more.
-        assert!(stats.seen <= 2_000_000 && stats.seen > 1_100_000, "{stats:?}");
-        assert!(stats.most_entries <= STEP_ENTRIES && stats.most_keys <= 64, "{stats:?}");
+        assert!(
+            stats.seen <= 2_000_000 && stats.seen > 1_100_000,
+            "{stats:?}"
+        );
+        assert!(
+            stats.most_entries <= STEP_ENTRIES && stats.most_keys <= 64,
+            "{stats:?}"
+        );
         assert!(stats.steps >= stats.seen / STEP_ENTRIES, "{stats:?}");
         assert_eq!(count(&dp, &all).unwrap(), 100_000);
 
@@ -82,7 +94,10 @@ fn a_million_flows_are_collected_in_short_steps_and_live_ones_stay() {
         assert_eq!((again.seen, again.removed), (200_000, 0), "{again:?}");
         assert!(again.most_buckets <= 2 * STEP_BUCKETS, "{again:?}");
     });
-    assert_eq!(world.run(&["ct", "flush", "--json"]).trim(), "{\"removed\":100000}");
+    assert_eq!(
+        world.run(&["ct", "flush", "--json"]).trim(),
+        "{\"removed\":100000}"
+    );
 }
 
 #[test]
@@ -119,6 +134,24 @@ fn an_index_without_its_record_goes_with_its_slice() {
 }
 
 #[test]
+fn flows_of_what_is_gone_are_collected_though_they_live() {
+    let world = World::with_ports(&[], &[]);
+    within(&world.host, || {
+        let dp = datapath(&world);
+        insert(&dp, 0..100, FRESH);
+        for number in 100..200 {
+            // Made by an endpoint, uplink or rule that has moved on since.
+            for (key, mut entry) in flow(number, FRESH) {
+                entry.generation = 7;
+                dp.write_flows(&[key], &[entry]).unwrap();
+            }
+        }
+        assert_eq!(pass(&dp, Orphans::Slice(0)).removed, 100);
+        assert_eq!(count(&dp, &Filter::default()).unwrap(), 100);
+    });
+}
+
+#[test]
 fn the_agent_stays_small_and_ct_streams_with_a_million_flows() {
     let world = big();
     within(&world.host, || {
@@ -135,7 +168,10 @@ fn the_agent_stays_small_and_ct_streams_with_a_million_flows() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let peak = agent.number("VmHWM");
-    assert!(peak < RESIDENT, "the agent had {peak} KiB resident at its peak");
+    assert!(
+        peak < RESIDENT,
+        "the agent had {peak} KiB resident at its peak"
+    );
     drop(agent);
 
     assert_eq!(world.run(&["ct", "count"]).trim(), "990000");
@@ -166,6 +202,14 @@ fn an_idle_agent_wakes_for_its_timers_alone() {
     std::thread::sleep(window);
     let (switches_after, ticks_after) = read();
     // Two or three looks at the host of a few netlink dumps each, and at most three passes.
-    assert!(switches_after - switches < 150, "{} wakes", switches_after - switches);
-    assert!(ticks_after - ticks < 30, "{} ticks of 10 ms", ticks_after - ticks);
+    assert!(
+        switches_after - switches < 150,
+        "{} wakes",
+        switches_after - switches
+    );
+    assert!(
+        ticks_after - ticks < 30,
+        "{} ticks of 10 ms",
+        ticks_after - ticks
+    );
 }

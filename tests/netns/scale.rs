@@ -35,7 +35,12 @@ fn published(world: &World) -> BTreeSet<(u16, [u8; 4], u16)> {
 
 /// What a change of anything would show in: programs and maps, their content, and the state.
 fn trace(world: &World) -> Vec<String> {
-    let state = fs::metadata(world.file("state").join(world.instance()).join("state.json"));
+    let state = fs::metadata(
+        world
+            .file("state")
+            .join(world.instance())
+            .join("state.json"),
+    );
     let state = state.unwrap();
     let mut seen = vec![format!("{} {}", state.ino(), state.ctime_nsec())];
     let rules: Vec<u32> = within(&world.host, || {
@@ -49,7 +54,11 @@ fn trace(world: &World) -> Vec<String> {
             .unwrap()
             .map(|entry| {
                 let entry = entry.unwrap();
-                format!("{:?} {}", entry.file_name(), entry.metadata().unwrap().ino())
+                format!(
+                    "{:?} {}",
+                    entry.file_name(),
+                    entry.metadata().unwrap().ino()
+                )
             })
             .collect();
         names.sort();

@@ -65,4 +65,3 @@ async fn sync(instance: &Instance) {
         Err(e) => tracing::error!("{e}"),
     }
 }
-

@@ -312,7 +312,13 @@ mod tests {
             judged(&current, Orphans::Slice(0), &record, end),
             Judgement::Propose
         );
-        let old = (record.0, CtEntry { generation: 7, ..record.1 });
+        let old = (
+            record.0,
+            CtEntry {
+                generation: 7,
+                ..record.1
+            },
+        );
         assert_eq!(
             judged(&current, Orphans::Slice(0), &old, NOW),
             Judgement::Propose
@@ -324,9 +330,17 @@ mod tests {
             (Orphans::Slice(turn + 1), later, Judgement::Skip),
             (Orphans::Slice(turn), index.1.stamp, Judgement::Skip),
             (Orphans::All, later, Judgement::Propose),
-            (Orphans::Slice(turn + 1), end + YOUNG_NS * 100, Judgement::Propose),
+            (
+                Orphans::Slice(turn + 1),
+                end + YOUNG_NS * 100,
+                Judgement::Propose,
+            ),
         ] {
-            assert_eq!(judged(&current, orphans, &index, now), wanted, "{orphans:?}");
+            assert_eq!(
+                judged(&current, orphans, &index, now),
+                wanted,
+                "{orphans:?}"
+            );
         }
     }
 }

@@ -10,10 +10,13 @@ use crate::{
     state::State,
 };
 
+/// A host address that a port is taken at, and who has it, in words.
+type Holder = (Ipv4Addr, Rc<str>);
+
 /// Host ports in use, and the slots that are free for rules.
 pub(super) struct Ports<'a> {
     facts: &'a Facts,
-    taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, Rc<str>)>>,
+    taken: HashMap<(Protocol, u16), Vec<Holder>>,
     slots: Box<dyn Iterator<Item = u16>>,
 }
 

@@ -112,7 +112,12 @@ impl Work<'_> {
             }
         }
         self.erase_ports(&slots, &keys)?;
-        for e in self.state.networks.iter_mut().flat_map(|n| &mut n.endpoints) {
+        for e in self
+            .state
+            .networks
+            .iter_mut()
+            .flat_map(|n| &mut n.endpoints)
+        {
             if going.contains(e.name.as_str()) {
                 e.rules.clear();
             }

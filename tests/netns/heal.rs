@@ -175,10 +175,7 @@ fn a_smaller_mtu_of_the_uplink() {
             socket
         })
     };
-    let (whole, pieces) = (
-        socket(libc::IP_PMTUDISC_DO),
-        socket(libc::IP_PMTUDISC_DONT),
-    );
+    let (whole, pieces) = (socket(libc::IP_PMTUDISC_DO), socket(libc::IP_PMTUDISC_DONT));
     let answered = |socket: &std::net::UdpSocket| {
         let sent = socket.send(&LARGE);
         sent.is_ok() && socket.recv(&mut [0; 2048]).is_ok()

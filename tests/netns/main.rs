@@ -6,6 +6,7 @@
 
 mod agent;
 mod bad_input;
+mod big_tcp;
 mod bulk;
 mod coexist;
 mod fragment;

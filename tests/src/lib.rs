@@ -15,6 +15,7 @@ pub mod probe;
 pub mod recover;
 pub mod runner;
 pub mod skip;
+pub mod sniff;
 pub mod topology;
 pub mod wait;
 pub mod ways;

@@ -113,10 +113,7 @@ impl Ways {
         set(&world.host, "conf/uplink0/rp_filter", "0");
 
         // A MAC address that is no port's: frames to a port's would still arrive after a change.
-        ip(
-            first,
-            "link add lan0 address 02:00:5e:00:53:01 type bridge",
-        );
+        ip(first, "link add lan0 address 02:00:5e:00:53:01 type bridge");
         ip(first, "addr flush dev eth0");
         ip(first, "link set eth0 master lan0");
         ip(first, "link set lan0 up");

@@ -8,10 +8,12 @@ pub enum Verdict {
     Pass,
     /// It has been translated; go on up the stack.
     TranslatedToStack,
-    /// It has been translated; send it out of this uplink, next hop by the kernel's routes.
+    /// It has been translated; send it out of this uplink.
     ToUplink {
         /// Interface index.
         ifindex: u32,
+        /// The MAC addresses are written; otherwise the kernel finds the next hop.
+        leased: bool,
     },
     /// It has been translated; deliver it to the container behind this host-side veth.
     ToEndpoint {

@@ -47,7 +47,13 @@ impl Outcome {
     #[must_use]
     pub fn to_uplink(&self) -> String {
         assert!(
-            matches!(self.result, Ok(Verdict::ToUplink { ifindex: UPLINK_IF })),
+            matches!(
+                self.result,
+                Ok(Verdict::ToUplink {
+                    ifindex: UPLINK_IF,
+                    ..
+                })
+            ),
             "{:?}: {}",
             self.result,
             self.text()

@@ -212,7 +212,7 @@ impl World {
     fn follow(&mut self, out: &Outcome) {
         let frame = out.frame.clone();
         match out.result {
-            Ok(Verdict::ToUplink { ifindex }) => {
+            Ok(Verdict::ToUplink { ifindex, .. }) => {
                 assert_eq!(ifindex, UPLINK_IF);
                 assert!(
                     [H, GW1, GW2].contains(&addr(&frame.bytes, 26)),

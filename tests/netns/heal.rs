@@ -13,10 +13,10 @@ use std::{
 use netpath_tests::{
     netns::within,
     probe::at,
-    recover::{Client, LIMIT, flows, recovers},
+    recover::{Client, Connection, LIMIT, flows, recovers, without_agent},
     topology::{A, HOST, OUTSIDE},
     wait,
-    ways::{GATEWAY2, PUBLISHED, SERVER, SERVER_PORT, Ways, Without, ip},
+    ways::{ECHO_PORT, GATEWAY2, PUBLISHED, SERVER, SERVER_PORT, Ways, Without, ip},
 };
 
 /// The container asks the server.
@@ -30,16 +30,20 @@ fn inward(ways: &Ways) -> Client<'_> {
     Client::udp(&ways.server, SERVER, at(HOST, PUBLISHED), "a")
 }
 
-/// Traffic both ways survives `change`.
-fn survives(without: Without, change: impl FnOnce(&Ways)) {
-    let ways = Ways::new(without);
+/// Traffic both ways survives `change`, which follows `routes`.
+fn survives(without: Without, routes: &[&str], change: impl Fn(&Ways)) {
+    let ways = Ways::with_routes(without, routes);
+    let a = ways.world.container("a");
     let (out, inward) = ([out(&ways)], [inward(&ways)]);
+    let mut connection = Connection::open(a, at(SERVER, ECHO_PORT));
     flows(&out, HOST);
     flows(&inward, SERVER);
+    connection.echoes(1);
     change(&ways);
     let since = Instant::now();
     recovers(since, LIMIT, &out, HOST);
     recovers(since, LIMIT + RECOVERED, &inward, SERVER);
+    connection.echoes(1000);
 }
 
 /// What checking the first direction takes, once it flows, before the second is looked at.
@@ -47,12 +51,7 @@ const RECOVERED: Duration = Duration::from_millis(500);
 
 #[test]
 fn an_announced_mac_address() {
-    survives(Without::Killed, |ways| ways.change_mac(true));
-}
-
-#[test]
-fn an_announced_mac_address_without_an_agent_ever() {
-    survives(Without::NeverStarted, |ways| ways.change_mac(true));
+    without_agent(|without| survives(without, &[], |ways| ways.change_mac(true)));
 }
 
 /// Nobody tells the host: its neighbour entry has to go stale, its probes to fail, and the next
@@ -84,47 +83,35 @@ fn a_silent_mac_address() {
     );
 }
 
-fn default_route_moves(ways: &Ways) {
-    ways.first_gateway_fails();
-    let route = format!("route replace default via {GATEWAY2}");
-    ip(&ways.world.host, &route);
-}
-
 #[test]
 fn another_default_gateway() {
-    survives(Without::Killed, default_route_moves);
-}
-
-#[test]
-fn another_default_gateway_without_an_agent_ever() {
-    survives(Without::NeverStarted, default_route_moves);
+    let change = |ways: &Ways| {
+        ways.first_gateway_fails();
+        let route = format!("route replace default via {GATEWAY2}");
+        ip(&ways.world.host, &route);
+    };
+    without_agent(|without| survives(without, &[], change));
 }
 
 #[test]
 fn a_more_specific_route() {
-    survives(Without::Killed, |ways| {
+    let change = |ways: &Ways| {
         ways.first_gateway_fails();
         let route = format!("route add {SERVER}/32 via {GATEWAY2}");
         ip(&ways.world.host, &route);
-    });
+    };
+    without_agent(|without| survives(without, &[], change));
 }
 
 #[test]
 fn a_more_specific_route_that_goes() {
-    let ways = Ways::with_routes(
-        Without::Killed,
-        &[&format!("add 203.0.113.0/24 via {OUTSIDE}")],
-    );
-    let default = format!("route replace default via {GATEWAY2}");
-    ip(&ways.world.host, &default);
-    let (out, inward) = ([out(&ways)], [inward(&ways)]);
-    flows(&out, HOST);
-    flows(&inward, SERVER);
-    ways.first_gateway_fails();
-    ip(&ways.world.host, "route del 203.0.113.0/24");
-    let since = Instant::now();
-    recovers(since, LIMIT, &out, HOST);
-    recovers(since, LIMIT + RECOVERED, &inward, SERVER);
+    let specific = format!("add 203.0.113.0/24 via {OUTSIDE}");
+    let default = format!("replace default via {GATEWAY2}");
+    let change = |ways: &Ways| {
+        ways.first_gateway_fails();
+        ip(&ways.world.host, "route del 203.0.113.0/24");
+    };
+    without_agent(|without| survives(without, &[&specific, &default], change));
 }
 
 /// What a container learns of the path's MTU; 0 while it has no answer.
@@ -184,6 +171,8 @@ fn a_smaller_mtu_of_the_uplink() {
         answered(&whole) && answered(&pieces)
     });
     assert_eq!(path_mtu(&whole), 1500);
+    let mut connection = Connection::open(a, at(SERVER, ECHO_PORT));
+    connection.echoes(100_000);
 
     ip(&ways.world.host, "link set uplink0 mtu 1300");
     ip(&ways.world.outside, "link set eth0 mtu 1300");
@@ -206,4 +195,5 @@ fn a_smaller_mtu_of_the_uplink() {
     }
     let error = whole.send(&LARGE).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+    connection.echoes(100_000);
 }

@@ -5,8 +5,8 @@
 
 use std::{
     fmt::Write as _,
-    io,
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -22,13 +22,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     netns::{Namespace, within},
     probe::{Answer, SOON, at},
+    wait,
+    ways::Without,
 };
 
 /// How long traffic may be lost after a change.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
 /// How long one question waits for its answer while traffic may be lost.
-const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Between two rounds of questions.
 const PACE: Duration = Duration::from_millis(10);
 /// Rounds that have to succeed once traffic flows again.
@@ -142,6 +144,54 @@ impl<'n> Client<'n> {
     }
 }
 
+/// A TCP connection that lasts, to a server that echoes.
+#[derive(Debug)]
+pub struct Connection(TcpStream);
+
+impl Connection {
+    /// Opens it.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn open(namespace: &Namespace, to: SocketAddrV4) -> Self {
+        Self(within(namespace, || probe::tcp_connect(to, None, SOON)).unwrap())
+    }
+
+    /// Sends `length` bytes and has them back, however often they have to be sent again: the
+    /// connection's own timer decides when that is.
+    ///
+    /// # Panics
+    /// When they do not come back in time, or other bytes do.
+    #[track_caller]
+    pub fn echoes(&mut self, length: usize) {
+        self.0.set_read_timeout(Some(wait::DEADLINE)).unwrap();
+        let sent: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+        let mut writer = self.0.try_clone().unwrap();
+        let mut got = vec![0; length];
+        let result = thread::scope(|scope| {
+            scope.spawn(|| writer.write_all(&sent));
+            self.0.read_exact(&mut got)
+        });
+        if let Err(error) = result {
+            panic!("{length} bytes over an established connection: {error}");
+        }
+        assert!(got == sent, "the connection's content differs");
+    }
+}
+
+/// Plays a scenario without an agent, at once with one that was killed and with none ever.
+pub fn without_agent(scenario: impl Fn(Without) + Sync) {
+    thread::scope(|scope| {
+        let scenario = &scenario;
+        let other = scope.spawn(move || scenario(Without::NeverStarted));
+        scenario(Without::Killed);
+        if let Err(panic) = other.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
 /// Everything flows, on every processor.
 ///
 /// # Panics
@@ -224,7 +274,7 @@ fn echo(socket: &Socket, patience: Duration) -> io::Result<()> {
         }
         socket.set_read_timeout(Some(left))?;
         let mut reply = [0; 64];
-        let length = io::Read::read(&mut &*socket, &mut reply)?;
+        let length = (&*socket).read(&mut reply)?;
         if length == request.len() && reply[0] == 0 && reply[8..16] == request[8..16] {
             return Ok(());
         }

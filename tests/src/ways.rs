@@ -8,9 +8,16 @@
 //!           uplink1 192.0.2.1 ─────── eth1 192.0.2.2      gw2
 //! ```
 
-use std::{fs, net::Ipv4Addr, os::fd::AsFd};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, TcpListener},
+    os::fd::AsFd,
+    thread,
+    time::Duration,
+};
 
 use netpath::lab::links;
+use socket2::SockRef;
 
 use crate::{
     agent::Agent,
@@ -31,6 +38,8 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 pub const UPLINK2: &str = "uplink1";
 /// The UDP port that the server answers on.
 pub const SERVER_PORT: u16 = 7000;
+/// The TCP port that the server echoes on.
+pub const ECHO_PORT: u16 = 7001;
 /// The published UDP port; it leads to port 53 of the container.
 pub const PUBLISHED: u16 = 5353;
 
@@ -90,6 +99,21 @@ fn connect(left: (&Namespace, &str), right: (&Namespace, &str)) {
     ip(right.0, &format!("link set moving name {} up", right.1));
 }
 
+/// Echoes what one TCP connection brings. The thread ends with the connection, or when none came
+/// in time.
+fn echo(namespace: &Namespace) {
+    let listener = within(namespace, || TcpListener::bind((SERVER, ECHO_PORT))).unwrap();
+    // accept() honours the receive time-out.
+    SockRef::from(&listener)
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    thread::spawn(move || {
+        if let Ok((mut stream, _)) = listener.accept() {
+            let _ = io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+        }
+    });
+}
+
 impl Ways {
     /// The surroundings, with neither netpath nor a way into the container.
     ///
@@ -144,6 +168,7 @@ impl Ways {
             Server::udp(&server, "server", answer).unwrap(),
             Server::tcp(&server, "server", answer).unwrap(),
         ];
+        echo(&server);
         Self {
             world,
             second,

@@ -15,6 +15,11 @@ pub enum Verdict {
         /// The MAC addresses are written; otherwise the kernel finds the next hop.
         leased: bool,
     },
+    /// It is as it was; deliver it to the container behind this host-side veth instead of the bridge.
+    ToNeighbour {
+        /// Interface index of the host side.
+        ifindex: u32,
+    },
     /// It has been translated; deliver it to the container behind this host-side veth.
     ToEndpoint {
         /// Interface index of the host side.

@@ -68,7 +68,9 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
             }
         }
         // SAFETY: the helper has no preconditions.
-        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
+        Ok(Verdict::ToEndpoint { ifindex } | Verdict::ToNeighbour { ifindex }) => unsafe {
+            bpf_redirect_peer(ifindex, 0) as i32
+        },
         Err(reason) => {
             counters::dropped(ctx, reason, hook);
             TC_ACT_SHOT

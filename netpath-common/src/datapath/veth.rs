@@ -16,8 +16,8 @@ use crate::{
     nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
     records::{
-        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NetworkRecord, Published,
+        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT, NETWORK_ICC,
+        NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
     },
     tuple::Tuple,
     verdict::Verdict,
@@ -166,12 +166,11 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
         return Ok(Step::Ready);
     }
     if in_subnet(network, &dst) && dst != network.gateway {
-        // The bridge switches it.
-        return if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
-            Err(DropReason::IccDisabled)
-        } else {
-            Ok(Step::Pass)
-        };
+        if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
+            return Err(DropReason::IccDisabled);
+        }
+        // The bridge switches it, where that is not shorter.
+        return Ok(neighbour(pkt, t, w, ep.network, network).map_or(Step::Pass, Step::Neighbour));
     }
     if t.is_host_addr(&dst) {
         return to_host(t, w, slot, network);
@@ -191,6 +190,26 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     }
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
+}
+
+/// The interface behind which the frame's destination is a container of the same network.
+///
+/// What the bridge would do differently is left to it: another MAC address than the container's
+/// (an address that moved by ARP), a packet that the other side would be too small for.
+#[inline(always)]
+fn neighbour<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &Work,
+    slot: u16,
+    network: &NetworkRecord,
+) -> Option<u32> {
+    if network.flags & NETWORK_DIRECT == 0 {
+        return None;
+    }
+    let ep = t.endpoint(t.endpoint_by_addr(&w.ip.tuple.dst)?)?;
+    let there = ep.network == slot && ep.mac == w.eth.dst;
+    (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
 }
 
 #[inline(always)]

@@ -79,6 +79,8 @@ pub struct Quoted {
 pub(super) enum Step {
     /// Leave it as it is.
     Pass,
+    /// Leave it as it is, and hand it to the container behind this interface.
+    Neighbour(u32),
     /// Translate by this entry.
     Flow(CtRef),
     /// Make [`Work::flow`] and translate by it.
@@ -222,6 +224,10 @@ impl Work {
     ) -> Result<Verdict, DropReason> {
         let entry = match step {
             Step::Pass => return Ok(Verdict::Pass),
+            Step::Neighbour(ifindex) => {
+                t.count(Counter::ToNeighbour);
+                return Ok(Verdict::ToNeighbour { ifindex });
+            }
             Step::Flow(e) => Some(e),
             Step::Create => Some(create(t, &mut self.flow)?),
             Step::Ready => None,

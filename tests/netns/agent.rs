@@ -31,10 +31,9 @@ fn a_second_address_of_the_uplink_is_the_hosts_too() {
 fn it_ends_when_asked_and_leaves_the_datapath() {
     let world = World::with_ports(&["a"], &["8080:80"]);
     let _server = tcp_server(world.container("a"), "a", 80);
-    let mut agent = Agent::start(&world);
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.0.id()).unwrap());
-    agent.wait_until_it_runs();
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(agent.0.wait().unwrap().success());
+    let agent = Agent::start(&world);
+    // Before it has begun, the signal would end it otherwise.
+    agent.wait_until_ready();
+    assert!(agent.terminate());
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
 }

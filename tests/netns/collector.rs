@@ -193,7 +193,7 @@ fn removed(dp: &Datapath) -> u64 {
 fn an_idle_agent_wakes_for_its_timers_alone() {
     let world = World::with_ports(&["a"], &["8080:80"]);
     let agent = Agent::start(&world);
-    agent.wait_until_it_runs();
+    agent.wait_until_ready();
     let read = || (agent.number("voluntary_ctxt_switches"), agent.ticks());
     // What it does at its start is over with the first look by its timer.
     let window = Duration::from_secs(11);

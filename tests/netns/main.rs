@@ -6,12 +6,14 @@
 
 mod agent;
 mod bad_input;
+mod big_tcp;
 mod bulk;
 mod coexist;
 mod collector;
 mod fragment;
 mod guard;
 mod hairpin;
+mod heal;
 mod host;
 mod icmp_error;
 mod lab;
@@ -21,3 +23,4 @@ mod networks;
 mod publish;
 mod rules;
 mod scale;
+mod uplinks;

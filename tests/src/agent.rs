@@ -1,29 +1,40 @@
-//! A running agent, and what the kernel says of its process.
+//! A running `netpath agent`.
 //!
-//! Owns starting and ending it. Judges nothing.
+//! Owns its start and its two ends, asked for or by SIGKILL, and what the kernel says of its process.
 
 use std::{fs, process::Child};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{topology::World, wait};
 
 /// A running agent, ended with the test.
 #[derive(Debug)]
-pub struct Agent(pub Child);
+pub struct Agent(Child);
 
 impl Agent {
-    /// Starts the agent of a world.
+    /// Starts the agent of `world`.
     ///
     /// # Panics
-    /// When the program cannot be run.
+    /// When it cannot be started.
     #[must_use]
     pub fn start(world: &World) -> Self {
         Self(world.netpath_command().arg("agent").spawn().unwrap())
     }
 
-    /// Waits until it runs: it catches signals once it has begun; before, they would end it
-    /// otherwise.
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).unwrap())
+    }
+
+    /// Waits until it has begun: it catches signals from then on.
+    ///
+    /// # Panics
+    /// When it does not begin in time.
     #[track_caller]
-    pub fn wait_until_it_runs(&self) {
+    pub fn wait_until_ready(&self) {
         wait::until("the agent catches SIGTERM", || {
             self.status("SigCgt").is_some_and(|mask| {
                 u64::from_str_radix(&mask, 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
@@ -32,9 +43,8 @@ impl Agent {
     }
 
     /// A line of `/proc/PID/status`, without its name and unit.
-    #[must_use]
-    pub fn status(&self, name: &str) -> Option<String> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+    fn status(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -59,11 +69,32 @@ impl Agent {
     /// When it has ended.
     #[must_use]
     pub fn ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         // The second field is the name in parentheses; user and system time are 14 and 15.
         let (_, after) = stat.rsplit_once(") ").unwrap();
         let fields: Vec<_> = after.split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Asks it to end, and says whether it ended well.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    #[track_caller]
+    pub fn terminate(mut self) -> bool {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap().success()
+    }
+
+    /// Kills it, so that it can clean nothing up.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    #[track_caller]
+    pub fn kill(mut self) {
+        assert!(self.0.try_wait().unwrap().is_none(), "the agent had ended");
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

@@ -4,7 +4,7 @@
 //! endpoint, uplink or rule, so only time ends them.
 
 use crate::{
-    conntrack::{CtEntry, FLAG_RECORD},
+    conntrack::{CtEntry, FLAG_RECORD, created_at},
     tuple::{Tuple, UDP},
 };
 
@@ -42,7 +42,7 @@ pub fn numbered_flow(number: u32, seen: Seen) -> [(Tuple, CtEntry); 2] {
         // One life of a slot, the same in both entries.
         state: number.wrapping_add(1) << 8,
         stamp,
-        created: seen.original.min(seen.reply),
+        created: created_at(seen.original.min(seen.reply)),
         ..CtEntry::default()
     };
     let record = CtEntry {

@@ -13,7 +13,10 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mac, NetnsRef, Uplinks};
+use crate::{
+    config::{Mac, NetnsRef, Uplinks},
+    net::SegmentSizes,
+};
 pub use error::Error;
 pub use file::Store;
 pub use lock::Lock;
@@ -86,6 +89,9 @@ pub struct Network {
     pub gateway: Ipv4Addr,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Largest super-packet of its devices in bytes; `None` where that is not netpath's matter.
+    #[serde(default)]
+    pub gso_max_size: Option<u32>,
     /// Containers may talk to each other.
     pub icc: bool,
     /// What leaves is masqueraded.
@@ -112,6 +118,9 @@ pub struct Found {
     pub addressed: bool,
     /// Its MTU.
     pub mtu: u32,
+    /// Its largest super-packets.
+    #[serde(default)]
+    pub segments: Option<SegmentSizes>,
 }
 
 /// An endpoint that exists.

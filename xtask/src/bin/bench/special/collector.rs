@@ -8,7 +8,6 @@
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -27,7 +26,8 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::Setup;
 use crate::{
-    instance, interrupt,
+    instance::{self, Instance},
+    interrupt,
     results::{Results, Series, Slice},
     site::Site,
     variant::{Published, Variant},
@@ -53,7 +53,9 @@ const ROUNDS: u32 = 5;
 type Values = Vec<(&'static str, &'static str, f64)>;
 
 pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
-    let site = setup.site(Variant::Netpath, 1)?;
+    let mut site = setup.site(Variant::Netpath, 1)?;
+    // It would take part in the passes.
+    instance_of(&mut site)?.end_agent();
     remake(setup, &site)?;
     setup.progress.say("collector");
     let rounds = if setup.quick { 1 } else { setup.pace.rounds.min(ROUNDS) };
@@ -61,7 +63,7 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
     for _ in 0..rounds {
         interrupt::check()?;
         let mut values = site.router_ns.run(|| passes(&site.router_ns))??;
-        values.extend(agent(setup, &site)?);
+        values.extend(agent(&mut site)?);
         for (measure, unit, rate) in values {
             let slice = Slice { rate, cpu_ns: None };
             match series.iter_mut().find(|it| it.measure == measure) {
@@ -137,28 +139,20 @@ fn pass(datapath: &Datapath) -> Result<(f64, SweepStats)> {
 
 /// The same by a running agent: its memory with a million live flows, and then how long it takes
 /// until a million flows that are over are gone.
-fn agent(setup: Setup<'_>, site: &Site) -> Result<Values> {
+fn agent(site: &mut Site) -> Result<Values> {
     let router = &site.router_ns;
     router.run(|| fill(&open(router)?, LIVE))??;
-    // These tell that it has been through the table.
-    let gone = |count: u64, before: u64| -> Result<f64> {
-        let began = Instant::now();
-        while router.run(|| removed(&open(router)?))?? < before + count {
-            interrupt::check()?;
-            ensure!(began.elapsed() < PATIENCE, "the agent collects nothing");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(began.elapsed().as_secs_f64())
-    };
     let before = router.run(|| {
         let datapath = open(router)?;
         let before = removed(&datapath)?;
+        // These tell that it has been through the table.
         write(&datapath, FLOWS..FLOWS + 10_000, OLD)?;
         anyhow::Ok(before)
     })??;
-    let agent = Agent::start(setup, site)?;
-    gone(10_000, before)?;
-    let peak = agent.peak()?;
+    let pid = instance_of(site)?.start_agent()?;
+    let router = &site.router_ns;
+    gone(router, before + 10_000)?;
+    let peak = peak(pid)?;
     let before = router.run(|| {
         let datapath = open(router)?;
         let before = removed(&datapath)?;
@@ -166,46 +160,37 @@ fn agent(setup: Setup<'_>, site: &Site) -> Result<Values> {
         fill(&datapath, OLD)?;
         anyhow::Ok(before)
     })??;
-    let seconds = gone(u64::from(FLOWS), before)?;
+    let seconds = gone(router, before + u64::from(FLOWS))?;
+    instance_of(site)?.end_agent();
     Ok(vec![
         ("collect_agent", "s", seconds),
         ("agent_rss", "MiB", peak as f64 / 1024.0),
     ])
 }
 
-/// `netpath agent`, ended when dropped.
-struct Agent(Child);
-
-impl Agent {
-    fn start(setup: Setup<'_>, site: &Site) -> Result<Self> {
-        let netpath = site.instance.as_ref().context("netpath is not up")?;
-        let mut command = Command::new(setup.netpath);
-        command
-            .args(netpath.options())
-            .arg("agent")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().context("cannot run `netpath agent`")?;
-        Ok(Self(child))
+/// Waits until so many flows have been removed since netpath was loaded; the seconds that took.
+fn gone(router: &Namespace, count: u64) -> Result<f64> {
+    let began = Instant::now();
+    while router.run(|| removed(&open(router)?))?? < count {
+        interrupt::check()?;
+        ensure!(began.elapsed() < PATIENCE, "the agent collects nothing");
+        thread::sleep(Duration::from_millis(20));
     }
-
-    /// Its resident memory at its peak, KiB.
-    fn peak(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.0.id());
-        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        match line.and_then(|line| line.split_whitespace().next()?.parse().ok()) {
-            Some(kib) => Ok(kib),
-            None => bail!("{path} has no VmHWM: the agent has ended"),
-        }
-    }
+    Ok(began.elapsed().as_secs_f64())
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+fn instance_of(site: &mut Site) -> Result<&mut Instance> {
+    site.instance.as_mut().context("netpath is not up")
+}
+
+/// The resident memory of a process at its peak, KiB.
+fn peak(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    match line.and_then(|line| line.split_whitespace().next()?.parse().ok()) {
+        Some(kib) => Ok(kib),
+        None => bail!("{path} has no VmHWM: the agent has ended"),
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod binary;
+pub mod flows;
 pub mod netns;
 pub mod probe;
 pub mod recover;

@@ -32,7 +32,8 @@ pub use error::Error;
 pub use inspect::{ContainerView, NetworkView};
 pub use plan::{Plan, Step};
 pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
-pub use up::UpOptions;
+pub use up::{Done, UpOptions};
+pub use work::MapWork;
 
 use crate::{
     bpf::{self, Datapath},

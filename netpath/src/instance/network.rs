@@ -139,6 +139,10 @@ impl Work<'_> {
         let Some(n) = self.state.network(name).cloned() else {
             return Ok(());
         };
+        if self.datapath().is_ok() {
+            let names: Vec<&str> = n.endpoints.iter().map(|e| e.name.as_str()).collect();
+            self.withdraw_all(&names)?;
+        }
         for e in &n.endpoints {
             self.remove_endpoint(&e.name).await?;
         }

@@ -62,15 +62,36 @@ impl Instance {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         instance.run(router, &["up", "-c", &file, "--yes"])?;
-        let state = instance.state();
+        instance.start_agent()?;
+        Ok(instance)
+    }
+
+    /// Starts its agent and returns the process's number.
+    pub(crate) fn start_agent(&mut self) -> Result<u32> {
         // Its CPUs are those of this thread: not the one that is measured on.
-        let agent = Command::new(&instance.program)
-            .args(["--netns", router.name(), "--state-dir", &state, "agent"])
+        let agent = Command::new(&self.program)
+            .args([
+                "--netns",
+                &self.router,
+                "--state-dir",
+                &self.state(),
+                "agent",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .spawn();
-        instance.agent = Some(agent.with_context(|| format!("cannot run {}", instance.program))?);
-        Ok(instance)
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program))?;
+        Ok(self.agent.insert(agent).id())
+    }
+
+    /// Ends its agent.
+    pub(crate) fn end_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // It leaves nothing half-done: the datapath needs no agent. One that has ended by
+            // itself cannot be killed.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
     }
 
     fn state(&self) -> String {
@@ -100,12 +121,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(agent) = &mut self.agent {
-            // It leaves nothing half-done: the datapath needs no agent. One that has ended by
-            // itself cannot be killed.
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
+        self.end_agent();
         for error in Datapath::remove(&self.router).err().into_iter().flatten() {
             eprintln!("warning: {}: {error}", self.router);
         }

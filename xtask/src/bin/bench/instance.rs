@@ -70,7 +70,13 @@ impl Instance {
     pub(crate) fn start_agent(&mut self) -> Result<u32> {
         // Its CPUs are those of this thread: not the one that is measured on.
         let agent = Command::new(&self.program)
-            .args(["--netns", &self.router, "--state-dir", &self.state(), "agent"])
+            .args([
+                "--netns",
+                &self.router,
+                "--state-dir",
+                &self.state(),
+                "agent",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

@@ -1,7 +1,7 @@
 //! The collector: one pass over the conntrack table, in short steps.
 //!
 //! Owns the choice of candidates, the bound of a step, and when the next pass is worth it. What is
-//! removed is decided by the datapath (see [`super::program`]): the collector only proposes.
+//! removed is decided by the datapath: the collector only proposes.
 
 use std::time::Duration;
 

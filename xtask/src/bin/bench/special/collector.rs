@@ -7,8 +7,7 @@
 //! running agent are over until the last is gone) and `agent_rss` (its memory at its peak).
 
 use std::{
-    fs,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -58,7 +57,11 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
     instance_of(&mut site)?.end_agent();
     remake(setup, &site)?;
     setup.progress.say("collector");
-    let rounds = if setup.quick { 1 } else { setup.pace.rounds.min(ROUNDS) };
+    let rounds = if setup.quick {
+        1
+    } else {
+        setup.pace.rounds.min(ROUNDS)
+    };
     let mut series: Vec<Series> = Vec::new();
     for _ in 0..rounds {
         interrupt::check()?;

@@ -40,6 +40,8 @@ pub const ENDPOINT_STATS: &str = "np_ep_stats";
 pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port: [`crate::records::SockKey`].
 pub const SOCKS4: &str = "np_socks4";
+/// Per-CPU bucket of packets to ports that nobody has: [`crate::datapath::Bucket`].
+pub const REFUSED: &str = "np_refused";
 /// Per-CPU working memory of the programs.
 pub const SCRATCH: &str = "np_scratch";
 
@@ -64,6 +66,7 @@ pub const PINNED: &[&str] = &[
     ENDPOINT_STATS,
     EVENTS,
     SOCKS4,
+    REFUSED,
 ];
 
 /// Default capacity of [`CT4`] in entries (two a flow); replaced at load time.

@@ -18,11 +18,14 @@ mod sock;
 mod tables;
 
 use aya_ebpf::{
-    bindings::TC_ACT_SHOT,
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    bindings::{
+        TC_ACT_SHOT,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
-use ctx::TcPacket;
+use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
 use netpath_common::{Tuple, datapath, event::Hook, packet::Packet};
 use tables::KernelTables;
@@ -94,6 +97,22 @@ pub fn np_forward_in(ctx: TcContext) -> i32 {
     finish(&ctx, Hook::UplinkIngress, result)
 }
 
+/// The driver of an uplink: drops early what nobody wants.
+#[xdp(frags)]
+pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
+    let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
+        return XDP_PASS;
+    };
+    let pkt = XdpPacket::new(&ctx);
+    match datapath::uplink_xdp(&pkt, &KernelTables::new(&ctx), work, refused) {
+        Ok(_) => XDP_PASS,
+        Err(reason) => {
+            counters::dropped_early(&ctx, reason);
+            XDP_DROP
+        }
+    }
+}
+
 /// Most keys that one run of [`np_collect`] takes.
 const COLLECT_KEYS: u32 = 64;
 
@@ -120,7 +139,7 @@ pub fn np_collect(ctx: TcContext) -> i32 {
 
 struct Collect<'c> {
     ctx: &'c TcContext,
-    tables: &'c KernelTables<'c>,
+    tables: &'c KernelTables<'c, TcContext>,
     force: bool,
     removed: i32,
 }

@@ -1,8 +1,8 @@
 //! The maps and the kernel behind the trait [`Tables`].
 //!
-//! Owns every map look-up of the tc programs. Decides nothing.
+//! Owns every map look-up of the programs that see packets. Decides nothing.
 
-use core::ptr::NonNull;
+use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     EbpfContext,
@@ -12,13 +12,12 @@ use aya_ebpf::{
         bpf_skc_lookup_tcp,
         generated::{bpf_fib_lookup as fib_lookup, bpf_loop},
     },
-    programs::TcContext,
 };
 use netpath_common::{
     Tuple,
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{InsertError, Route, Tables, Work},
+    datapath::{Bucket, InsertError, Route, Tables, Work},
     maps::reserved_word,
     packet::Ipv4,
     records::{
@@ -39,18 +38,18 @@ const FIB_SUCCESS: i64 = 0;
 const FIB_NO_NEIGH: i64 = 7;
 
 /// The kernel's tables as seen from one program run.
-pub(crate) struct KernelTables<'c> {
-    ctx: &'c TcContext,
+pub(crate) struct KernelTables<'c, C> {
+    ctx: &'c C,
 }
 
-impl<'c> KernelTables<'c> {
+impl<'c, C: EbpfContext> KernelTables<'c, C> {
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'c TcContext) -> Self {
+    pub(crate) const fn new(ctx: &'c C) -> Self {
         Self { ctx }
     }
 }
 
-impl Tables for KernelTables<'_> {
+impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper has no preconditions.
@@ -175,7 +174,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn route(&self, ip: &Ipv4, ifindex: u32) -> Route {
-        match route(self.ctx, ip, ifindex) {
+        match route(self.ctx.as_ptr(), ip, ifindex) {
             0 => Route::Stack,
             ifindex => Route::Out { ifindex },
         }
@@ -193,15 +192,15 @@ impl Tables for KernelTables<'_> {
         const THIS_NETNS: u64 = u64::MAX;
         // SAFETY: the tuple is initialised; a socket that is found is released at once.
         unsafe {
-            let skb = self.ctx.as_ptr();
+            let ctx = self.ctx.as_ptr();
             if tuple.proto == tuple::TCP {
-                let sk = bpf_skc_lookup_tcp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_skc_lookup_tcp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
                 }
             } else {
-                let sk = bpf_sk_lookup_udp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_sk_lookup_udp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
@@ -246,7 +245,7 @@ impl Tables for KernelTables<'_> {
 /// The interface that the kernel's routes lead out of, 0 for none. A subprogram, so that its
 /// parameters do not lie on the stack while a flow is made.
 #[inline(never)]
-fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> u32 {
+fn route(ctx: *mut c_void, ip: &Ipv4, ifindex: u32) -> u32 {
     // SAFETY: all zero is a valid value of this C struct.
     let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
     p.family = AF_INET;
@@ -258,26 +257,26 @@ fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> u32 {
     p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
     p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
     // SAFETY: the struct is initialised and of the size given.
-    let code = unsafe {
-        fib_lookup(
-            ctx.as_ptr(),
-            &raw mut p,
-            size_of::<bpf_fib_lookup>() as i32,
-            0,
-        )
-    };
+    let code = unsafe { fib_lookup(ctx, &raw mut p, size_of::<bpf_fib_lookup>() as i32, 0) };
     match code {
         FIB_SUCCESS | FIB_NO_NEIGH => p.ifindex,
         _ => 0,
     }
 }
 
-/// The working memory of this CPU. Programs at tc hooks run with softirqs off, so none interrupts
-/// another on the same CPU.
+/// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none
+/// interrupts another on the same CPU.
 #[inline(always)]
 pub(crate) fn work<'a>() -> Option<&'a mut Work> {
     // SAFETY: no other reference exists on this CPU while this program runs.
     maps::SCRATCH.get_ptr_mut(0).map(|w| unsafe { &mut *w })
+}
+
+/// This CPU's bucket of packets to ports that nobody has.
+#[inline(always)]
+pub(crate) fn refused<'a>() -> Option<&'a mut Bucket> {
+    // SAFETY: no other reference exists on this CPU while this program runs.
+    maps::REFUSED.get_ptr_mut(0).map(|b| unsafe { &mut *b })
 }
 
 /// `bpf_loop`: the callback gets a pointer into the caller's stack.

@@ -9,6 +9,7 @@ mod fragment;
 mod icmp_error;
 mod translate;
 mod truncate;
+mod xdp;
 
 use std::collections::BTreeMap;
 

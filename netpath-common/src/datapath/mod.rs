@@ -10,6 +10,7 @@ mod icmp_error;
 mod uplink;
 mod veth;
 mod work;
+mod xdp;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
@@ -17,6 +18,7 @@ pub use forward::{FORWARD_UPLINK, forward_in, forward_out};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};
+pub use xdp::{Bucket, REFUSED_AT_ONCE, REFUSED_PER_SECOND, uplink_xdp};
 
 use crate::{
     conntrack::{CtEntry, CtRef},
@@ -160,4 +162,19 @@ pub(crate) const fn is_multicast(addr: &[u8; 4]) -> bool {
 #[inline(always)]
 pub(crate) const fn is_loopback(addr: &[u8; 4]) -> bool {
     addr[0] == 127
+}
+
+/// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast
+/// (RFC 1812, 5.3.7), an address of a container network, or one of the host's own.
+///
+/// The kernel's stack drops the same (`ip_route_input_slow`, `fib_validate_source`), but for two:
+/// loopback where `route_localnet` is set, and a container's source where `rp_filter` is off; the
+/// answer to either would never reach who has sent it.
+#[inline(always)]
+pub(crate) fn is_martian_source<T: Tables>(t: &T, src: &[u8; 4]) -> bool {
+    is_loopback(src)
+        || src[0] & 0xf0 == 224
+        || *src == [255; 4]
+        || t.is_host_addr(src)
+        || t.subnet(src).is_some()
 }

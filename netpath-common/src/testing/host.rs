@@ -14,7 +14,7 @@ use super::{
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
 };
 use crate::{
-    datapath::{self, Work},
+    datapath::{self, Bucket, Work},
     drop_reason::DropReason,
     event::Hook,
     verdict::Verdict,
@@ -98,6 +98,7 @@ pub struct Host {
     /// Drops by reason, as the hooks count them.
     pub drops: BTreeMap<&'static str, u64>,
     work: Work,
+    refused: Bucket,
 }
 
 impl Default for Host {
@@ -120,6 +121,7 @@ impl Host {
             tables: MemTables::standard(seed),
             drops: BTreeMap::new(),
             work: Work::default(),
+            refused: Bucket::default(),
         }
     }
 
@@ -133,6 +135,7 @@ impl Host {
             Hook::Bridge => datapath::bridge_ingress(false),
             Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
             Hook::UplinkEgress => datapath::uplink_egress(&mut frame, t, w),
+            Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };
         let out = Outcome { result, frame };
         if let Err(reason) = result {

@@ -20,3 +20,4 @@ mod reasons;
 mod tcp_table;
 mod timeout;
 mod truncate;
+mod xdp;

@@ -26,6 +26,7 @@ const DISPOSABLE: &[&str] = &[
     maps::FRAGS4,
     maps::RECLAIM,
     maps::SOCKS4,
+    maps::REFUSED,
     maps::SCRATCH,
 ];
 

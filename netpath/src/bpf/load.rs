@@ -242,6 +242,7 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> 
         let loaded = match program {
             Program::SchedClassifier(p) => patiently(|| p.load()),
             Program::CgroupSockAddr(p) => patiently(|| p.load()),
+            Program::Xdp(p) => patiently(|| p.load()),
             other => {
                 let what = format!("program {name} has the type {:?}", other.prog_type());
                 return Err(Error::BadObject { what });

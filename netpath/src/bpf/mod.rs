@@ -18,6 +18,7 @@ mod pins;
 mod published;
 mod sys;
 mod tables;
+mod xdp;
 
 pub use netpath_common::event::Hook;
 use netpath_common::records::{Config, Timeouts};
@@ -29,6 +30,7 @@ pub(crate) use self::{
 pub use self::{
     error::Error,
     kernel::{check_kernel, netns_cookie},
+    xdp::{XdpProgram, XdpTarget},
 };
 
 /// The embedded eBPF object; `None` when it was not built.

@@ -76,6 +76,19 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// Two networks want different hooks on one uplink.
+    #[error(
+        "uplink {uplink}: network `{xdp}` has uplink_hook = \"xdp\" and network `{tc}` has \"tc\"; \
+         give both the same"
+    )]
+    HookConflict {
+        /// The uplink.
+        uplink: String,
+        /// The network that wants XDP.
+        xdp: String,
+        /// The network that wants tc.
+        tc: String,
+    },
     /// Every address is used up.
     #[error("network `{network}`: every address of {subnet} is taken; remove an endpoint")]
     NoAddress {

@@ -106,6 +106,8 @@ impl Planner<'_> {
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding,
+            uplink_hook: wanted.uplink_hook,
+            early_drop: wanted.early_drop,
             uplinks: wanted.uplinks.clone(),
             endpoints: Vec::new(),
         };
@@ -131,6 +133,8 @@ impl Planner<'_> {
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding,
+            uplink_hook: wanted.uplink_hook,
+            early_drop: wanted.early_drop,
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };

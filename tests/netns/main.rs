@@ -19,3 +19,4 @@ mod masquerade;
 mod networks;
 mod publish;
 mod rules;
+mod xdp;

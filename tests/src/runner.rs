@@ -70,7 +70,12 @@ pub struct Runner {
     pub tables: MemTables,
 }
 
-fn object() -> PathBuf {
+/// The eBPF object under test.
+///
+/// # Panics
+/// Where it was not built.
+#[must_use]
+pub fn object() -> PathBuf {
     let path = env::var_os("NETPATH_EBPF_OBJECT_PATH").map_or_else(
         || {
             PathBuf::from(env!("CARGO_MANIFEST_DIR"))

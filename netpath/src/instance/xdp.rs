@@ -15,7 +15,7 @@ use crate::{
 pub(super) const TESTED_DRIVERS: &[&str] = &["veth"];
 
 /// Connections that the kernel's conntrack holds in this namespace; absent without the module.
-const KERNEL_CONNTRACK: &str = "net.netfilter.nf_conntrack_count";
+const KERNEL_CONNTRACK: &str = "net/netfilter/nf_conntrack_count";
 
 /// What the networks of one uplink ask of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,7 +74,11 @@ impl Work<'_> {
                 driver(&uplink.name)
             };
             let wanted = ask.program(&uplink.name, &driver)?;
-            self.put_xdp(&uplink, wanted, &driver).await?;
+            match self.put_xdp(&uplink, wanted, &driver).await {
+                // Nobody has insisted.
+                Err(e) if ask.xdp.is_none() => tracing::warn!("{e}"),
+                done => done?,
+            }
         }
         Ok(())
     }

@@ -42,6 +42,8 @@ pub const EVENTS: &str = "np_events";
 pub const SOCKS4: &str = "np_socks4";
 /// Per-CPU bucket of packets to ports that nobody has: [`crate::datapath::Bucket`].
 pub const REFUSED: &str = "np_refused";
+/// Per-CPU leases of next hops: [`crate::datapath::NextHop`] by a hash of the flow's tuple.
+pub const NEXT_HOPS: &str = "np_next_hops";
 /// Per-CPU working memory of the programs.
 pub const SCRATCH: &str = "np_scratch";
 

@@ -7,6 +7,7 @@ mod collect;
 mod drops;
 mod fragment;
 mod icmp_error;
+mod next_hop;
 mod translate;
 mod truncate;
 mod xdp;

@@ -13,6 +13,7 @@ mod hairpin;
 mod icmp_error;
 mod malformed;
 mod masquerade;
+mod next_hop;
 mod ports;
 mod publish;
 mod race;

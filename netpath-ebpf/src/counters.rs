@@ -37,6 +37,13 @@ pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
     report(&TcPacket::new(ctx), reason, hook);
 }
 
+/// Counts a dropped packet that only repeats one that was reported.
+#[inline(always)]
+pub(crate) fn dropped_again(reason: DropReason) {
+    count_drop(reason);
+    count(Counter::EventLost);
+}
+
 /// As [`dropped`] at the XDP hook, where a flood must not cost what nobody reads: with the ring
 /// full the event is lost without being made.
 #[inline(always)]

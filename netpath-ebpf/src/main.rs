@@ -27,7 +27,7 @@ use aya_ebpf::{
 };
 use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
-use netpath_common::{Tuple, datapath, event::Hook, packet::Packet};
+use netpath_common::{DropReason, Tuple, datapath, event::Hook, packet::Packet};
 use tables::KernelTables;
 
 /// Lets connect, sendmsg, recvmsg and getpeername go on.
@@ -100,11 +100,15 @@ pub fn np_forward_in(ctx: TcContext) -> i32 {
 /// The driver of an uplink: drops early what nobody wants.
 #[xdp(frags)]
 pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
+    let (pkt, tables) = (XdpPacket::new(&ctx), KernelTables::new(&ctx));
+    if datapath::is_known_nobodys(&pkt, &tables) {
+        counters::dropped_again(DropReason::UnpublishedFlood);
+        return XDP_DROP;
+    }
     let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
         return XDP_PASS;
     };
-    let pkt = XdpPacket::new(&ctx);
-    match datapath::uplink_xdp(&pkt, &KernelTables::new(&ctx), work, refused) {
+    match datapath::uplink_xdp(&pkt, &tables, work, refused) {
         Ok(_) => XDP_PASS,
         Err(reason) => {
             counters::dropped_early(&ctx, reason);

@@ -11,7 +11,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{self, Bucket, NextHop, Work},
+    datapath::{self, Bucket, NextHop, PortUse, Work},
     drop_reason::DropReason,
     event::DropEvent,
     maps,
@@ -109,6 +109,10 @@ pub(crate) static NEXT_HOPS: PerCpuArray<NextHop, { datapath::NEXT_HOPS as usize
 /// Written and read by the XDP program: the tokens of this CPU.
 #[btf_map(name = "np_refused")]
 pub(crate) static REFUSED: PerCpuArray<Bucket, 1> = PerCpuArray::new();
+
+/// Written by the datapath, and by user space when the XDP program is attached; read by it.
+#[btf_map(name = "np_ports")]
+pub(crate) static PORTS: Array<PortUse, { maps::PORT_ENTRIES }> = Array::new();
 
 /// Written and read by one program run.
 #[btf_map(name = "np_scratch")]

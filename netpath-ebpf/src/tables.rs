@@ -10,15 +10,15 @@ use aya_ebpf::{
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
-        generated::{bpf_fib_lookup as fib_lookup, bpf_loop},
+        generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop},
     },
 };
 use netpath_common::{
     Tuple,
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{Bucket, InsertError, NextHop, Tables, Work},
-    maps::reserved_word,
+    datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
+    maps::{port_index, reserved_word},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
@@ -222,6 +222,40 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
             }
         }
         false
+    }
+
+    #[inline(always)]
+    fn tick(&self) -> u32 {
+        // SAFETY: the helper has no preconditions. The kernel makes a single load of it.
+        (unsafe { bpf_jiffies64() }) as u32
+    }
+
+    #[inline(always)]
+    fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
+        let p = maps::PORTS.get_ptr(port_index(proto, port)?)?;
+        // SAFETY: the value stays while the program runs; each word is written whole.
+        Some(unsafe {
+            PortUse {
+                nobody: (&raw const (*p).nobody).read_volatile(),
+                used: (&raw const (*p).used).read_volatile(),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
+        if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
+            // SAFETY: as above; whoever comes last is right.
+            unsafe { (&raw mut (*p).nobody).write_volatile(nobody) };
+        }
+    }
+
+    #[inline(always)]
+    fn set_used(&self, proto: u8, port: u16) {
+        if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
+            // SAFETY: as above; nobody writes another value.
+            unsafe { (&raw mut (*p).used).write_volatile(1) };
+        }
     }
 
     #[inline(always)]

@@ -20,7 +20,8 @@ pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};
-pub use xdp::{Bucket, REFUSED_AT_ONCE, REFUSED_PER_SECOND, uplink_xdp};
+pub(crate) use xdp::mark_used;
+pub use xdp::{Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, uplink_xdp};
 
 use crate::{
     conntrack::{CtEntry, CtRef},
@@ -103,6 +104,14 @@ pub trait Tables {
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
     fn host_socket(&self, tuple: &Tuple) -> bool;
+    /// The kernel's own clock, one to ten milliseconds a tick: coarser than [`Tables::now`] and free.
+    fn tick(&self) -> u32;
+    /// What is known about a port of the host; `None` for protocols without ports.
+    fn port(&self, proto: u8, port: u16) -> Option<PortUse>;
+    /// Remembers that nobody wants what comes to a port, see [`PortUse::nobody`].
+    fn set_nobody(&self, proto: u8, port: u16, nobody: u64);
+    /// Remembers that packets have been sent from a port, see [`PortUse::used`].
+    fn set_used(&self, proto: u8, port: u16);
     /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.

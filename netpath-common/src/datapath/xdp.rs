@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Tables, Work, is_loopback, is_martian_source, published};
 use crate::{
     drop_reason::DropReason,
-    packet::{ETHERTYPE_IPV4, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
+    packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
     tuple,
     verdict::Verdict,
 };
@@ -45,6 +45,57 @@ impl Bucket {
         self.next = next + INTERVAL;
         true
     }
+}
+
+/// What is known about a port of the host, so that the packets of a flood need no look at tables
+/// and sockets each.
+///
+/// The answer about one packet holds for the port: a listener takes packets from everybody, and
+/// whoever waits for those of one peer has sent something first, be it a socket of the host or a
+/// container behind masquerade. So nobody is there if nobody was for one packet and nothing was ever
+/// sent from the port. It holds for a tick, since a socket may begin to listen: to be late by that
+/// is to have been asked before.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct PortUse {
+    /// The destination (upper half, as in memory) for which, in this tick (lower half), nobody was
+    /// found and no token was left.
+    pub nobody: u64,
+    /// Not zero: packets have been sent from the port since the map was made.
+    pub used: u64,
+}
+
+/// [`PortUse::nobody`] of an address at this tick.
+#[inline(always)]
+const fn nobody(dst: [u8; 4], tick: u32) -> u64 {
+    (u32::from_ne_bytes(dst) as u64) << 32 | tick as u64
+}
+
+/// Notes that packets are sent from a port of the host.
+#[inline(always)]
+pub(crate) fn mark_used<T: Tables>(t: &T, proto: u8, port: u16) {
+    // Looked at first: a line that is only read stays in every CPU's cache.
+    if t.port(proto, port).is_some_and(|p| p.used == 0) {
+        t.set_used(proto, port);
+    }
+}
+
+/// Whether this tick has shown already that nobody wants a frame: the short way of a flood, asked
+/// before [`uplink_xdp`], which is to be asked where the answer is no.
+#[inline(always)]
+pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
+    // Not in the working memory: what stays in registers is never written.
+    let (mut eth, mut ip) = (Eth::default(), Ipv4::default());
+    if parse_eth(pkt, &mut eth).is_err()
+        || eth.ethertype != ETHERTYPE_IPV4
+        || parse_ipv4(pkt, &mut ip).is_err()
+        || ip.first_fragment
+        || !matches!(ip.kind, Kind::Tcp | Kind::Udp)
+    {
+        return false;
+    }
+    t.port(ip.tuple.proto, ip.tuple.dport)
+        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick()))
 }
 
 /// Decides about a frame that an uplink's driver has received: [`Verdict::Pass`], or dropped.
@@ -120,6 +171,14 @@ fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict,
     }
     if t.host_socket(&ip.tuple) || refused.take(t.now()) {
         return Ok(Verdict::Pass);
+    }
+    // Of a port that is published for segments with other flags, this one tells nothing.
+    if matches!(ip.kind, Kind::Tcp | Kind::Udp) {
+        t.set_nobody(
+            ip.tuple.proto,
+            ip.tuple.dport,
+            nobody(ip.tuple.dst, t.tick()),
+        );
     }
     Err(DropReason::UnpublishedFlood)
 }

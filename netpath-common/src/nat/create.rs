@@ -12,7 +12,7 @@ use crate::{
         tcp::{self, TcpState, Transition},
     },
     counters::Counter,
-    datapath::{InsertError, Tables, generation},
+    datapath::{InsertError, Tables, generation, mark_used},
     drop_reason::DropReason,
     packet::{Ipv4, Kind},
     tuple::{self, Direction, Tuple, is_icmp_request},
@@ -144,6 +144,10 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
     };
+    if flow.to == 0 {
+        // Before anything leaves from the port: its answers may come under a flood.
+        mark_used(t, flow.reply.proto, flow.reply.dport);
+    }
     fill_entry(t, flow, false);
     match insert_index(t, flow) {
         Index::Ours => {}

@@ -116,7 +116,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
     }
     // A super-packet of a device with larger segments than the field can say has 0 there; none
     // of ours has (the kernel's BIG TCP is off unless it is asked for).
-    if ETH_LEN + usize::from(total_len) > pkt.len() {
+    if !pkt.holds(ETH_LEN + usize::from(total_len)) {
         return Err(DropReason::BadIpHeader);
     }
     let frag = be16(&h, 6);

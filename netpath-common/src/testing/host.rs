@@ -141,6 +141,7 @@ impl Host {
             Hook::Bridge => datapath::bridge_ingress(false),
             Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
             Hook::UplinkEgress => datapath::uplink_egress(&mut frame, t, w),
+            Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };
         let out = Outcome { result, frame };

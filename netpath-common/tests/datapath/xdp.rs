@@ -6,7 +6,7 @@ use netpath_common::{
     },
     Tuple,
     conntrack::tcp::{ACK, FIN, RST, SYN},
-    datapath::REFUSED_AT_ONCE,
+    datapath::{REFUSED_AT_ONCE, Tables, is_known_nobodys},
     event::Hook,
     testing::*,
     tuple,
@@ -62,9 +62,11 @@ fn nobodys_ports_are_refused_at_a_rate_and_dropped_beyond_it() {
         let out = h.run(Hook::Xdp, &arrived(p));
         assert_eq!(out.dropped(), Some(UnpublishedFlood), "{}", out.text());
     }
-    h.tables.advance_ms(2);
-    assert!(h.run(Hook::Xdp, &arrived(&packets[0])).passed());
-    assert!(!h.run(Hook::Xdp, &arrived(&packets[0])).passed());
+    // Two tokens a tick.
+    h.tables.advance_ms(4);
+    for passes in [true, true, false, false] {
+        assert_eq!(h.run(Hook::Xdp, &arrived(&packets[0])).passed(), passes);
+    }
 }
 
 #[test]
@@ -112,6 +114,86 @@ fn what_somebody_wants_passes_under_a_flood() {
     assert_eq!(flooded(flows, &udp(S, 53, H, 40000, b"!")), None);
     let other = flooded(flows, &udp(S2, 53, H, 40000, b"!"));
     assert_eq!(other, Some(UnpublishedFlood));
+}
+
+#[test]
+fn one_answer_serves_a_tick_but_not_what_begins_in_it() {
+    let p = |sport| arrived(&udp(S, sport, H, 9, b"x"));
+    let mut h = Host::new();
+    use_up(&mut h);
+    let full = h.run(Hook::Xdp, &p(1));
+    assert_eq!(full.dropped(), Some(UnpublishedFlood));
+
+    // A socket that begins to listen is seen with the next tick.
+    socket(&mut h, tuple::UDP, 2, 9);
+    assert!(!h.run(Hook::Xdp, &p(2)).passed());
+    h.tables.advance_ms(4);
+    assert!(h.run(Hook::Xdp, &p(2)).passed());
+
+    // One that sends is seen at once, whoever else is refused at its port: the host's own …
+    let mut h = Host::new();
+    use_up(&mut h);
+    assert!(
+        !h.run(Hook::Xdp, &arrived(&udp(S2, 53, H, 5000, b"x")))
+            .passed()
+    );
+    assert!(h.from_stack(&udp(H, 5000, S, 53, b"?")).passed());
+    let answered = |h: &mut Host| {
+        let key = Tuple {
+            src: S,
+            dst: H,
+            sport: 53,
+            dport: 5000,
+            proto: tuple::UDP,
+            ..Tuple::default()
+        };
+        h.tables.host_sockets.insert(key);
+        h.run(Hook::Xdp, &arrived(&udp(S, 53, H, 5000, b"!")))
+            .passed()
+    };
+    assert!(answered(&mut h));
+    assert!(
+        !h.run(Hook::Xdp, &arrived(&udp(S2, 53, H, 5000, b"x")))
+            .passed()
+    );
+
+    // … and a container's.
+    let mut h = Host::new();
+    use_up(&mut h);
+    assert!(
+        !h.run(Hook::Xdp, &arrived(&udp(S2, 53, H, 5000, b"x")))
+            .passed()
+    );
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"?")).to_uplink();
+    assert!(
+        h.run(Hook::Xdp, &arrived(&udp(S, 53, H, 5000, b"!")))
+            .passed()
+    );
+    assert!(
+        !h.run(Hook::Xdp, &arrived(&udp(S2, 53, H, 5000, b"x")))
+            .passed()
+    );
+
+    // Resets come from ports that nobody has: they say nothing.
+    let mut h = Host::new();
+    use_up(&mut h);
+    assert!(!h.run(Hook::Xdp, &arrived(&tcp(S, 1, H, 81, SYN))).passed());
+    assert!(h.from_stack(&tcp(H, 81, S, 1, RST | ACK)).passed());
+    socket(&mut h, tuple::TCP, 2, 81);
+    assert!(!h.run(Hook::Xdp, &arrived(&tcp(S, 2, H, 81, SYN))).passed());
+}
+
+#[test]
+fn an_answer_is_remembered_for_its_tick() {
+    let mut h = Host::new();
+    use_up(&mut h);
+    let frame = arrived(&udp(S, 1, H, 77, b"x"));
+    let known = |h: &Host| is_known_nobodys(&frame, &h.tables);
+    assert!(!known(&h));
+    assert!(!h.run(Hook::Xdp, &frame).passed());
+    assert!(known(&h));
+    h.tables.advance_ms(4);
+    assert!(!known(&h), "the first of the next tick is told again");
 }
 
 #[test]
@@ -276,7 +358,7 @@ fn stack(b: &[u8], t: &MemTables) -> Fate {
         proto: b[23],
         ..Tuple::default()
     };
-    if wrong || !t.host_sockets.contains(&key) {
+    if wrong || !t.host_socket(&key) {
         return Fate::Unwanted;
     }
     Fate::Wanted
@@ -293,6 +375,13 @@ enum Event {
     },
     Arrived {
         frame: Vec<u8>,
+    },
+    /// A socket of the host asks somebody, and waits for the answer.
+    Asked {
+        udp: bool,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
     },
     Waited {
         ms: u64,
@@ -360,6 +449,8 @@ fn arrival() -> impl Strategy<Value = Event> {
 fn event() -> impl Strategy<Value = Event> {
     let out = prop::sample::select(vec![S, S2]);
     prop_oneof![
+        1 => (any::<bool>(), out.clone(), port(), port())
+            .prop_map(|(udp, dst, sport, dport)| Event::Asked { udp, dst, sport, dport }),
         2 => (any::<bool>(), out, port(), port())
             .prop_map(|(udp, dst, sport, dport)| Event::Sent { udp, dst, sport, dport }),
         12 => arrival(),
@@ -369,24 +460,32 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn host(tokens: bool) -> Host {
     let mut h = Host::seeded(7);
-    for src in [S, S2] {
-        for sport in [22, 53, 80, 5353, 8080] {
-            for (proto, dport) in [(tuple::TCP, 22), (tuple::UDP, 53)] {
-                h.tables.host_sockets.insert(Tuple {
-                    src,
-                    dst: H,
-                    sport,
-                    dport,
-                    proto,
-                    ..Tuple::default()
-                });
-            }
-        }
-    }
+    h.tables
+        .host_listeners
+        .extend([(tuple::TCP, 22), (tuple::UDP, 53)]);
     if !tokens {
         use_up(&mut h);
     }
     h
+}
+
+/// A socket of the host sends, and its stack knows it from then on.
+fn ask(h: &mut Host, is_udp: bool, dst: Addr, sport: u16, dport: u16) {
+    let (proto, p) = if is_udp {
+        (tuple::UDP, udp(H, sport, dst, dport, b"?"))
+    } else {
+        (tuple::TCP, tcp(H, sport, dst, dport, SYN))
+    };
+    let answer = Tuple {
+        src: dst,
+        dst: H,
+        sport: dport,
+        dport: sport,
+        proto,
+        ..Tuple::default()
+    };
+    h.tables.host_sockets.insert(answer);
+    assert!(h.from_stack(&p).passed());
 }
 
 proptest! {
@@ -407,6 +506,10 @@ proptest! {
                 Event::Waited { ms } => {
                     early.tables.advance_ms(ms);
                     late.tables.advance_ms(ms);
+                }
+                Event::Asked { udp, dst, sport, dport } => {
+                    ask(&mut early, udp, dst, sport, dport);
+                    ask(&mut late, udp, dst, sport, dport);
                 }
                 Event::Sent { udp: is_udp, dst, sport, dport } => {
                     let p = if is_udp {

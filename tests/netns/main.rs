@@ -6,11 +6,13 @@
 
 mod agent;
 mod bad_input;
+mod big_tcp;
 mod bulk;
 mod coexist;
 mod fragment;
 mod guard;
 mod hairpin;
+mod heal;
 mod host;
 mod icmp_error;
 mod lab;
@@ -19,4 +21,6 @@ mod masquerade;
 mod networks;
 mod publish;
 mod rules;
+mod uplinks;
 mod xdp;
+mod xdp_attach;

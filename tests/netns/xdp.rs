@@ -11,10 +11,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use aya::{
-    Ebpf,
-    programs::{Xdp, XdpMode},
-};
 use netpath::lab::{frame, links, probe};
 use netpath_common::{
     DropReason,
@@ -22,9 +18,8 @@ use netpath_common::{
     testing::{self, Datagram},
 };
 use netpath_tests::{
-    netns::{stdout, within},
+    netns::within,
     probe::{SOON, at, pings, tcp, tcp_fails, tcp_server, udp, udp_server, udp_socket},
-    runner, skip,
     topology::{A, HOST, OUTSIDE, UPLINK, World},
     wait,
 };
@@ -32,7 +27,7 @@ use netpath_tests::{
 /// Somebody outside.
 const STRANGER: [u8; 4] = [198, 51, 100, 77];
 
-fn config(world: &World, more: &str) -> String {
+pub(crate) fn config(world: &World, more: &str) -> String {
     world.network("bridge", "netpath0", "172.17.0.0/16", more)
         + &world.endpoint("a", A, &["8080:80", "5353:53/udp"])
 }
@@ -56,19 +51,28 @@ fn frame_of(world: &World, packet: &Datagram) -> Vec<u8> {
 }
 
 /// Sends to ports that nobody has, as fast as it can, until it is dropped.
-struct Flood {
+pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<()>>,
 }
 
 impl Flood {
-    fn start(world: &World) -> Self {
+    /// To two ports that nobody has.
+    pub(crate) fn start(world: &World) -> Self {
+        Self::also_at(world, &[])
+    }
+
+    /// To UDP ports of somebody as well, who has asked somebody else.
+    fn also_at(world: &World, ports: &[u16]) -> Self {
         let host = HOST.octets();
-        let frames = [
+        let mut packets = vec![
             testing::udp(STRANGER, 7, host, 9, b"flood"),
             testing::tcp(STRANGER, 7, host, 81, SYN),
-        ]
-        .map(|packet| frame_of(world, &packet));
+        ];
+        for port in ports {
+            packets.push(testing::udp(STRANGER, 7, host, *port, b"flood"));
+        }
+        let frames: Vec<_> = packets.iter().map(|p| frame_of(world, p)).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, outside) = (stop.clone(), world.outside.name().to_owned());
         let sender = thread::spawn(move || {
@@ -91,7 +95,7 @@ impl Flood {
 
     /// Waits until more of it was dropped.
     #[track_caller]
-    fn goes_on(&self, world: &World) {
+    pub(crate) fn goes_on(&self, world: &World) {
         let before = world.dropped(DropReason::UnpublishedFlood);
         wait::until("the flood is dropped", || {
             world.dropped(DropReason::UnpublishedFlood) > before + 1000
@@ -107,14 +111,6 @@ impl Drop for Flood {
             assert!(ended.is_ok() || thread::panicking(), "the sender failed");
         }
     }
-}
-
-/// The number of the native XDP program at the uplink.
-fn program(world: &World) -> Option<u32> {
-    let link = stdout(&world.host, "ip", &["-d", "link", "show", UPLINK]);
-    assert!(!link.contains("xdpgeneric"), "{link}");
-    let (_, id) = link.split_once("prog/xdp id ")?;
-    id.split_whitespace().next()?.parse().ok()
 }
 
 #[test]
@@ -283,151 +279,6 @@ fn what_cannot_be_is_dropped_and_counted() {
 }
 
 #[test]
-fn up_puts_it_there_again_replaces_it_and_takes_it_away() {
-    let world = World::new(&["a"]);
-    let hook = |world: &World| {
-        let status: serde_json::Value =
-            serde_json::from_str(&world.run(&["status", "--json"])).unwrap();
-        assert_eq!(status["warnings"].as_array().unwrap().len(), 0, "{status}");
-        status["uplinks"][0]["hook"].as_str().unwrap().to_owned()
-    };
-    for more in ["", "uplink_hook = \"auto\"", "uplink_hook = \"tc\""] {
-        world.up(&config(&world, more));
-        assert_eq!((program(&world), hook(&world).as_str()), (None, "tc"));
-    }
-    world.up(&config(&world, "early_drop = true"));
-    let first = program(&world).expect("auto takes XDP on veth");
-    assert_eq!(hook(&world), "tc, xdp");
-    let listed = world.run(&["status"]);
-    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        listed
-            .lines()
-            .any(|l| squeezed(l) == format!("xdp {UPLINK}")),
-        "{listed}"
-    );
-
-    // The programs are replaced under a flood: at no moment is there none.
-    let flood = Flood::start(&world);
-    world.up(&config(&world, "uplink_hook = \"xdp\""));
-    let second = program(&world).expect("it stays");
-    assert_ne!(first, second, "`up` replaces the programs");
-    flood.goes_on(&world);
-    drop(flood);
-
-    world.up(&config(&world, ""));
-    assert_eq!((program(&world), hook(&world).as_str()), (None, "tc"));
-    world.up(&config(&world, "uplink_hook = \"xdp\""));
-    assert!(program(&world).is_some());
-    world.run(&["down", "--all"]);
-    assert_eq!(program(&world), None);
-    assert!(!world.pins().exists());
-}
-
-#[test]
-fn another_xdp_program_is_left_alone() {
-    let world = World::new(&["a"]);
-    for mode in [XdpMode::Driver, XdpMode::Skb] {
-        let mut object = Ebpf::load_file(runner::object()).unwrap();
-        let foreign: &mut Xdp = object
-            .program_mut("np_uplink_xdp")
-            .unwrap()
-            .try_into()
-            .unwrap();
-        foreign.load().unwrap();
-        within(&world.host, || foreign.attach(UPLINK, mode).unwrap());
-        let id = foreign.info().unwrap().id();
-        let there = || {
-            let link = stdout(&world.host, "ip", &["-d", "link", "show", UPLINK]);
-            assert!(link.contains(&format!("id {id} ")), "{link}");
-        };
-        there();
-        let output = world.try_up(&config(&world, "uplink_hook = \"xdp\""));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(
-            errors.contains(UPLINK)
-                && errors.contains(&format!("(np_uplink_xdp, id {id})"))
-                && errors.contains("uplink_hook = \"tc\""),
-            "{errors}"
-        );
-        assert!(!errors.contains("undoing"), "{errors}");
-        assert!(!world.pins().exists(), "a failed `up` leaves nothing");
-        there();
-        // Nobody insists: tc it is.
-        world.up(&config(&world, "early_drop = true"));
-        there();
-        world.run(&["down", "--all"]);
-        there();
-    }
-}
-
-#[test]
-fn a_driver_without_native_xdp_is_named() {
-    let world = World::new(&["a"]);
-    for arguments in [
-        "link add lan0 type bridge",
-        "addr add 203.0.113.1/24 dev lan0",
-        "link set lan0 up",
-    ] {
-        stdout(&world.host, "ip", &arguments.split(' ').collect::<Vec<_>>());
-    }
-    let with = |hook: &str| config(&world, &format!("uplinks = [\"lan0\"]\n{hook}"));
-    let output = world.try_up(&with("uplink_hook = \"xdp\""));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(
-        errors.contains("uplink lan0: its driver bridge has no native XDP")
-            && errors.contains("set uplink_hook = \"tc\""),
-        "{errors}"
-    );
-    assert!(!errors.contains("undoing"), "{errors}");
-    world.up(&with("early_drop = true"));
-    let status = world.run(&["status"]);
-    assert!(
-        status.contains("the driver of uplink lan0 (bridge)"),
-        "{status}"
-    );
-    // A change that cannot be made leaves the network as it was.
-    assert_eq!(
-        world.try_up(&with("uplink_hook = \"xdp\"")).status.code(),
-        Some(1)
-    );
-    let status = world.run(&["status"]);
-    assert!(
-        status.contains("the driver of uplink lan0 (bridge)"),
-        "{status}"
-    );
-}
-
-#[test]
-fn attaching_warns_and_another_nat_is_named() {
-    if skip::missing("iptables") {
-        return;
-    }
-    let world = World::new(&["a"]);
-    let output = world.try_up(&config(&world, "uplink_hook = \"xdp\""));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("some drivers reset the link"), "{errors}");
-    let warns = || {
-        world
-            .run(&["status"])
-            .contains("the kernel's conntrack holds ")
-    };
-    assert!(pings(&world.outside, HOST, SOON));
-    assert!(!warns());
-    let rule = "-t nat -A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE";
-    stdout(
-        &world.host,
-        "iptables",
-        &rule.split(' ').collect::<Vec<_>>(),
-    );
-    assert!(pings(&world.outside, HOST, SOON));
-    assert!(warns(), "{}", world.run(&["status"]));
-}
-
-#[test]
 fn the_socket_of_an_unanswered_question_gets_its_late_answer() {
     let world = world();
     let server = udp_socket(&world.outside, 7000, None);
@@ -440,4 +291,29 @@ fn the_socket_of_an_unanswered_question_gets_its_late_answer() {
     let (length, from) = client.recv_from(&mut buffer).unwrap();
     assert_eq!((length, from), (1, SocketAddr::from(at(OUTSIDE, 7000))));
     drop(flood);
+}
+
+#[test]
+fn a_flood_at_the_very_port_of_a_waiting_socket_takes_no_answer_from_it() {
+    let world = World::new(&["a"]);
+    let _server = udp_server(&world.outside, "outside", 7000);
+    let ask = |socket: &UdpSocket| probe::udp_again(socket, SOON).unwrap();
+    // It has sent before anything of netpath's could see it.
+    let early = udp_socket(&world.host, 0, Some(at(OUTSIDE, 7000)));
+    assert!(ask(&early).is_from("outside", HOST));
+    world.up(&config(&world, "uplink_hook = \"xdp\""));
+    let late = udp_socket(&world.host, 0, Some(at(OUTSIDE, 7000)));
+    assert!(ask(&late).is_from("outside", HOST));
+    let masqueraded = udp_socket(world.container("a"), 0, Some(at(OUTSIDE, 7000)));
+    assert!(ask(&masqueraded).is_from("outside", HOST));
+
+    let sockets = [early, late, masqueraded];
+    let ports = sockets.each_ref().map(|s| s.local_addr().unwrap().port());
+    let flood = Flood::also_at(&world, &ports);
+    for _ in 0..50 {
+        for socket in &sockets {
+            assert!(ask(socket).is_from("outside", HOST));
+        }
+    }
+    flood.goes_on(&world);
 }

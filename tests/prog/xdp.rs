@@ -200,6 +200,9 @@ fn sockets_of_the_host_are_spared() {
     client.connect(&at("192.0.2.1:22")).unwrap();
     let (accepted, peer) = listener.accept().unwrap();
     drop(listener);
+    // Its packets leave by the uplink, as the answer to its SYN has.
+    let answer = tcp(H, 22, S, peer.port(), SYN | ACK).frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF);
+    r.run(Hook::UplinkEgress, &answer);
     check(
         r,
         "a connection",

@@ -238,12 +238,14 @@ impl Runner {
         run_ip(arguments);
     }
 
-    fn test_run(&self, program: &str, bytes: &[u8], ifindex: u32, flags: u32) -> io::Result<Ran> {
+    fn test_run(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
+        let bytes = &frame.bytes;
         let (fd, is_xdp) = fd(self.ebpf.program(program).unwrap());
-        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40.
+        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40, gso_size at 176.
         let mut ctx = [0_u8; 192];
-        ctx[36..40].copy_from_slice(&ifindex.to_ne_bytes());
-        ctx[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+        ctx[36..40].copy_from_slice(&frame.ifindex.to_ne_bytes());
+        ctx[40..44].copy_from_slice(&frame.ifindex.to_ne_bytes());
+        ctx[176..180].copy_from_slice(&frame.gso_size.to_ne_bytes());
         let mut out = vec![0_u8; bytes.len() + 256];
         let mut attr = TestRun {
             prog_fd: std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(fd)) as u32,
@@ -286,8 +288,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.test_run(program_of(hook), &frame.bytes, frame.ifindex, 0)
-            .unwrap()
+        self.test_run(program_of(hook), frame, 0).unwrap()
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -296,12 +297,7 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.test_run(
-            program_of(hook),
-            &frame.bytes,
-            frame.ifindex,
-            CHECKSUM_COMPLETE,
-        )
+        self.test_run(program_of(hook), frame, CHECKSUM_COMPLETE)
     }
 
     /// Gives keys to the collector; how many flows it removed.
@@ -315,9 +311,12 @@ impl Runner {
         for key in keys {
             bytes.extend(bytemuck::bytes_of(key));
         }
-        self.test_run("np_collect", &bytes, UPLINK_IF, 0)
-            .unwrap()
-            .action
+        let frame = Frame {
+            bytes,
+            ifindex: UPLINK_IF,
+            ..Frame::default()
+        };
+        self.test_run("np_collect", &frame, 0).unwrap().action
     }
 
     /// Every conntrack entry.

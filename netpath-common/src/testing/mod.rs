@@ -13,6 +13,7 @@ mod build;
 mod frame;
 mod host;
 mod oracle;
+mod ports;
 mod tables;
 mod topology;
 

@@ -14,7 +14,7 @@ use std::{
     vec::Vec,
 };
 
-use super::build::Addr;
+use super::{build::Addr, ports::PortTable};
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
@@ -72,7 +72,7 @@ pub struct MemTables {
     #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
     leases: Box<[UnsafeCell<NextHop>]>,
-    ports: RefCell<HashMap<u32, PortUse>>,
+    ports: PortTable,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
     reclaim: RefCell<VecDeque<Tuple>>,
     counters: RefCell<BTreeMap<u32, u64>>,
@@ -110,7 +110,7 @@ impl MemTables {
             ct: RefCell::default(),
             deleted: RefCell::default(),
             leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
-            ports: RefCell::default(),
+            ports: PortTable::default(),
             frags: RefCell::default(),
             reclaim: RefCell::default(),
             counters: RefCell::default(),
@@ -354,20 +354,15 @@ impl Tables for MemTables {
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
-        let index = maps::port_index(proto, port)?;
-        Some(self.ports.borrow().get(&index).copied().unwrap_or_default())
+        self.ports.get(proto, port)
     }
 
     fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
-        if let Some(index) = maps::port_index(proto, port) {
-            self.ports.borrow_mut().entry(index).or_default().nobody = nobody;
-        }
+        self.ports.change(proto, port, |p| p.nobody = nobody);
     }
 
     fn set_used(&self, proto: u8, port: u16) {
-        if let Some(index) = maps::port_index(proto, port) {
-            self.ports.borrow_mut().entry(index).or_default().used = 1;
-        }
+        self.ports.change(proto, port, |p| p.used = 1);
     }
 
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod big_tcp;
 mod forward;
 mod fragment;
 mod generation;
@@ -22,3 +23,4 @@ mod tcp_table;
 mod timeout;
 mod truncate;
 mod xdp;
+mod xdp_model;

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use netpath_common::{
     DropReason,
     checksum::{update, update_udp},
-    packet::Packet,
+    packet::{ETH_LEN, Packet},
 };
 
 /// A frame that a driver has received.
@@ -56,9 +56,9 @@ impl Packet for XdpPacket<'_> {
 
     #[inline(always)]
     fn gso_size(&self) -> u32 {
-        // Drivers merge nothing before this hook. A veth may hand over a super-packet: its length
-        // is then that of the whole.
-        0
+        // Drivers merge nothing before this hook, but a veth hands over its peer's super-packets.
+        // Their segments' size is not told; which they are, only where no packet is as long.
+        u32::from(self.len() > ETH_LEN + usize::from(u16::MAX))
     }
 
     #[inline(always)]

@@ -126,10 +126,7 @@ impl Datapath {
                 let info = sys::link_info(pin.as_fd()).map_err(failed)?;
                 Ok(info.kind == sys::LINK_TCX && info.target[0] == *ifindex)
             }
-            LinkName::Xdp(_, ifindex) => {
-                let info = sys::link_info(pin.as_fd()).map_err(failed)?;
-                Ok(info.kind == sys::LINK_XDP && info.target[0] == *ifindex)
-            }
+            LinkName::Xdp(_, ifindex) => super::xdp::is_live(pin.as_fd(), *ifindex).map_err(failed),
             LinkName::Cgroup(_) => {
                 let info = sys::link_info(pin.as_fd()).map_err(failed)?;
                 Ok(info.kind == sys::LINK_CGROUP && info.target != [0, 0])

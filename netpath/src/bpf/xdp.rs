@@ -3,14 +3,23 @@
 //! Owns its link: always native, never generic, and never in the place of another program. Whether
 //! an uplink has one is decided in [`crate::instance`].
 
-use std::{io, os::fd::AsFd as _};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use aya::programs::{Xdp, loaded_programs};
 use aya_obj::programs::XdpAttachType;
+use netpath_common::{
+    datapath::PortUse,
+    maps::{self, port_index},
+};
 
 use super::{
     Datapath, Error, Hook,
     attach::{attach_error, program_io},
+    batch,
     link_name::LinkName,
     pins::{Pins, unlink},
     sys,
@@ -98,6 +107,20 @@ impl Datapath {
             .map_err(|e| Error::system(format!("pinning {}", new.display()), e))
     }
 
+    /// Notes that these ports, by protocol and number, have been sent from: what waits for answers
+    /// there was there before the hooks that would have seen it send.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn mark_used(&self, ports: &BTreeSet<(u8, u16)>) -> Result<(), Error> {
+        let indexes = ports
+            .iter()
+            .filter_map(|(proto, port)| port_index(*proto, *port));
+        let keys: Vec<u32> = indexes.collect();
+        let used = PortUse { nobody: 0, used: 1 };
+        batch::write(self, maps::PORTS, &keys, &vec![used; keys.len()])
+    }
+
     /// Detaches the XDP program of this instance from an interface; fine if there is none.
     ///
     /// # Errors
@@ -105,6 +128,12 @@ impl Datapath {
     pub fn detach_xdp(&self, ifindex: u32) -> Result<(), Error> {
         self.detach(Hook::Xdp, ifindex)
     }
+}
+
+/// Whether a link is attached to this interface.
+pub(super) fn is_live(link: BorrowedFd<'_>, ifindex: u32) -> io::Result<bool> {
+    let info = sys::link_info(link)?;
+    Ok(info.kind == sys::LINK_XDP && info.target[0] == ifindex)
 }
 
 /// What the kernel's refusal means (`dev_xdp_attach` in `net/core/dev.c`).

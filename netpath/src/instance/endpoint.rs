@@ -70,6 +70,7 @@ impl Work<'_> {
         if let Some(stored) = self.state.endpoint_mut(name) {
             stored.ifindex = link.index;
         }
+        self.put_endpoint_segments(&network, &e, &link).await?;
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;
@@ -78,6 +79,9 @@ impl Work<'_> {
                 isolated: !network.icc,
             };
             netlink.add_port(network.ifindex, e.ifindex, flags).await?;
+            if let Some(bridge) = netlink.link_by_index(network.ifindex).await? {
+                self.put_bridge_segments(&network, &bridge).await?;
+            }
         }
         if !link.up {
             // The host has no IPv6 business on a port of the bridge; the setting goes with the

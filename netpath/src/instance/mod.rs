@@ -19,6 +19,7 @@ mod ports;
 mod report;
 mod rollback;
 mod rules;
+mod segments;
 mod sync;
 mod up;
 mod uplinks;

@@ -6,7 +6,8 @@ use super::{Error, work::Work};
 use crate::{
     bpf::{Datapath, XdpProgram, XdpTarget},
     config::UplinkHook,
-    net::{self, sysctl},
+    ct,
+    net::{self, listeners, sysctl},
     state::{Network, State, Uplink},
 };
 
@@ -109,6 +110,12 @@ impl Work<'_> {
                             uplink.name
                         );
                     }
+                    // What has sent before the hooks were there waits for answers all the same.
+                    let mut ports = listeners::local_ports()?;
+                    for flow in ct::flows(&datapath)? {
+                        ports.insert((flow.reply.proto, flow.reply.dport));
+                    }
+                    datapath.mark_used(&ports)?;
                     datapath.attach_xdp(program, target)?;
                     if let Some(text) = foreign_nat() {
                         tracing::warn!("{text}");

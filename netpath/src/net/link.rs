@@ -9,7 +9,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Error, Netlink, error::is_errno};
+use super::{Error, Netlink, SegmentSizes, error::is_errno};
 use crate::config::Mac;
 
 /// A link as the kernel shows it.
@@ -31,6 +31,10 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Number of its XDP program; 0 where there are several.
     pub xdp: Option<u32>,
+    /// Largest super-packets; `None` where the kernel has no BIG TCP for IPv4.
+    pub segments: Option<SegmentSizes>,
+    /// The most that its driver allows for them, bytes.
+    pub tso_max: Option<u32>,
 }
 
 impl Link {
@@ -56,6 +60,8 @@ impl Link {
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
             xdp: None,
+            segments: SegmentSizes::of(&m),
+            tso_max: None,
         };
         for attribute in m.attributes {
             if let LinkAttribute::IfName(name) = attribute {
@@ -64,6 +70,8 @@ impl Link {
                 link.mtu = mtu;
             } else if let LinkAttribute::Controller(index) = attribute {
                 link.controller = Some(index);
+            } else if let LinkAttribute::TsoMaxSize(size) = attribute {
+                link.tso_max = Some(size);
             } else if let LinkAttribute::Address(bytes) = attribute {
                 link.mac = Mac(bytes.try_into().unwrap_or_default());
             } else if let LinkAttribute::LinkInfo(infos) = attribute {

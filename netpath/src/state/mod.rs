@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bpf::XdpProgram,
     config::{Mac, NetnsRef, UplinkHook, Uplinks},
+    net::SegmentSizes,
 };
 pub use error::Error;
 pub use file::Store;
@@ -85,6 +86,9 @@ pub struct Network {
     pub gateway: Ipv4Addr,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Largest super-packet of its devices in bytes; `None` where that is not netpath's matter.
+    #[serde(default)]
+    pub gso_max_size: Option<u32>,
     /// Containers may talk to each other.
     pub icc: bool,
     /// What leaves is masqueraded.
@@ -117,6 +121,9 @@ pub struct Found {
     pub addressed: bool,
     /// Its MTU.
     pub mtu: u32,
+    /// Its largest super-packets.
+    #[serde(default)]
+    pub segments: Option<SegmentSizes>,
 }
 
 /// An endpoint that exists.

@@ -82,10 +82,11 @@ pub(crate) struct Site {
     pub(crate) packets: Packets,
     injector: Injector,
     frame: Vec<u8>,
-    outside: Namespace,
-    host: Namespace,
+    // In the order in which they are to end.
     netpath: Option<Netpath>,
     _program: Option<OwnedFd>,
+    outside: Namespace,
+    host: Namespace,
 }
 
 impl Site {

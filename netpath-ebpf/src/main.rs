@@ -27,7 +27,7 @@ use aya_ebpf::{
 };
 use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
-use netpath_common::{DropReason, Tuple, datapath, event::Hook, packet::Packet};
+use netpath_common::{DropReason, Tuple, Verdict, datapath, event::Hook, packet::Packet};
 use tables::KernelTables;
 
 /// Lets connect, sendmsg, recvmsg and getpeername go on.
@@ -72,7 +72,11 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     let Some(work) = tables::work() else {
         return TC_ACT_SHOT;
     };
-    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    let tables = KernelTables::new(&ctx);
+    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &tables, work);
+    if matches!(result, Ok(Verdict::Pass)) {
+        datapath::note_sender(&tables, work);
+    }
     finish(&ctx, Hook::UplinkEgress, result)
 }
 

@@ -21,7 +21,9 @@ pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};
 pub(crate) use xdp::mark_used;
-pub use xdp::{Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, uplink_xdp};
+pub use xdp::{
+    Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
+};
 
 use crate::{
     conntrack::{CtEntry, CtRef},

@@ -9,15 +9,12 @@ use super::{
     published,
     veth::{admitted, masquerade, to_published},
     work::{Step, Work},
-    xdp::mark_used,
 };
 use crate::{
-    conntrack::tcp,
     drop_reason::DropReason,
     event::Hook,
-    packet::{ETHERTYPE_IPV4, Ipv4, Kind, Packet},
+    packet::{ETHERTYPE_IPV4, Kind, Packet},
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
-    tuple,
     verdict::Verdict,
 };
 
@@ -164,18 +161,9 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         from_container(pkt, t, w, network, slot)?
     } else {
         // The host's own; it also sends errors on behalf of containers, planned above.
-        if !is_reset(&w.ip) {
-            mark_used(t, w.ip.tuple.proto, w.ip.tuple.sport);
-        }
         Step::Pass
     };
     w.conclude(pkt, t, step, Hook::UplinkEgress)
-}
-
-/// Whether the packet is a reset: the stack sends them from ports that nobody has.
-#[inline(always)]
-const fn is_reset(ip: &Ipv4) -> bool {
-    ip.tuple.proto == tuple::TCP && ip.flags & tcp::RST != 0
 }
 
 /// A packet with a container's source.

@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Tables, Work, is_loopback, is_martian_source, published};
 use crate::{
+    conntrack::tcp,
     drop_reason::DropReason,
     packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
     tuple,
@@ -80,6 +81,19 @@ pub(crate) fn mark_used<T: Tables>(t: &T, proto: u8, port: u16) {
     }
 }
 
+/// Notes the port that a packet comes from which [`super::uplink_egress`] has left as it is: one of
+/// the host's own. Resets do not count: the stack sends them from ports that nobody has.
+///
+/// Asked after that decision, not within: the verifier would walk each of its ways twice.
+#[inline(always)]
+pub fn note_sender<T: Tables>(t: &T, w: &Work) {
+    let ip = &w.ip;
+    let reset = ip.tuple.proto == tuple::TCP && ip.flags & tcp::RST != 0;
+    if w.eth.ethertype == ETHERTYPE_IPV4 && !reset {
+        mark_used(t, ip.tuple.proto, ip.tuple.sport);
+    }
+}
+
 /// Whether this tick has shown already that nobody wants a frame: the short way of a flood, asked
 /// before [`uplink_xdp`], which is to be asked where the answer is no.
 #[inline(always)]
@@ -125,18 +139,19 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
     {
         return Ok(Verdict::Pass);
     }
-    if is_martian_source(t, &ip.tuple.src) {
-        return Err(DropReason::Martian);
-    }
     let dst = ip.tuple.dst;
-    if t.is_host_addr(&dst) {
-        return to_host(t, ip, refused);
-    }
+    let to_us = t.is_host_addr(&dst);
     if is_loopback(&dst) {
         return Err(DropReason::Martian);
     }
-    if t.subnet(&dst).is_some() {
+    if !to_us && t.subnet(&dst).is_some() {
         return Err(DropReason::DirectAccess);
+    }
+    if is_martian_source(t, &ip.tuple.src) {
+        return Err(DropReason::Martian);
+    }
+    if to_us {
+        return to_host(t, ip, refused);
     }
     // Multicast, broadcast, and what the host routes for others.
     Ok(Verdict::Pass)

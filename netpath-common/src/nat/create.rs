@@ -98,10 +98,15 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason>
     flow.now = t.now();
     flow.salt = t.random() & STATE_SALT_MASK;
     let code = reserve_and_index(t, flow);
-    match DropReason::from_code(code) {
-        Some(reason) => Err(reason),
-        None => t.ct(&flow.original).ok_or(DropReason::FlowRace),
+    if let Some(reason) = DropReason::from_code(code) {
+        return Err(reason);
     }
+    let e = t.ct(&flow.original).ok_or(DropReason::FlowRace)?;
+    if flow.to == 0 {
+        // Before anything leaves from the port: its answers may come under a flood.
+        mark_used(t, flow.reply.proto, e.sport());
+    }
+    Ok(e)
 }
 
 impl DropReason {
@@ -144,10 +149,6 @@ fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
     };
-    if flow.to == 0 {
-        // Before anything leaves from the port: its answers may come under a flood.
-        mark_used(t, flow.reply.proto, flow.reply.dport);
-    }
     fill_entry(t, flow, false);
     match insert_index(t, flow) {
         Index::Ours => {}

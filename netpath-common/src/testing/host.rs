@@ -140,7 +140,13 @@ impl Host {
             Hook::Veth => datapath::veth_ingress(&mut frame, t, w),
             Hook::Bridge => datapath::bridge_ingress(false),
             Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
-            Hook::UplinkEgress => datapath::uplink_egress(&mut frame, t, w),
+            Hook::UplinkEgress => {
+                let result = datapath::uplink_egress(&mut frame, t, w);
+                if result == Ok(Verdict::Pass) {
+                    datapath::note_sender(t, w);
+                }
+                result
+            }
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };

@@ -196,8 +196,8 @@ fn sockets_of_the_host_are_spared() {
     // The other end's address is this namespace's as well, but not one that netpath knows.
     run("ip", "addr add 198.51.100.9/32 dev lo");
     let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    client.bind(&at("198.51.100.9:0")).unwrap();
-    client.connect(&at("192.0.2.1:22")).unwrap();
+    client.bind(&at(S, 0)).unwrap();
+    client.connect(&at(H, 22)).unwrap();
     let (accepted, peer) = listener.accept().unwrap();
     drop(listener);
     // Its packets leave by the uplink, as the answer to its SYN has.
@@ -221,13 +221,13 @@ fn sockets_of_the_host_are_spared() {
     drop((dual, any));
 }
 
-fn at(address: &str) -> SockAddr {
-    address.parse::<SocketAddr>().unwrap().into()
+fn at(address: Addr, port: u16) -> SockAddr {
+    SocketAddr::from((address, port)).into()
 }
 
 fn run(program: &str, arguments: &str) {
     let done = Command::new(program).args(arguments.split(' ')).status();
-    assert!(done.unwrap().success(), "{program} {arguments}");
+    assert!(done.is_ok_and(|s| s.success()), "{program} {arguments}");
 }
 
 #[test]

@@ -349,8 +349,7 @@ impl Tables for MemTables {
     }
 
     fn tick(&self) -> u32 {
-        // 250 Hz, the most common choice.
-        (self.now / 4_000_000) as u32
+        (self.now / 4_000_000) as u32 // 250 Hz
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {

@@ -53,9 +53,11 @@ fn ethtool<T>(ifname: &str, command: &mut T) -> io::Result<()> {
     request.ifr_ifru.ifru_data = std::ptr::from_mut(command).cast();
     // Any socket will do; the interface is looked for in its namespace.
     let socket = UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    // The C libraries do not agree on its type.
+    let number = libc::SIOCETHTOOL as libc::Ioctl;
     // SAFETY: the descriptor is open, the request is initialised, and its pointer leads to memory
     // of the command's size, which the kernel may write.
-    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), number, &raw mut request) };
     if rc < 0 {
         return Err(io::Error::last_os_error());
     }

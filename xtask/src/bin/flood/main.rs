@@ -130,13 +130,12 @@ fn proof(site: &Site, sent: u64) -> Result<()> {
         thread::sleep(Duration::from_millis(20));
         dropped = site.dropped()?;
     }
-    match dropped {
-        Some(dropped) => ensure!(
+    if let Some(dropped) = dropped {
+        ensure!(
             enough(dropped),
             "{}: {dropped} of {sent} packets were dropped: the measurement is void",
             site.dropper.name()
-        ),
-        None => {}
+        );
     }
     Ok(())
 }

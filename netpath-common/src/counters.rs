@@ -49,7 +49,7 @@ counters! {
     FragmentTranslated = "fragment-translated",
     /// Sockets of the host that were connected to a published port.
     HostConnect = "host-connect",
-    /// Drop events that found the ring buffer full.
+    /// Drop events that found the ring buffer full, or that only repeated another one of a flood.
     EventLost = "event-lost",
 }
 

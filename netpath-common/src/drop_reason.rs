@@ -89,6 +89,8 @@ drop_reasons! {
     UntranslatedSource = "untranslated-source",
     /// The uplink, network or endpoint record that the packet needs is missing.
     NoConfig = "no-config",
+    /// A packet to a port of the host that is neither published nor has a socket, beyond the rate at which such packets are let up to be refused.
+    UnpublishedFlood = "unpublished-flood",
 }
 
 impl DropReason {

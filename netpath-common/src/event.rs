@@ -16,6 +16,8 @@ pub enum Hook {
     UplinkIngress = 2,
     /// Egress of an uplink.
     UplinkEgress = 3,
+    /// The driver of an uplink has received the packet.
+    Xdp = 4,
 }
 
 impl Hook {
@@ -27,6 +29,7 @@ impl Hook {
             Self::Bridge => "bridge",
             Self::UplinkIngress => "uplink-in",
             Self::UplinkEgress => "uplink-out",
+            Self::Xdp => "xdp",
         }
     }
 
@@ -38,6 +41,7 @@ impl Hook {
             1 => Some(Self::Bridge),
             2 => Some(Self::UplinkIngress),
             3 => Some(Self::UplinkEgress),
+            4 => Some(Self::Xdp),
             _ => None,
         }
     }

@@ -40,8 +40,12 @@ pub const ENDPOINT_STATS: &str = "np_ep_stats";
 pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port: [`crate::records::SockKey`].
 pub const SOCKS4: &str = "np_socks4";
+/// Per-CPU bucket of packets to ports that nobody has: [`crate::datapath::Bucket`].
+pub const REFUSED: &str = "np_refused";
 /// Per-CPU leases of next hops: [`crate::datapath::NextHop`] by a hash of the flow's tuple.
 pub const NEXT_HOPS: &str = "np_next_hops";
+/// Ports of the host, TCP then UDP: [`crate::datapath::PortUse`] by [`port_index`].
+pub const PORTS: &str = "np_ports";
 /// Per-CPU working memory of the programs.
 pub const SCRATCH: &str = "np_scratch";
 
@@ -66,6 +70,8 @@ pub const PINNED: &[&str] = &[
     ENDPOINT_STATS,
     EVENTS,
     SOCKS4,
+    REFUSED,
+    PORTS,
 ];
 
 /// Default capacity of [`CT4`] in entries (two a flow); replaced at load time.
@@ -94,6 +100,20 @@ pub const MAX_FRAGS: usize = 8192;
 pub const MAX_SOCKS: usize = 65_536;
 /// Bytes of the ring buffer of events; a power of two and a multiple of the page size.
 pub const EVENT_BYTES: usize = 256 * 1024;
+
+/// Records of ports: TCP, then UDP.
+pub const PORT_ENTRIES: usize = 2 * 65_536;
+
+/// Where the record of a port lives in [`PORTS`]; `None` for protocols without ports.
+#[inline(always)]
+#[must_use]
+pub const fn port_index(proto: u8, port: u16) -> Option<u32> {
+    match proto {
+        crate::tuple::TCP => Some(port as u32),
+        crate::tuple::UDP => Some(65_536 + port as u32),
+        _ => None,
+    }
+}
 
 /// Where the bit of a reserved port lives: (word index, bit mask). `None` for protocols without
 /// ports.

@@ -2,16 +2,24 @@
 //!
 //! Owns the rule that every drop is counted under its reason, and reported where anyone listens.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
+use aya_ebpf::{
+    bindings::BPF_RB_AVAIL_DATA,
+    helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_query},
+    programs::{TcContext, XdpContext},
+};
 use netpath_common::{
     DropReason,
     counters::Counter,
     event::{DropEvent, Hook},
+    maps::EVENT_BYTES,
     packet::{self, ETHERTYPE_IPV4, Packet},
     records::IFACE_ENDPOINT,
 };
 
-use crate::{ctx::TcPacket, maps, tables};
+use crate::{
+    ctx::{TcPacket, XdpPacket},
+    maps, tables,
+};
 
 /// Adds one to a counter.
 #[inline(always)]
@@ -25,11 +33,49 @@ pub(crate) fn count(counter: Counter) {
 /// Counts a dropped packet and reports it.
 #[inline(never)]
 pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
+    count_drop(reason);
+    report(&TcPacket::new(ctx), reason, hook);
+}
+
+/// Counts a dropped packet that only repeats one that was reported.
+#[inline(always)]
+pub(crate) fn dropped_again(reason: DropReason) {
+    count_drop(reason);
+    count(Counter::EventLost);
+}
+
+/// As [`dropped`] at the XDP hook, where a flood must not cost what nobody reads: with the ring
+/// full the event is lost without being made.
+#[inline(always)]
+pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason) {
+    /// An event with the ring's own header.
+    const EVENT: u64 = (size_of::<DropEvent>() + 8) as u64;
+    count_drop(reason);
+    let ring = (&raw const maps::EVENTS).cast_mut().cast();
+    // SAFETY: the address is that of a ring buffer map.
+    let unread = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    if unread + EVENT > EVENT_BYTES as u64 {
+        count(Counter::EventLost);
+    } else {
+        reported_early(ctx, reason);
+    }
+}
+
+#[inline(never)]
+fn reported_early(ctx: &XdpContext, reason: DropReason) {
+    report(&XdpPacket::new(ctx), reason, Hook::Xdp);
+}
+
+#[inline(always)]
+fn count_drop(reason: DropReason) {
     if let Some(c) = maps::DROPS.get_ptr_mut(reason as u32) {
         // SAFETY: the value belongs to this CPU.
         unsafe { *c += 1 };
     }
-    let pkt = TcPacket::new(ctx);
+}
+
+#[inline(always)]
+fn report<P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
     let mut event = DropEvent {
         // SAFETY: the helper has no preconditions.
         time_ns: unsafe { bpf_ktime_get_ns() },
@@ -53,14 +99,14 @@ pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
         }
     }
     if let Some(work) = tables::work() {
-        let fresh = packet::parse_eth(&pkt, &mut work.eth).is_ok();
+        let fresh = packet::parse_eth(pkt, &mut work.eth).is_ok();
         if fresh {
             event.ethertype = work.eth.ethertype;
             event.src_mac = work.eth.src;
         }
         if fresh
             && work.eth.ethertype == ETHERTYPE_IPV4
-            && packet::parse_ipv4(&pkt, &mut work.ip).is_ok()
+            && packet::parse_ipv4(pkt, &mut work.ip).is_ok()
         {
             event.tuple = work.ip.tuple;
         }

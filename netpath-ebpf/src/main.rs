@@ -18,13 +18,16 @@ mod sock;
 mod tables;
 
 use aya_ebpf::{
-    bindings::TC_ACT_SHOT,
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    bindings::{
+        TC_ACT_SHOT,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
-use ctx::TcPacket;
+use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
-use netpath_common::{Tuple, datapath, event::Hook, packet::Packet};
+use netpath_common::{DropReason, Tuple, Verdict, datapath, event::Hook, packet::Packet};
 use tables::KernelTables;
 
 /// Lets connect, sendmsg, recvmsg and getpeername go on.
@@ -69,7 +72,11 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     let Some(work) = tables::work() else {
         return TC_ACT_SHOT;
     };
-    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    let tables = KernelTables::new(&ctx);
+    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &tables, work);
+    if matches!(result, Ok(Verdict::Pass)) {
+        datapath::note_sender(&tables, work);
+    }
     finish(&ctx, Hook::UplinkEgress, result)
 }
 
@@ -92,6 +99,26 @@ pub fn np_forward_in(ctx: TcContext) -> i32 {
     };
     let result = datapath::forward_in(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
     finish(&ctx, Hook::UplinkIngress, result)
+}
+
+/// The driver of an uplink: drops early what nobody wants.
+#[xdp(frags)]
+pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
+    let (pkt, tables) = (XdpPacket::new(&ctx), KernelTables::new(&ctx));
+    if datapath::is_known_nobodys(&pkt, &tables) {
+        counters::dropped_again(DropReason::UnpublishedFlood);
+        return XDP_DROP;
+    }
+    let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
+        return XDP_PASS;
+    };
+    match datapath::uplink_xdp(&pkt, &tables, work, refused) {
+        Ok(_) => XDP_PASS,
+        Err(reason) => {
+            counters::dropped_early(&ctx, reason);
+            XDP_DROP
+        }
+    }
 }
 
 /// Most keys that one run of [`np_collect`] takes.
@@ -120,7 +147,7 @@ pub fn np_collect(ctx: TcContext) -> i32 {
 
 struct Collect<'c> {
     ctx: &'c TcContext,
-    tables: &'c KernelTables<'c>,
+    tables: &'c KernelTables<'c, TcContext>,
     force: bool,
     removed: i32,
 }

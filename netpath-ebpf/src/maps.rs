@@ -11,7 +11,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{self, NextHop, Work},
+    datapath::{self, Bucket, NextHop, PortUse, Work},
     drop_reason::DropReason,
     event::DropEvent,
     maps,
@@ -105,6 +105,14 @@ pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> =
 #[btf_map(name = "np_next_hops")]
 pub(crate) static NEXT_HOPS: PerCpuArray<NextHop, { datapath::NEXT_HOPS as usize }> =
     PerCpuArray::new();
+
+/// Written and read by the XDP program: the tokens of this CPU.
+#[btf_map(name = "np_refused")]
+pub(crate) static REFUSED: PerCpuArray<Bucket, 1> = PerCpuArray::new();
+
+/// Written by the datapath, and by user space when the XDP program is attached; read by it.
+#[btf_map(name = "np_ports")]
+pub(crate) static PORTS: Array<PortUse, { maps::PORT_ENTRIES }> = Array::new();
 
 /// Written and read by one program run.
 #[btf_map(name = "np_scratch")]

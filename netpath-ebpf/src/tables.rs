@@ -1,8 +1,8 @@
 //! The maps and the kernel behind the trait [`Tables`].
 //!
-//! Owns every map look-up of the tc programs. Decides nothing.
+//! Owns every map look-up of the programs that see packets. Decides nothing.
 
-use core::ptr::NonNull;
+use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     EbpfContext,
@@ -10,16 +10,15 @@ use aya_ebpf::{
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
-        generated::{bpf_fib_lookup as fib_lookup, bpf_loop},
+        generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop},
     },
-    programs::TcContext,
 };
 use netpath_common::{
     Tuple,
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{InsertError, NextHop, Tables, Work},
-    maps::reserved_word,
+    datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
+    maps::{port_index, reserved_word},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
@@ -44,18 +43,18 @@ const BPF_FIB_LOOKUP_SRC: u32 = 1 << 4;
 const EINVAL: i64 = -22;
 
 /// The kernel's tables as seen from one program run.
-pub(crate) struct KernelTables<'c> {
-    ctx: &'c TcContext,
+pub(crate) struct KernelTables<'c, C> {
+    ctx: &'c C,
 }
 
-impl<'c> KernelTables<'c> {
+impl<'c, C: EbpfContext> KernelTables<'c, C> {
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'c TcContext) -> Self {
+    pub(crate) const fn new(ctx: &'c C) -> Self {
         Self { ctx }
     }
 }
 
-impl Tables for KernelTables<'_> {
+impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper has no preconditions.
@@ -187,12 +186,12 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
-        route(self.ctx, ip, ifindex, hop);
+        route(self.ctx.as_ptr(), ip, ifindex, hop);
     }
 
     #[inline(always)]
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool {
-        is_local(self.ctx, ip, ifindex)
+        is_local(self.ctx.as_ptr(), ip, ifindex)
     }
 
     #[inline(always)]
@@ -207,15 +206,15 @@ impl Tables for KernelTables<'_> {
         const THIS_NETNS: u64 = u64::MAX;
         // SAFETY: the tuple is initialised; a socket that is found is released at once.
         unsafe {
-            let skb = self.ctx.as_ptr();
+            let ctx = self.ctx.as_ptr();
             if tuple.proto == tuple::TCP {
-                let sk = bpf_skc_lookup_tcp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_skc_lookup_tcp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
                 }
             } else {
-                let sk = bpf_sk_lookup_udp(skb, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_sk_lookup_udp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
@@ -223,6 +222,40 @@ impl Tables for KernelTables<'_> {
             }
         }
         false
+    }
+
+    #[inline(always)]
+    fn tick(&self) -> u32 {
+        // SAFETY: the helper has no preconditions. The kernel makes a single load of it.
+        (unsafe { bpf_jiffies64() }) as u32
+    }
+
+    #[inline(always)]
+    fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
+        let p = maps::PORTS.get_ptr(port_index(proto, port)?)?;
+        // SAFETY: the value stays while the program runs; each word is written whole.
+        Some(unsafe {
+            PortUse {
+                nobody: (&raw const (*p).nobody).read_volatile(),
+                used: (&raw const (*p).used).read_volatile(),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
+        if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
+            // SAFETY: as above; whoever comes last is right.
+            unsafe { (&raw mut (*p).nobody).write_volatile(nobody) };
+        }
+    }
+
+    #[inline(always)]
+    fn set_used(&self, proto: u8, port: u16) {
+        if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
+            // SAFETY: as above; nobody writes another value.
+            unsafe { (&raw mut (*p).used).write_volatile(1) };
+        }
     }
 
     #[inline(always)]
@@ -260,7 +293,7 @@ impl Tables for KernelTables<'_> {
 /// Asks the kernel for the way to `dst` from `src`. A subprogram, so that its parameters do not lie
 /// on the stack while a flow is made.
 #[inline(never)]
-fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
+fn route(ctx: *mut c_void, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
     hop.ifindex = 0;
     hop.source = [0; 4];
     hop.mtu = 0;
@@ -291,7 +324,7 @@ fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
 
 /// Whether the kernel's routes say that a packet is for the host itself.
 #[inline(never)]
-fn is_local(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> bool {
+fn is_local(ctx: *mut c_void, ip: &Ipv4, ifindex: u32) -> bool {
     let mut p = fib_parameters(ip, ifindex);
     // Also broadcast, which matches no flow and no published address.
     lookup(ctx, &mut p, 0) == FIB_NOT_FWDED
@@ -315,11 +348,11 @@ fn fib_parameters(ip: &Ipv4, ifindex: u32) -> bpf_fib_lookup {
 }
 
 #[inline(always)]
-fn lookup(ctx: &TcContext, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
+fn lookup(ctx: *mut c_void, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
     // SAFETY: the struct is initialised and of the size given.
     unsafe {
         fib_lookup(
-            ctx.as_ptr(),
+            ctx,
             core::ptr::from_mut(p),
             size_of::<bpf_fib_lookup>() as i32,
             flags,
@@ -327,12 +360,19 @@ fn lookup(ctx: &TcContext, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
     }
 }
 
-/// The working memory of this CPU. Programs at tc hooks run with softirqs off, so none interrupts
-/// another on the same CPU.
+/// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none
+/// interrupts another on the same CPU.
 #[inline(always)]
 pub(crate) fn work<'a>() -> Option<&'a mut Work> {
     // SAFETY: no other reference exists on this CPU while this program runs.
     maps::SCRATCH.get_ptr_mut(0).map(|w| unsafe { &mut *w })
+}
+
+/// This CPU's bucket of packets to ports that nobody has.
+#[inline(always)]
+pub(crate) fn refused<'a>() -> Option<&'a mut Bucket> {
+    // SAFETY: no other reference exists on this CPU while this program runs.
+    maps::REFUSED.get_ptr_mut(0).map(|b| unsafe { &mut *b })
 }
 
 /// `bpf_loop`: the callback gets a pointer into the caller's stack.

@@ -24,3 +24,5 @@ mod publish;
 mod rules;
 mod scale;
 mod uplinks;
+mod xdp;
+mod xdp_attach;

@@ -11,6 +11,7 @@ mod icmp_error;
 mod next_hop;
 mod translate;
 mod truncate;
+mod xdp;
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, env, io, path::PathBuf, process::Command};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
-    programs::{ProgramError, SchedClassifier},
+    programs::{Program, ProgramError, ProgramFd, SchedClassifier},
 };
 use netpath_common::{
     DropReason,
@@ -70,7 +70,12 @@ pub struct Runner {
     pub tables: MemTables,
 }
 
-fn object() -> PathBuf {
+/// The eBPF object under test.
+///
+/// # Panics
+/// Where it was not built.
+#[must_use]
+pub fn object() -> PathBuf {
     let path = env::var_os("NETPATH_EBPF_OBJECT_PATH").map_or_else(
         || {
             PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -146,8 +151,9 @@ impl Runner {
             "np_uplink_in",
             "np_uplink_out",
             "np_collect",
+            "np_uplink_xdp",
         ] {
-            let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            let program = ebpf.program_mut(name).unwrap();
             load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
         let mut runner = Self {
@@ -234,8 +240,7 @@ impl Runner {
 
     fn test_run(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
         let bytes = &frame.bytes;
-        let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
-        let fd = program.fd().unwrap();
+        let (fd, is_xdp) = fd(self.ebpf.program(program).unwrap());
         // struct __sk_buff: ingress_ifindex at 36, ifindex at 40, gso_size at 176.
         let mut ctx = [0_u8; 192];
         ctx[36..40].copy_from_slice(&frame.ifindex.to_ne_bytes());
@@ -254,6 +259,10 @@ impl Runner {
             flags,
             ..TestRun::default()
         };
+        if is_xdp {
+            // Without a context the frame is lo's: a veth has receive queues only while it runs XDP.
+            (attr.ctx_size_in, attr.ctx_in) = (0, 0);
+        }
         // SAFETY: the attribute and the buffers that it names outlive the call.
         let code = unsafe {
             libc::syscall(
@@ -342,17 +351,36 @@ const fn program_of(hook: Hook) -> &'static str {
         Hook::Bridge => "np_bridge",
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
+        Hook::Xdp => "np_uplink_xdp",
     }
 }
 
+/// A program's descriptor, and whether it is an XDP program.
+fn fd(program: &Program) -> (&ProgramFd, bool) {
+    let found = if let Program::Xdp(p) = program {
+        (p.fd(), true)
+    } else {
+        let p: &SchedClassifier = program.try_into().unwrap();
+        (p.fd(), false)
+    };
+    (found.0.unwrap(), found.1)
+}
+
 /// Loads a program. The verifier answers EAGAIN where a signal is pending: then once more.
-fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    let mut once = || {
+        if let Program::Xdp(p) = program {
+            return p.load();
+        }
+        let p: &mut SchedClassifier = program.try_into()?;
+        p.load()
+    };
     for _ in 0..4 {
-        match program.load() {
+        match once() {
             Err(ProgramError::LoadError { io_error, .. })
                 if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
             done => return done,
         }
     }
-    program.load()
+    once()
 }

@@ -11,6 +11,7 @@ mod next_hop;
 mod uplink;
 mod veth;
 mod work;
+mod xdp;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
@@ -19,6 +20,10 @@ pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};
+pub(crate) use xdp::mark_used;
+pub use xdp::{
+    Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
+};
 
 use crate::{
     conntrack::{CtEntry, CtRef},
@@ -101,6 +106,14 @@ pub trait Tables {
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
     fn host_socket(&self, tuple: &Tuple) -> bool;
+    /// The kernel's own clock, one to ten milliseconds a tick: coarser than [`Tables::now`] and free.
+    fn tick(&self) -> u32;
+    /// What is known about a port of the host; `None` for protocols without ports.
+    fn port(&self, proto: u8, port: u16) -> Option<PortUse>;
+    /// Remembers that nobody wants what comes to a port, see [`PortUse::nobody`].
+    fn set_nobody(&self, proto: u8, port: u16, nobody: u64);
+    /// Remembers that packets have been sent from a port, see [`PortUse::used`].
+    fn set_used(&self, proto: u8, port: u16);
     /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
@@ -159,4 +172,19 @@ pub(crate) const fn is_multicast(addr: &[u8; 4]) -> bool {
 #[inline(always)]
 pub(crate) const fn is_loopback(addr: &[u8; 4]) -> bool {
     addr[0] == 127
+}
+
+/// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast
+/// (RFC 1812, 5.3.7), an address of a container network, or one of the host's own.
+///
+/// The kernel's stack drops the same (`ip_route_input_slow`, `fib_validate_source`), but for two:
+/// loopback where `route_localnet` is set, and a container's source where `rp_filter` is off; the
+/// answer to either would never reach who has sent it.
+#[inline(always)]
+pub(crate) fn is_martian_source<T: Tables>(t: &T, src: &[u8; 4]) -> bool {
+    is_loopback(src)
+        || src[0] & 0xf0 == 224
+        || *src == [255; 4]
+        || t.is_host_addr(src)
+        || t.subnet(src).is_some()
 }

@@ -4,7 +4,7 @@
 //! the way out: what the fast path left to the stack is translated here, or dropped.
 
 use super::{
-    Tables, icmp_error, is_loopback,
+    Tables, icmp_error, is_loopback, is_martian_source,
     next_hop::renew,
     published,
     veth::{admitted, masquerade, to_published},
@@ -114,7 +114,7 @@ fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     let Some(p) = published(t, &w.ip.tuple) else {
         return Ok(Step::Pass);
     };
-    if is_loopback(&w.ip.tuple.src) || t.subnet(&w.ip.tuple.src).is_some() {
+    if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
     if t.subnet(&w.ip.tuple.dst).is_some() {

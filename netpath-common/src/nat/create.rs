@@ -12,7 +12,7 @@ use crate::{
         tcp::{self, TcpState, Transition},
     },
     counters::Counter,
-    datapath::{InsertError, Tables, generation},
+    datapath::{InsertError, Tables, generation, mark_used},
     drop_reason::DropReason,
     packet::{Ipv4, Kind},
     tuple::{self, Direction, Tuple, is_icmp_request},
@@ -98,10 +98,15 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason>
     flow.now = t.now();
     flow.salt = t.random() & STATE_SALT_MASK;
     let code = reserve_and_index(t, flow);
-    match DropReason::from_code(code) {
-        Some(reason) => Err(reason),
-        None => t.ct(&flow.original).ok_or(DropReason::FlowRace),
+    if let Some(reason) = DropReason::from_code(code) {
+        return Err(reason);
     }
+    let e = t.ct(&flow.original).ok_or(DropReason::FlowRace)?;
+    if flow.to == 0 {
+        // Before anything leaves from the port: its answers may come under a flood.
+        mark_used(t, flow.reply.proto, e.sport());
+    }
+    Ok(e)
 }
 
 impl DropReason {

@@ -30,6 +30,12 @@ pub trait Packet {
         self.len() == 0
     }
 
+    /// Whether the frame has `len` bytes or more.
+    #[inline(always)]
+    fn holds(&self, len: usize) -> bool {
+        len <= self.len()
+    }
+
     /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
     fn gso_size(&self) -> u32;
 

@@ -115,7 +115,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
     if h[0] >> 4 != 4 || header_len < 20 || total_len < header_len {
         return Err(DropReason::BadIpHeader);
     }
-    if ETH_LEN + total_len > pkt.len() {
+    if !pkt.holds(ETH_LEN + total_len) {
         return Err(DropReason::BadIpHeader);
     }
     let frag = be16(&h, 6);
@@ -166,13 +166,13 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
 /// that is longer than the field can say (`iph_set_totlen`); anywhere else 0 is a lie.
 #[inline(always)]
 fn total_len<P: Packet>(pkt: &P, field: u16, proto: u8) -> usize {
-    let by_frame = pkt.len().saturating_sub(ETH_LEN);
-    if field == 0 && proto == tuple::TCP && by_frame > usize::from(u16::MAX) && pkt.gso_size() != 0
-    {
-        by_frame
-    } else {
-        usize::from(field)
+    if field == 0 && proto == tuple::TCP {
+        let by_frame = pkt.len().saturating_sub(ETH_LEN);
+        if by_frame > usize::from(u16::MAX) && pkt.gso_size() != 0 {
+            return by_frame;
+        }
     }
+    usize::from(field)
 }
 
 #[inline(always)]

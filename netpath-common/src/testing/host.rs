@@ -14,7 +14,7 @@ use super::{
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
 };
 use crate::{
-    datapath::{self, Work},
+    datapath::{self, Bucket, Work},
     drop_reason::DropReason,
     event::Hook,
     verdict::Verdict,
@@ -104,6 +104,7 @@ pub struct Host {
     /// Drops by reason, as the hooks count them.
     pub drops: BTreeMap<&'static str, u64>,
     work: Work,
+    refused: Bucket,
 }
 
 impl Default for Host {
@@ -126,6 +127,7 @@ impl Host {
             tables: MemTables::standard(seed),
             drops: BTreeMap::new(),
             work: Work::default(),
+            refused: Bucket::default(),
         }
     }
 
@@ -138,7 +140,15 @@ impl Host {
             Hook::Veth => datapath::veth_ingress(&mut frame, t, w),
             Hook::Bridge => datapath::bridge_ingress(false),
             Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
-            Hook::UplinkEgress => datapath::uplink_egress(&mut frame, t, w),
+            Hook::UplinkEgress => {
+                let result = datapath::uplink_egress(&mut frame, t, w);
+                if result == Ok(Verdict::Pass) {
+                    datapath::note_sender(t, w);
+                }
+                result
+            }
+            Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
+            Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };
         let out = Outcome { result, frame };
         if let Err(reason) = result {

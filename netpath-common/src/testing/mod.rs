@@ -14,6 +14,7 @@ mod flows;
 mod frame;
 mod host;
 mod oracle;
+mod ports;
 mod tables;
 mod topology;
 

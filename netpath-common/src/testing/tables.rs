@@ -14,11 +14,11 @@ use std::{
     vec::Vec,
 };
 
-use super::build::Addr;
+use super::{build::Addr, ports::PortTable};
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{InsertError, NEXT_HOPS, NextHop, Tables},
+    datapath::{InsertError, NEXT_HOPS, NextHop, PortUse, Tables},
     maps,
     packet::Ipv4,
     records::{
@@ -61,6 +61,8 @@ pub struct MemTables {
     pub routes: Vec<(Addr, u8, NextHop)>,
     /// Tuples of packets that a socket of the host would receive.
     pub host_sockets: HashSet<Tuple>,
+    /// Protocols and ports at which a socket of the host takes packets from everybody.
+    pub host_listeners: HashSet<(u8, u16)>,
     /// Entries that the conntrack table takes.
     pub ct_capacity: usize,
     reserved: Vec<u64>,
@@ -70,6 +72,7 @@ pub struct MemTables {
     #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
     leases: Box<[UnsafeCell<NextHop>]>,
+    ports: PortTable,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
     reclaim: RefCell<VecDeque<Tuple>>,
     counters: RefCell<BTreeMap<u32, u64>>,
@@ -100,12 +103,14 @@ impl MemTables {
             }),
             routes: Vec::new(),
             host_sockets: HashSet::new(),
+            host_listeners: HashSet::new(),
             ct_capacity: maps::CT4_ENTRIES,
             reserved: vec![0; maps::RESERVED_WORDS],
             random: Cell::new(seed.wrapping_mul(2).wrapping_add(1)),
             ct: RefCell::default(),
             deleted: RefCell::default(),
             leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
+            ports: PortTable::default(),
             frags: RefCell::default(),
             reclaim: RefCell::default(),
             counters: RefCell::default(),
@@ -339,6 +344,24 @@ impl Tables for MemTables {
 
     fn host_socket(&self, tuple: &Tuple) -> bool {
         self.host_sockets.contains(tuple)
+            || self.host_addrs.contains(&tuple.dst)
+                && self.host_listeners.contains(&(tuple.proto, tuple.dport))
+    }
+
+    fn tick(&self) -> u32 {
+        (self.now / 4_000_000) as u32 // 250 Hz
+    }
+
+    fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
+        self.ports.get(proto, port)
+    }
+
+    fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
+        self.ports.change(proto, port, |p| p.nobody = nobody);
+    }
+
+    fn set_used(&self, proto: u8, port: u16) {
+        self.ports.change(proto, port, |p| p.used = 1);
     }
 
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {

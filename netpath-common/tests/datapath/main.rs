@@ -22,3 +22,5 @@ mod reasons;
 mod tcp_table;
 mod timeout;
 mod truncate;
+mod xdp;
+mod xdp_model;

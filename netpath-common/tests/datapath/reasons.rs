@@ -51,6 +51,13 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         DropReason::UnsupportedProtocol => {
             h.from(&C1, &Datagram::new(C1.addr, S, 132, vec![0; 20]))
         }
+        DropReason::UnpublishedFlood => {
+            let nobodys = udp(S, 1, H, 9, b"").frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
+            for _ in 0..netpath_common::datapath::REFUSED_AT_ONCE {
+                assert!(h.run(Hook::Xdp, &nobodys).passed());
+            }
+            h.run(Hook::Xdp, &nobodys)
+        }
         DropReason::IcmpUnmatched => h.from(&C1, &query(C1.addr, S, 0, 1)),
         DropReason::IcmpErrorUnmatched => h.from(&C1, &error(C1.addr, S, 3, 3, &syn, 8)),
         DropReason::IcmpRedirect => h.from(&C1, &error(C1.addr, S, 5, 1, &syn, 8)),

@@ -1,8 +1,8 @@
 //! Attaching the programs of the interfaces: tcx links, or clsact filters where the kernel lacks
 //! tcx.
 //!
-//! Owns what lies in an instance's `links` directory. The socket programs are attached by
-//! `cgroup`, but replaced and detached here with all others.
+//! Owns what lies in an instance's `links` directory. The socket programs are attached by `cgroup`
+//! and those of drivers by `xdp`, but replaced and detached here with all others.
 
 use std::{env, io, os::fd::AsFd as _};
 
@@ -126,6 +126,7 @@ impl Datapath {
                 let info = sys::link_info(pin.as_fd()).map_err(failed)?;
                 Ok(info.kind == sys::LINK_TCX && info.target[0] == *ifindex)
             }
+            LinkName::Xdp(_, ifindex) => super::xdp::is_live(pin.as_fd(), *ifindex).map_err(failed),
             LinkName::Cgroup(_) => {
                 let info = sys::link_info(pin.as_fd()).map_err(failed)?;
                 Ok(info.kind == sys::LINK_CGROUP && info.target != [0, 0])
@@ -147,7 +148,7 @@ impl Datapath {
         if self.is_live(name)? {
             match name {
                 // Detaching first makes it take effect at once, whoever else holds the link.
-                LinkName::Tcx(..) | LinkName::Cgroup(_) => {
+                LinkName::Tcx(..) | LinkName::Cgroup(_) | LinkName::Xdp(..) => {
                     let link = sys::open_pin(&path).map_err(failed)?;
                     match sys::link_detach(link.as_fd()) {
                         Err(e) if e.raw_os_error() == Some(libc::ENOLINK) => {}
@@ -201,11 +202,11 @@ impl Datapath {
     }
 
     /// Runs the program at `new` (a pin) instead of the attached one, in one step.
-    fn replace_link(&self, name: &LinkName, new: &std::path::Path) -> Result<(), Error> {
+    pub(super) fn replace_link(&self, name: &LinkName, new: &std::path::Path) -> Result<(), Error> {
         let path = self.pins().link(&name.to_string());
         let failed = |e| attach_error("replacing", name.program(), &name.target(), e);
         match name {
-            LinkName::Tcx(..) | LinkName::Cgroup(_) => {
+            LinkName::Tcx(..) | LinkName::Cgroup(_) | LinkName::Xdp(..) => {
                 let program = sys::open_pin(new).map_err(failed)?;
                 let link = sys::open_pin(&path).map_err(failed)?;
                 sys::link_update(link.as_fd(), program.as_fd()).map_err(failed)

@@ -130,6 +130,42 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The driver cannot run XDP programs.
+    #[error(
+        "uplink {ifname}: its driver {driver} has no native XDP, and netpath never uses the generic \
+         one, which costs more than it saves; set uplink_hook = \"tc\" or \"auto\""
+    )]
+    NoNativeXdp {
+        /// The interface.
+        ifname: String,
+        /// Its driver.
+        driver: String,
+    },
+    /// The driver's native XDP refuses as the device is set up now.
+    #[error(
+        "uplink {ifname}: its driver {driver} refuses an XDP program ({source}): often the MTU is too \
+         large for it, there are too few queues, or receive offloads (LRO, GRO_HW) are on; change \
+         that, or set uplink_hook = \"tc\""
+    )]
+    XdpRefused {
+        /// The interface.
+        ifname: String,
+        /// Its driver.
+        driver: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Another XDP program is there.
+    #[error(
+        "uplink {ifname} has another XDP program already ({program}), which netpath leaves alone: \
+         detach it, or set uplink_hook = \"tc\""
+    )]
+    XdpTaken {
+        /// The interface.
+        ifname: String,
+        /// The program's name and number, as far as known.
+        program: String,
+    },
     /// The interface is not the one that was meant.
     #[error("interface {ifname} has index {found}, not {wanted}: it was made anew; try again")]
     IfaceChanged {

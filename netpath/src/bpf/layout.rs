@@ -8,6 +8,7 @@ use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netpath_common::{
     Tuple,
     conntrack::CtEntry,
+    datapath::PortUse,
     maps,
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
@@ -26,6 +27,7 @@ const DISPOSABLE: &[&str] = &[
     maps::FRAGS4,
     maps::RECLAIM,
     maps::SOCKS4,
+    maps::REFUSED,
     maps::SCRATCH,
 ];
 
@@ -154,6 +156,7 @@ const RECORDS: &[(&str, usize, usize)] = &[
     (maps::RULES, 4, size_of::<RuleRecord>()),
     (maps::RESERVED, 4, 8),
     (maps::CONFIG, 4, size_of::<Config>()),
+    (maps::PORTS, 4, size_of::<PortUse>()),
     (maps::DROPS, 4, 8),
     (maps::COUNTERS, 4, 8),
     (maps::ENDPOINT_STATS, 4, size_of::<EndpointStats>()),

@@ -1,13 +1,14 @@
 //! Names in an instance's `links` directory.
 //!
 //! Owns their form: `HOOK-IFINDEX` is a tcx link, `clsact-HOOK-IFINDEX` a program that a filter
-//! runs (`clsact-new-...` if netpath also made the qdisc), `cgroup-PROGRAM` a cgroup link.
+//! runs (`clsact-new-...` if netpath also made the qdisc), `cgroup-PROGRAM` a cgroup link,
+//! `np_uplink_xdp-IFINDEX` (any XDP program by its name) an XDP link.
 
 use std::{fmt, io};
 
 use nix::net::if_::if_indextoname;
 
-use super::Hook;
+use super::{Hook, xdp::XdpProgram};
 
 const HOOKS: [Hook; 4] = [
     Hook::Veth,
@@ -29,12 +30,17 @@ pub(super) enum LinkName {
     },
     /// A cgroup link, by program.
     Cgroup(String),
+    /// An XDP link.
+    Xdp(XdpProgram, u32),
 }
 
 impl LinkName {
     /// Every form that an attachment can have.
-    pub(super) fn of(hook: Hook, ifindex: u32) -> [Self; 3] {
-        [
+    pub(super) fn of(hook: Hook, ifindex: u32) -> Vec<Self> {
+        if matches!(hook, Hook::Xdp) {
+            return XdpProgram::ALL.map(|p| Self::Xdp(p, ifindex)).to_vec();
+        }
+        vec![
             Self::Tcx(hook, ifindex),
             Self::Clsact {
                 hook,
@@ -64,6 +70,9 @@ impl LinkName {
                 made_qdisc,
             });
         }
+        if let Some((program, ifindex)) = parse_xdp(name) {
+            return Some(Self::Xdp(program, ifindex));
+        }
         let (hook, ifindex) = parse_hook(name)?;
         Some(Self::Tcx(hook, ifindex))
     }
@@ -73,6 +82,7 @@ impl LinkName {
         match self {
             Self::Tcx(hook, _) | Self::Clsact { hook, .. } => program_of(*hook),
             Self::Cgroup(program) => program,
+            Self::Xdp(program, _) => program.program(),
         }
     }
 
@@ -82,6 +92,7 @@ impl LinkName {
             Self::Tcx(hook, ifindex) | Self::Clsact { hook, ifindex, .. } => {
                 Some((*hook, *ifindex))
             }
+            Self::Xdp(_, ifindex) => Some((Hook::Xdp, *ifindex)),
             Self::Cgroup(_) => None,
         }
     }
@@ -111,13 +122,15 @@ impl fmt::Display for LinkName {
                 write!(f, "clsact-{new}{}-{ifindex}", hook.as_str())
             }
             Self::Cgroup(program) => write!(f, "cgroup-{program}"),
+            Self::Xdp(program, ifindex) => write!(f, "{}-{ifindex}", program.program()),
         }
     }
 }
 
-/// The program of a hook.
+/// The program of a tc hook; of the XDP hook the one that does least.
 pub(super) const fn program_of(hook: Hook) -> &'static str {
     match hook {
+        Hook::Xdp => XdpProgram::EarlyDrop.program(),
         Hook::Veth => "np_veth",
         Hook::Bridge => "np_bridge",
         Hook::UplinkIngress => "np_uplink_in",
@@ -145,13 +158,21 @@ fn parse_hook(name: &str) -> Option<(Hook, u32)> {
     Some((hook, ifindex.parse().ok()?))
 }
 
+fn parse_xdp(name: &str) -> Option<(XdpProgram, u32)> {
+    let (program, ifindex) = name.rsplit_once('-')?;
+    let program = XdpProgram::ALL
+        .into_iter()
+        .find(|p| p.program() == program)?;
+    Some((program, ifindex.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_survive_a_round_trip() {
-        for hook in HOOKS {
+        for hook in HOOKS.into_iter().chain([Hook::Xdp]) {
             for name in LinkName::of(hook, 17) {
                 assert_eq!(LinkName::parse(&name.to_string()), Some(name.clone()));
                 assert_eq!(name.interface(), Some((hook, 17)));

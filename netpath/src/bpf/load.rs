@@ -305,6 +305,7 @@ fn load_program(name: &str, program: &mut Program) -> Result<(), Error> {
     let loaded = match program {
         Program::SchedClassifier(p) => patiently(|| p.load()),
         Program::CgroupSockAddr(p) => patiently(|| p.load()),
+        Program::Xdp(p) => patiently(|| p.load()),
         other => {
             let what = format!("program {name} has the type {:?}", other.prog_type());
             return Err(Error::BadObject { what });

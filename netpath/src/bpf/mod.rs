@@ -20,6 +20,7 @@ mod published;
 mod rules;
 mod sys;
 mod tables;
+mod xdp;
 
 pub use netpath_common::event::Hook;
 use netpath_common::records::{Config, Timeouts};
@@ -32,6 +33,7 @@ pub(crate) use self::{
 pub use self::{
     error::Error,
     kernel::{check_kernel, netns_cookie},
+    xdp::{XdpProgram, XdpTarget},
 };
 
 /// The embedded eBPF object; `None` when it was not built.

@@ -16,17 +16,25 @@ use std::{
 use bytemuck::{Pod, Zeroable};
 
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
+const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const MAP_UPDATE_BATCH: libc::c_int = 26;
 const MAP_DELETE_BATCH: libc::c_int = 27;
+const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
 const LINK_DETACH: libc::c_int = 34;
 
-/// `BPF_LINK_TYPE_CGROUP` and `BPF_LINK_TYPE_TCX`.
+/// `BPF_LINK_TYPE_CGROUP`, `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX`.
 pub(super) const LINK_CGROUP: u32 = 3;
+pub(super) const LINK_XDP: u32 = 6;
 pub(super) const LINK_TCX: u32 = 11;
+
+/// `BPF_XDP` of `enum bpf_attach_type`.
+const ATTACH_XDP: u32 = 37;
+/// `XDP_FLAGS_DRV_MODE` (`linux/if_link.h`): in the driver or not at all.
+const XDP_DRIVER: u32 = 1 << 2;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -85,6 +93,15 @@ struct LinkUpdateAttr {
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
+struct LinkCreateAttr {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
 struct LinkDetachAttr {
     link_fd: u32,
 }
@@ -97,7 +114,8 @@ pub(super) struct LinkInfo {
     pub(super) id: u32,
     pub(super) prog_id: u32,
     pad: u32,
-    /// tcx: interface index, then attach type. cgroup: 64-bit cgroup id. Zero: its target is gone.
+    /// tcx: interface index, then attach type. XDP: interface index. cgroup: 64-bit cgroup id.
+    /// Zero: its target is gone.
     pub(super) target: [u32; 2],
     rest: [u64; 6],
 }
@@ -110,6 +128,33 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
         ..ObjAttr::default()
     };
     let fd = bpf(OBJ_GET, &mut attr)?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an object.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjAttr {
+        pathname: path.as_ptr() as u64,
+        fd: number(object),
+        flags: 0,
+    };
+    bpf(OBJ_PIN, &mut attr).map(drop)
+}
+
+/// Attaches an XDP program in the driver of an interface.
+///
+/// aya would try again over netlink where the kernel answers EINVAL, and what it attaches so has
+/// no link to pin.
+pub(super) fn xdp_link_create(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreateAttr {
+        prog_fd: number(program),
+        target_ifindex: ifindex,
+        attach_type: ATTACH_XDP,
+        flags: XDP_DRIVER,
+    };
+    let fd = bpf(LINK_CREATE, &mut attr)?;
     // SAFETY: the kernel has just given this descriptor to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

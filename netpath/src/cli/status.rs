@@ -81,10 +81,10 @@ fn text(r: &Report) -> Vec<String> {
     part(
         "uplinks",
         table(
-            &["NAME", "ADDRESS", "MTU"],
+            &["NAME", "ADDRESS", "MTU", "HOOK"],
             r.uplinks.iter().map(|u| {
                 let addr = u.addr.map_or_else(|| "none".to_owned(), |a| a.to_string());
-                vec![u.name.clone(), addr, u.mtu.to_string()]
+                vec![u.name.clone(), addr, u.mtu.to_string(), u.hook.to_owned()]
             }),
         ),
     );

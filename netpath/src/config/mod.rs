@@ -75,10 +75,28 @@ pub struct Network {
     pub internal: bool,
     /// Host address of published ports that name none.
     pub host_binding: Ipv4Addr,
+    /// Where the way in by the uplinks begins.
+    pub uplink_hook: UplinkHook,
+    /// Drop early, in the uplinks' drivers, what nobody wants: where `uplink_hook` is auto and the
+    /// driver is one that this was tested on.
+    pub early_drop: bool,
     /// Interfaces that lead out.
     pub uplinks: Uplinks,
     /// Endpoints in the order of the file.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Where the way in by an uplink begins. The tc programs are there in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UplinkHook {
+    /// At tc, or at XDP where early drop is asked for and known to work.
+    #[default]
+    Auto,
+    /// At tc.
+    Tc,
+    /// In the driver, by native XDP.
+    Xdp,
 }
 
 /// Which interfaces lead out.

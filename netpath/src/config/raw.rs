@@ -60,6 +60,7 @@ pub(super) struct Network {
     pub(super) mapping: Option<String>,
     pub(super) firewall: Option<String>,
     pub(super) uplink_hook: Option<String>,
+    pub(super) early_drop: Option<bool>,
     pub(super) host_binding_ipv4: Option<String>,
     pub(super) uplinks: Option<Vec<String>>,
     #[serde(default)]

@@ -175,7 +175,6 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         ("mode = \"routed\"", "mode"),
         ("isolated = true", "isolated"),
         ("firewall = \"visible\"", "firewall"),
-        ("uplink_hook = \"xdp\"", "uplink_hook"),
         ("mapping = \"endpoint-independent\"", "mapping"),
     ] {
         let e = error(&network(line));
@@ -189,6 +188,27 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         );
     }
     assert!(error(&network("mode = \"magic\"")).contains("the values are nat, routed"));
+}
+
+#[test]
+fn the_hook_of_uplinks() {
+    let hook = |lines: &str| {
+        let c = Config::parse(&network(lines), "t").unwrap();
+        (c.networks[0].uplink_hook, c.networks[0].early_drop)
+    };
+    assert_eq!(hook(""), (UplinkHook::Auto, false));
+    assert_eq!(hook("early_drop = true"), (UplinkHook::Auto, true));
+    assert_eq!(hook("uplink_hook = \"tc\""), (UplinkHook::Tc, false));
+    assert_eq!(hook("uplink_hook = \"xdp\""), (UplinkHook::Xdp, true));
+    let e = error(&network("uplink_hook = \"tc\"\nearly_drop = true"));
+    assert!(
+        e.contains("network `n`: early_drop") && e.contains("XDP"),
+        "{e}"
+    );
+    let e = error(&network("uplink_hook = \"xdp\"\nearly_drop = false"));
+    assert!(e.contains("network `n`: early_drop"), "{e}");
+    let e = error(&network("uplink_hook = \"ebpf\""));
+    assert!(e.contains("the values are auto, tc, xdp"), "{e}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::{
     Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, Uplinks, check_ifname, check_name, raw,
+    PortSpec, UplinkHook, Uplinks, check_ifname, check_name, raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -118,6 +118,24 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         }
         false => Uplinks::Named(uplinks),
     };
+    let uplink_hook = match raw.uplink_hook.as_deref() {
+        None | Some("auto") => UplinkHook::Auto,
+        Some("tc") => UplinkHook::Tc,
+        Some("xdp") => UplinkHook::Xdp,
+        Some(other) => {
+            let reason = "the values are auto, tc, xdp".into();
+            return Err(invalid("uplink_hook", other, reason));
+        }
+    };
+    let early_drop = raw.early_drop.unwrap_or(uplink_hook == UplinkHook::Xdp);
+    if early_drop && uplink_hook == UplinkHook::Tc {
+        let reason = "early drop is XDP's: set uplink_hook = \"auto\" or \"xdp\", or leave it out";
+        return Err(invalid("early_drop", "true", reason.into()));
+    }
+    if !early_drop && uplink_hook == UplinkHook::Xdp {
+        let reason = "dropping early is what XDP is for: set uplink_hook = \"tc\", or leave it out";
+        return Err(invalid("early_drop", "false", reason.into()));
+    }
     Ok(Network {
         bridge,
         subnet,
@@ -130,6 +148,8 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         internal: raw.internal.unwrap_or(false),
         host_binding: addr("host_binding_ipv4", raw.host_binding_ipv4.as_ref())?
             .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        uplink_hook,
+        early_drop,
         uplinks,
         endpoints: raw
             .endpoint
@@ -181,13 +201,6 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
             &["visible"],
             "use \"bypass\"",
         ),
-        word(
-            "uplink_hook",
-            &raw.uplink_hook,
-            "auto",
-            &["tc", "xdp"],
-            "use \"auto\" or \"tc\"",
-        ),
     ];
     for Word {
         key,
@@ -199,7 +212,7 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
     {
         match value.as_deref() {
             None => {}
-            Some(v) if v == default || (key == "uplink_hook" && v == "tc") => {}
+            Some(v) if v == default => {}
             Some(v) if others.contains(&v) => return unsupported(key, &format!("{v:?}"), remedy),
             Some(v) => {
                 return Err(Error::Invalid {

@@ -25,7 +25,7 @@ impl Instance {
         for name in networks {
             work.remove_network(name).await?;
         }
-        let done = work.sync_host().await.map(|_| networks.to_vec());
+        let done = work.shrink().await.map(|()| networks.to_vec());
         work.finish(done).await
     }
 
@@ -43,6 +43,12 @@ impl Instance {
 }
 
 impl Work<'_> {
+    /// Takes from the host's own side what the networks that are left do not need.
+    async fn shrink(&mut self) -> Result<(), Error> {
+        self.sync_host().await?;
+        self.sync_xdp().await
+    }
+
     async fn remove_all(mut self) -> Result<Vec<String>, Error> {
         let names: Vec<String> = self.state.networks.iter().map(|n| n.name.clone()).collect();
         let mut left = Vec::new();

@@ -76,6 +76,19 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// Two networks want different hooks on one uplink.
+    #[error(
+        "uplink {uplink}: network `{xdp}` has uplink_hook = \"xdp\" and network `{tc}` has \"tc\"; \
+         give both the same"
+    )]
+    HookConflict {
+        /// The uplink.
+        uplink: String,
+        /// The network that wants XDP.
+        xdp: String,
+        /// The network that wants tc.
+        tc: String,
+    },
     /// The kernel has no larger segments.
     #[error(
         "network `{network}`: gso_max_size = {wanted} needs BIG TCP for IPv4, which Linux has since \

@@ -24,6 +24,7 @@ mod sync;
 mod up;
 mod uplinks;
 mod work;
+mod xdp;
 
 use std::{fs, path::Path};
 

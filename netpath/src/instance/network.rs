@@ -17,6 +17,8 @@ impl Work<'_> {
     /// and link, so that nothing passes untranslated.
     pub(super) async fn add_network(&mut self, network: Network) -> Result<(), Error> {
         let name = network.name.clone();
+        // Taken back in reverse: once the network is gone.
+        self.undo.push(Undo::SyncXdp);
         self.undo.push(Undo::RemoveNetwork(name.clone()));
         self.state.networks.push(Network {
             endpoints: Vec::new(),
@@ -31,6 +33,7 @@ impl Work<'_> {
     pub(super) async fn change_network(&mut self, new: Network) -> Result<(), Error> {
         let name = new.name.clone();
         let old = self.existing_network(&name)?;
+        self.undo.push(Undo::SyncXdp);
         self.undo.push(Undo::ChangeNetwork(Box::new(old.clone())));
         if let Some(n) = self.state.network_mut(&name) {
             let found = old.found.filter(|_| old.adopted && new.adopted);

@@ -108,6 +108,8 @@ impl Planner<'_> {
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding,
+            uplink_hook: wanted.uplink_hook,
+            early_drop: wanted.early_drop,
             uplinks: wanted.uplinks.clone(),
             endpoints: Vec::new(),
         };
@@ -141,6 +143,8 @@ impl Planner<'_> {
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding,
+            uplink_hook: wanted.uplink_hook,
+            early_drop: wanted.early_drop,
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::{Error, Instance};
+use super::{Error, Instance, xdp};
 use crate::{bpf::Datapath, ct, state::State};
 
 /// An instance as `status` shows it.
@@ -83,6 +83,8 @@ pub struct UplinkStatus {
     pub addr: Option<Ipv4Addr>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Hooks of its way in: `tc`, or `tc, xdp` where nobody's packets are dropped early.
+    pub hook: &'static str,
 }
 
 /// The conntrack table.
@@ -129,7 +131,11 @@ impl Instance {
             instance: self.name.clone(),
             networks: state.networks.iter().map(network).collect(),
             endpoints: endpoints(&datapath, &state)?,
-            uplinks: state.uplinks.iter().map(uplink).collect(),
+            uplinks: state
+                .uplinks
+                .iter()
+                .map(|u| uplink(&datapath, u))
+                .collect::<Result<_, _>>()?,
             warnings: warnings(&state, &attachments),
             attachments,
             conntrack: ConntrackStatus {
@@ -179,13 +185,14 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
     }
 }
 
-fn uplink(u: &crate::state::Uplink) -> UplinkStatus {
+fn uplink(datapath: &Datapath, u: &crate::state::Uplink) -> Result<UplinkStatus, Error> {
     let addr = (!u.addr.is_unspecified()).then_some(u.addr);
-    UplinkStatus {
+    Ok(UplinkStatus {
         name: u.name.clone(),
         addr,
         mtu: u.mtu,
-    }
+        hook: xdp::hook_in_use(datapath, u)?,
+    })
 }
 
 fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, Error> {
@@ -224,6 +231,7 @@ fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
             (Hook::UplinkIngress, u.name.as_str()),
             (Hook::UplinkEgress, &u.name),
         ]);
+        wanted.extend(u.xdp.map(|_| (Hook::Xdp, u.name.as_str())));
     }
     let missing = wanted
         .iter()
@@ -248,5 +256,6 @@ fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
             u.name
         ));
     }
+    warnings.extend(xdp::warnings(state));
     warnings
 }

@@ -27,6 +27,8 @@ pub(super) enum Undo {
     Publish(String, Vec<Rule>),
     /// Look at the uplinks and addresses of the host again, for the networks that are left.
     SyncHost,
+    /// Look again at what the networks ask of the uplinks' drivers.
+    SyncXdp,
     /// Give the setting of this name its former value.
     Sysctl(String),
 }
@@ -85,6 +87,7 @@ impl Work<'_> {
             Undo::Unpublish(endpoint, slots) => self.unpublish(&endpoint, &slots),
             Undo::Publish(endpoint, rules) => self.publish(&[(endpoint, rules)]),
             Undo::SyncHost => self.sync_host().await.map(|_| ()),
+            Undo::SyncXdp => self.sync_xdp().await,
             Undo::Sysctl(key) => self.restore_sysctl(&key),
         }
     }

@@ -47,6 +47,10 @@ impl Work<'_> {
         if self.sync_host().await? {
             changes.push("addresses or uplinks of the host changed".into());
         }
+        // Without it everything works, only more slowly under a flood.
+        if let Err(e) = self.sync_xdp().await {
+            tracing::warn!("{e}");
+        }
         Ok(changes)
     }
 }

@@ -118,6 +118,7 @@ impl Work<'_> {
             self.put_network(name).await?;
         }
         self.sync_host().await?;
+        self.sync_xdp().await?;
         let old: Vec<String> = self
             .state
             .endpoints()

@@ -107,6 +107,7 @@ impl Work<'_> {
             ifindex: uplink.index,
             addr,
             mtu: uplink.mtu,
+            xdp: known.as_ref().and_then(|u| u.xdp),
         };
         let found = datapath.uplink(slot)?;
         let mut record = UplinkRecord {
@@ -161,6 +162,7 @@ impl Work<'_> {
         let datapath = self.datapath()?;
         datapath.detach(Hook::UplinkIngress, ifindex)?;
         datapath.detach(Hook::UplinkEgress, ifindex)?;
+        datapath.detach_xdp(ifindex)?;
         Ok(datapath.remove_iface(ifindex)?)
     }
 }

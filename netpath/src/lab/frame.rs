@@ -63,35 +63,66 @@ pub fn arp_claim(frame_mac: [u8; 6], mac: [u8; 6], address: Ipv4Addr) -> Vec<u8>
     frame
 }
 
+/// Puts frames on one interface.
+#[derive(Debug)]
+pub struct Sender {
+    socket: Socket,
+    address: libc::sockaddr_ll,
+    name: String,
+}
+
+impl Sender {
+    /// For interface `name` of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// When there is no such interface, or the caller may not.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let index = links::index(name)?;
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)
+            .map_err(Error::io(format!("send a frame on {name}")))?;
+        // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = index as i32;
+        address.sll_halen = 6;
+        Ok(Self {
+            socket,
+            address,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Sends a frame as it is.
+    ///
+    /// # Errors
+    /// When the kernel does not take it.
+    pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
+        // SAFETY: frame and address are valid for the lengths given and live through the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const self.address).cast(),
+                size_of::<libc::sockaddr_ll>() as u32,
+            )
+        };
+        if usize::try_from(sent) == Ok(frame.len()) {
+            Ok(())
+        } else {
+            let what = format!("send a frame on {}", self.name);
+            Err(Error::io(what)(io::Error::last_os_error()))
+        }
+    }
+}
+
 /// Sends a frame as it is on interface `name`.
 ///
 /// # Errors
-/// When there is no such interface, or the caller may not.
+/// As [`Sender::open`] and [`Sender::send`].
 pub fn send(name: &str, frame: &[u8]) -> Result<(), Error> {
-    let index = links::index(name)?;
-    let what = || format!("send a frame on {name}");
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(Error::io(what()))?;
-    // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = index as i32;
-    address.sll_halen = 6;
-    // SAFETY: frame and address are valid for the lengths given and live through the call.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_ll>() as u32,
-        )
-    };
-    if usize::try_from(sent) == Ok(frame.len()) {
-        Ok(())
-    } else {
-        Err(Error::io(what())(io::Error::last_os_error()))
-    }
+    Sender::open(name)?.send(frame)
 }
 
 #[cfg(test)]

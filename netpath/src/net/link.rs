@@ -4,7 +4,9 @@ use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
     LinkUnspec,
-    packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    packet_route::link::{
+        InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+    },
 };
 
 use super::{Error, Netlink, SegmentSizes, error::is_errno};
@@ -27,6 +29,8 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the bridge or bond that it belongs to.
     pub controller: Option<u32>,
+    /// Number of its XDP program; 0 where there are several.
+    pub xdp: Option<u32>,
     /// Largest super-packets; `None` where the kernel has no BIG TCP for IPv4.
     pub segments: Option<SegmentSizes>,
     /// The most that its driver allows for them, bytes.
@@ -55,6 +59,7 @@ impl Link {
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
+            xdp: None,
             segments: SegmentSizes::of(&m),
             tso_max: None,
         };
@@ -71,10 +76,27 @@ impl Link {
                 link.mac = Mac(bytes.try_into().unwrap_or_default());
             } else if let LinkAttribute::LinkInfo(infos) = attribute {
                 link.kind = infos.iter().find_map(kind_name);
+            } else if let LinkAttribute::Xdp(parts) = attribute {
+                link.xdp = xdp_program(&parts);
             }
         }
         link
     }
+}
+
+/// The program of IFLA_XDP; in all modes at once there is no single number.
+fn xdp_program(parts: &[LinkXdp]) -> Option<u32> {
+    let attached = parts
+        .iter()
+        .any(|p| matches!(p, LinkXdp::Attached(a) if *a != XdpAttached::None));
+    let id = parts.iter().find_map(|p| {
+        if let LinkXdp::ProgId(id) = p {
+            Some(*id)
+        } else {
+            None
+        }
+    });
+    attached.then(|| id.unwrap_or(0))
 }
 
 fn kind_name(info: &LinkInfo) -> Option<String> {

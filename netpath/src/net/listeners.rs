@@ -1,6 +1,7 @@
 //! Sockets of the host that listen: ports that cannot be published.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -25,6 +26,24 @@ pub struct Listener {
 /// # Errors
 /// `/proc` is not there.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
+    each_socket(parse)
+}
+
+/// Protocols and ports of every socket of the current network namespace, whatever its state.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn local_ports() -> Result<BTreeSet<(u8, u16)>, Error> {
+    let port = |line: &str, proto: Protocol| {
+        let local = line.split_whitespace().nth(1)?;
+        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        Some((proto.number(), port))
+    };
+    Ok(each_socket(port)?.into_iter().collect())
+}
+
+/// What `parse` makes of the lines of all sockets.
+fn each_socket<T>(parse: impl Fn(&str, Protocol) -> Option<T>) -> Result<Vec<T>, Error> {
     let mut all = Vec::new();
     for (name, proto) in [
         ("tcp", Protocol::Tcp),
@@ -72,6 +91,8 @@ fn parse(line: &str, proto: Protocol) -> Option<Listener> {
 
 #[cfg(test)]
 mod tests {
+    use netpath_common::tuple::UDP;
+
     use super::*;
 
     #[test]
@@ -97,6 +118,14 @@ mod tests {
         assert_eq!(tcp(mapped).map(|l| l.addr), Some(Ipv4Addr::LOCALHOST));
         let local6 = "   0: 00000000000000000000000001000000:0050 0:0 0A 0";
         assert_eq!(tcp(local6), None);
+    }
+
+    #[test]
+    fn every_socket_has_a_port() {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.connect((Ipv4Addr::LOCALHOST, 9)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(local_ports().unwrap().contains(&(UDP, port)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod address;
 mod bridge;
 pub mod container;
+mod device;
 mod error;
 mod link;
 pub mod listeners;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 pub use address::Address;
 pub use bridge::PortFlags;
+pub use device::driver;
 pub use error::Error;
 pub use link::Link;
 pub use random::{hex_id, random_ifname, random_mac};

@@ -14,7 +14,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Mac, NetnsRef, Uplinks},
+    bpf::XdpProgram,
+    config::{Mac, NetnsRef, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
@@ -102,6 +103,12 @@ pub struct Network {
     pub internal: bool,
     /// Host address of published ports that name none.
     pub host_binding: Ipv4Addr,
+    /// Where the way in by the uplinks begins.
+    #[serde(default)]
+    pub uplink_hook: UplinkHook,
+    /// What nobody wants is dropped early where that is known to work.
+    #[serde(default)]
+    pub early_drop: bool,
     /// Interfaces that lead out, as they were asked for.
     pub uplinks: Uplinks,
     /// Endpoints in the order they were added.
@@ -165,6 +172,9 @@ pub struct Uplink {
     pub addr: Ipv4Addr,
     /// MTU in bytes.
     pub mtu: u32,
+    /// The XDP program that it was given.
+    #[serde(default)]
+    pub xdp: Option<XdpProgram>,
 }
 
 /// A kernel setting that was changed.

@@ -73,6 +73,8 @@ fn load(name: &str, program: &mut Program) -> Result<ProgramInfo> {
         program.load()
     } else if let Program::CgroupSockAddr(program) = program {
         program.load()
+    } else if let Program::Xdp(program) = program {
+        program.load()
     } else {
         bail!(
             "{name}: programs of the type {:?} are not expected",
@@ -132,6 +134,9 @@ fn kernel_type(name: &str, section: &ProgramSection) -> Result<(bpf_prog_type, u
         Ok((bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR, attach as u32))
     } else if let ProgramSection::SchedClassifier = section {
         Ok((bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS, 0))
+    } else if let ProgramSection::Xdp { attach_type, .. } = section {
+        let attach: aya_obj::generated::bpf_attach_type = (*attach_type).into();
+        Ok((bpf_prog_type::BPF_PROG_TYPE_XDP, attach as u32))
     } else {
         bail!("{name}: programs in the section {section:?} are not expected")
     }

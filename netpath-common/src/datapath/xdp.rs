@@ -1,0 +1,237 @@
+//! Early drop at an uplink, before the kernel makes a socket buffer.
+//!
+//! Owns the choice of what nobody wants: packets that the tc hook or the host's stack would drop,
+//! and, beyond a rate, packets that the stack would only refuse. Does not translate and changes no
+//! flow: everything else passes as it is, and the tc hook decides about it.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Tables, Work, is_loopback, is_martian_source, published};
+use crate::{
+    conntrack::tcp,
+    drop_reason::DropReason,
+    packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
+    tuple,
+    verdict::Verdict,
+};
+
+/// Packets to ports that nobody has which pass in a second, on each CPU: enough for every honest
+/// client to be refused at once, too few for a flood to cost anything.
+pub const REFUSED_PER_SECOND: u64 = 500;
+
+/// As many of them may come at once after a silence.
+pub const REFUSED_AT_ONCE: u64 = 100;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A token bucket as a moment: when the next token is there (generic cell rate algorithm,
+/// ITU-T I.371). All zero is a full bucket.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Bucket {
+    /// Nanoseconds of the coarse monotonic clock.
+    pub next: u64,
+}
+
+impl Bucket {
+    /// Takes a token if there is one.
+    #[inline(always)]
+    pub fn take(&mut self, now: u64) -> bool {
+        const INTERVAL: u64 = SECOND / REFUSED_PER_SECOND;
+        let full = now.saturating_sub(INTERVAL * (REFUSED_AT_ONCE - 1));
+        let next = if self.next < full { full } else { self.next };
+        if next > now {
+            return false;
+        }
+        self.next = next + INTERVAL;
+        true
+    }
+}
+
+/// What is known about a port of the host, so that the packets of a flood need no look at tables
+/// and sockets each.
+///
+/// The answer about one packet holds for the port: a listener takes packets from everybody, and
+/// whoever waits for those of one peer has sent something first, be it a socket of the host or a
+/// container behind masquerade. So nobody is there if nobody was for one packet and nothing was ever
+/// sent from the port. It holds for a tick, since a socket may begin to listen: to be late by that
+/// is to have been asked before.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct PortUse {
+    /// The destination (upper half, as in memory) for which, in this tick (lower half), nobody was
+    /// found and no token was left.
+    pub nobody: u64,
+    /// Not zero: packets have been sent from the port since the map was made.
+    pub used: u64,
+}
+
+/// [`PortUse::nobody`] of an address at this tick.
+#[inline(always)]
+const fn nobody(dst: [u8; 4], tick: u32) -> u64 {
+    (u32::from_ne_bytes(dst) as u64) << 32 | tick as u64
+}
+
+/// Notes that packets are sent from a port of the host.
+#[inline(always)]
+pub(crate) fn mark_used<T: Tables>(t: &T, proto: u8, port: u16) {
+    // Looked at first: a line that is only read stays in every CPU's cache.
+    if t.port(proto, port).is_some_and(|p| p.used == 0) {
+        t.set_used(proto, port);
+    }
+}
+
+/// Notes the port that a packet comes from which [`super::uplink_egress`] has left as it is: one of
+/// the host's own. Resets do not count: the stack sends them from ports that nobody has.
+///
+/// Asked after that decision, not within: the verifier would walk each of its ways twice.
+#[inline(always)]
+pub fn note_sender<T: Tables>(t: &T, w: &Work) {
+    let ip = &w.ip;
+    let reset = ip.tuple.proto == tuple::TCP && ip.flags & tcp::RST != 0;
+    if w.eth.ethertype == ETHERTYPE_IPV4 && !reset {
+        mark_used(t, ip.tuple.proto, ip.tuple.sport);
+    }
+}
+
+/// Whether this tick has shown already that nobody wants a frame: the short way of a flood, asked
+/// before [`uplink_xdp`], which is to be asked where the answer is no.
+#[inline(always)]
+pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
+    // Not in the working memory: what stays in registers is never written.
+    let (mut eth, mut ip) = (Eth::default(), Ipv4::default());
+    if parse_eth(pkt, &mut eth).is_err()
+        || eth.ethertype != ETHERTYPE_IPV4
+        || parse_ipv4(pkt, &mut ip).is_err()
+        || ip.first_fragment
+        || !matches!(ip.kind, Kind::Tcp | Kind::Udp)
+    {
+        return false;
+    }
+    t.port(ip.tuple.proto, ip.tuple.dport)
+        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick()))
+}
+
+/// Decides about a frame that an uplink's driver has received: [`Verdict::Pass`], or dropped.
+///
+/// `refused`: this CPU's bucket of packets to ports that nobody has.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline(always)]
+pub fn uplink_xdp<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+    refused: &mut Bucket,
+) -> Result<Verdict, DropReason> {
+    parse_eth(pkt, &mut w.eth)?;
+    if w.eth.ethertype != ETHERTYPE_IPV4 {
+        return Ok(Verdict::Pass);
+    }
+    parse_ipv4(pkt, &mut w.ip)?;
+    let ip = &w.ip;
+    // Established flows first: they cost one lookup more than without this hook. An entry that has
+    // expired is left to the tc hook as well, which alone judges and removes it.
+    if ip.is_tracked()
+        && let Some(e) = t.ct(&ip.tuple)
+        && e.from() == 0
+    {
+        return Ok(Verdict::Pass);
+    }
+    let dst = ip.tuple.dst;
+    let to_us = t.is_host_addr(&dst);
+    if is_loopback(&dst) {
+        return Err(DropReason::Martian);
+    }
+    if !to_us && t.subnet(&dst).is_some() {
+        return Err(DropReason::DirectAccess);
+    }
+    if is_martian_source(t, &ip.tuple.src) {
+        return Err(DropReason::Martian);
+    }
+    if to_us {
+        return to_host(t, ip, refused);
+    }
+    // Multicast, broadcast, and what the host routes for others.
+    Ok(Verdict::Pass)
+}
+
+/// A packet to one of the host's addresses that belongs to no flow.
+#[inline(always)]
+fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict, DropReason> {
+    // The rest of a datagram may make it whole.
+    if ip.first_fragment {
+        return Ok(Verdict::Pass);
+    }
+    match ip.kind {
+        Kind::Tcp | Kind::Udp => {
+            // Published ports are reserved, so this bit spares everything else two hash lookups.
+            if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && published(t, &ip.tuple).is_some() {
+                return Ok(Verdict::Pass);
+            }
+        }
+        Kind::Truncated => return Err(DropReason::Truncated),
+        Kind::BadL4 if has_wrong_length(ip) => return Err(DropReason::BadL4Header),
+        // Flags that no stack sends. A socket may still take the segment for a reset, and the
+        // stack answers it where there is none; netpath publishes no port for it.
+        Kind::BadL4 => {}
+        Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Tiny
+        | Kind::Other => return Ok(Verdict::Pass),
+    }
+    if t.host_socket(&ip.tuple) || refused.take(t.now()) {
+        return Ok(Verdict::Pass);
+    }
+    // Of a port that is published for segments with other flags, this one tells nothing.
+    if matches!(ip.kind, Kind::Tcp | Kind::Udp) {
+        t.set_nobody(
+            ip.tuple.proto,
+            ip.tuple.dport,
+            nobody(ip.tuple.dst, t.tick()),
+        );
+    }
+    Err(DropReason::UnpublishedFlood)
+}
+
+/// Whether a transport header that contradicts itself does so by a length: those packets every
+/// stack drops without an answer (`tcp_v4_rcv`, `__udp4_lib_rcv`).
+#[inline(always)]
+fn has_wrong_length(ip: &Ipv4) -> bool {
+    ip.tuple.proto != tuple::TCP
+        || ip.tcp_len < 20
+        || usize::from(ip.l4) + usize::from(ip.tcp_len) > ip.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = Bucket::default();
+        let start = 5 * SECOND;
+        let taken = |bucket: &mut Bucket, now| (0..10_000).filter(|_| bucket.take(now)).count();
+        assert_eq!(taken(&mut bucket, start) as u64, REFUSED_AT_ONCE);
+        assert_eq!(taken(&mut bucket, start), 0);
+        // Ticks of a coarse clock of 250 Hz.
+        let mut sum = 0;
+        for tick in 1..=250 {
+            sum += taken(&mut bucket, start + tick * SECOND / 250);
+        }
+        assert_eq!(sum as u64, REFUSED_PER_SECOND);
+        assert_eq!(
+            taken(&mut bucket, start + 60 * SECOND) as u64,
+            REFUSED_AT_ONCE
+        );
+    }
+
+    #[test]
+    fn a_bucket_works_right_after_boot() {
+        assert!(Bucket::default().take(0));
+    }
+}

@@ -1,0 +1,261 @@
+//! Early drop against a model of the stack: two hosts live the same life, one of them with it.
+//!
+//! Owns the model, which reads packets by plain offsets.
+
+use netpath_common::{
+    Tuple,
+    conntrack::tcp::{ACK, SYN},
+    datapath::Tables,
+    event::Hook,
+    testing::*,
+    tuple,
+};
+use proptest::prelude::*;
+
+use super::xdp::{arrived, use_up};
+
+/// What the kernel's stack does with a packet that reaches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Somebody gets it, or its fragments are waited for.
+    Wanted,
+    /// It is dropped, or answered with RST or ICMP unreachable and dropped.
+    Unwanted,
+}
+
+/// The host's stack (`ip_rcv`, `ip_route_input_slow`, `tcp_v4_rcv`, `__udp4_lib_rcv`, `icmp_rcv`),
+/// told by plain offsets.
+fn stack(b: &[u8], t: &MemTables) -> Fate {
+    let be = |at: usize| usize::from(b[at]) << 8 | usize::from(b[at + 1]);
+    let addr = |at: usize| [b[at], b[at + 1], b[at + 2], b[at + 3]];
+    if be(12) != 0x0800 {
+        return Fate::Wanted;
+    }
+    if b.len() < 34 {
+        return Fate::Unwanted;
+    }
+    let header = usize::from(b[14] & 15) * 4;
+    let (src, dst) = (addr(26), addr(30));
+    let ours = |a: &Addr| t.host_addrs.contains(a);
+    let container = |a: &Addr| a[0] == 172 && (a[1] == 17 || a[1] == 18);
+    let martian = src[0] == 127
+        || (224..240).contains(&src[0])
+        || src == [255; 4]
+        || ours(&src)
+        // Where rp_filter is on; elsewhere the answer goes astray.
+        || container(&src);
+    if b[14] >> 4 != 4 || header < 20 || be(16) < header || 14 + be(16) > b.len() || martian {
+        return Fate::Unwanted;
+    }
+    if dst[0] == 127 {
+        return Fate::Unwanted;
+    }
+    if !ours(&dst) || be(20) & 0x3fff != 0 {
+        return Fate::Wanted;
+    }
+    let (l4, room) = (14 + header, be(16) - header);
+    let least = match b[23] {
+        tuple::TCP => 20,
+        tuple::UDP | tuple::ICMP => 8,
+        _ => return Fate::Wanted,
+    };
+    if room < least {
+        return Fate::Unwanted;
+    }
+    let wrong = match b[23] {
+        tuple::TCP => {
+            let offset = usize::from(b[l4 + 12] >> 4) * 4;
+            offset < 20 || offset > room
+        }
+        tuple::UDP => be(l4 + 4) < 8 || be(l4 + 4) > room,
+        _ => return Fate::Wanted,
+    };
+    let key = Tuple {
+        src,
+        dst,
+        sport: be(l4) as u16,
+        dport: be(l4 + 2) as u16,
+        proto: b[23],
+        ..Tuple::default()
+    };
+    if wrong || !t.host_socket(&key) {
+        return Fate::Unwanted;
+    }
+    Fate::Wanted
+}
+
+/// One packet of a random life.
+#[derive(Clone, Debug)]
+enum Event {
+    Sent {
+        udp: bool,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
+    },
+    Arrived {
+        frame: Vec<u8>,
+    },
+    /// A socket of the host asks somebody, and waits for the answer.
+    Asked {
+        udp: bool,
+        dst: Addr,
+        sport: u16,
+        dport: u16,
+    },
+    Waited {
+        ms: u64,
+    },
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![22, 53, 80, 5353, 8080])
+}
+
+fn arrival() -> impl Strategy<Value = Event> {
+    let src = prop_oneof![
+        8 => prop::sample::select(vec![S, S2]),
+        1 => prop::sample::select(vec![H, GW1, C2.addr, [127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [240, 0, 0, 1]]),
+    ];
+    let dst = prop_oneof![
+        8 => Just(H),
+        2 => prop::sample::select(vec![GW1, C1.addr, S2, [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]]),
+    ];
+    let flags = prop_oneof![3 => Just(SYN), 2 => Just(ACK), 1 => any::<u8>()];
+    let damage = prop_oneof![
+        3 => Just(None),
+        1 => (12..60_usize, any::<u8>()).prop_map(Some),
+    ];
+    let cut = prop_oneof![6 => Just(None), 1 => (14..80_usize).prop_map(Some)];
+    let fragment = prop_oneof![8 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    let options = prop_oneof![6 => Just(0_usize), 1 => 0..11_usize];
+    (
+        (src, dst, port(), port(), 0..4_u8, flags),
+        (options, fragment, damage, cut),
+    )
+        .prop_map(
+            |((src, dst, sport, dport, kind, flags), (options, fragment, damage, cut))| {
+                let d = match kind {
+                    0 | 1 => tcp_data(src, sport, dst, dport, flags, b"payload of a segment"),
+                    2 => udp(
+                        src,
+                        sport,
+                        dst,
+                        dport,
+                        b"payload of a datagram, long enough",
+                    ),
+                    _ => query(src, dst, flags & 15, sport),
+                };
+                let d = d.options(options);
+                let d = match fragment {
+                    None => d,
+                    Some(true) => d.fragments(24).remove(0),
+                    Some(false) => d.fragments(24).pop().unwrap(),
+                };
+                let mut frame = arrived(&d).bytes;
+                if let Some((at, byte)) = damage
+                    && let Some(b) = frame.get_mut(at)
+                {
+                    *b = byte;
+                }
+                if let Some(len) = cut {
+                    frame.truncate(len);
+                }
+                Event::Arrived { frame }
+            },
+        )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let out = prop::sample::select(vec![S, S2]);
+    prop_oneof![
+        1 => (any::<bool>(), out.clone(), port(), port())
+            .prop_map(|(udp, dst, sport, dport)| Event::Asked { udp, dst, sport, dport }),
+        2 => (any::<bool>(), out, port(), port())
+            .prop_map(|(udp, dst, sport, dport)| Event::Sent { udp, dst, sport, dport }),
+        12 => arrival(),
+        1 => prop::sample::select(vec![1, 200, 31_000, 130_000]).prop_map(|ms| Event::Waited { ms }),
+    ]
+}
+
+fn host(tokens: bool) -> Host {
+    let mut h = Host::seeded(7);
+    h.tables
+        .host_listeners
+        .extend([(tuple::TCP, 22), (tuple::UDP, 53)]);
+    if !tokens {
+        use_up(&mut h);
+    }
+    h
+}
+
+/// A socket of the host sends, and its stack knows it from then on.
+fn ask(h: &mut Host, is_udp: bool, dst: Addr, sport: u16, dport: u16) {
+    let (proto, p) = if is_udp {
+        (tuple::UDP, udp(H, sport, dst, dport, b"?"))
+    } else {
+        (tuple::TCP, tcp(H, sport, dst, dport, SYN))
+    };
+    let answer = Tuple {
+        src: dst,
+        dst: H,
+        sport: dport,
+        dport: sport,
+        proto,
+        ..Tuple::default()
+    };
+    h.tables.host_sockets.insert(answer);
+    assert!(h.from_stack(&p).passed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 1500,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_123),
+        ..ProptestConfig::default()
+    })]
+
+    /// Two hosts live the same life, one with early drop. Whatever that drops, the tc hook of the
+    /// other drops, or its stack drops or refuses; and all else becomes the same on both.
+    #[test]
+    fn nothing_is_lost(tokens in any::<bool>(), events in prop::collection::vec(event(), 1..60)) {
+        let (mut early, mut late) = (host(tokens), host(tokens));
+        for event in events {
+            match event {
+                Event::Waited { ms } => {
+                    early.tables.advance_ms(ms);
+                    late.tables.advance_ms(ms);
+                }
+                Event::Asked { udp, dst, sport, dport } => {
+                    ask(&mut early, udp, dst, sport, dport);
+                    ask(&mut late, udp, dst, sport, dport);
+                }
+                Event::Sent { udp: is_udp, dst, sport, dport } => {
+                    let p = if is_udp {
+                        udp(C1.addr, sport, dst, dport, b"?")
+                    } else {
+                        tcp(C1.addr, sport, dst, dport, SYN)
+                    };
+                    let (a, b) = (early.from(&C1, &p), late.from(&C1, &p));
+                    prop_assert_eq!(a.result, b.result);
+                }
+                Event::Arrived { frame } => {
+                    let frame = Frame { bytes: frame, ifindex: UPLINK_IF, ..Frame::default() };
+                    let first = early.run(Hook::Xdp, &frame);
+                    let tc = late.run(Hook::UplinkIngress, &frame);
+                    if let Some(reason) = first.dropped() {
+                        let harmless = tc.dropped().is_some()
+                            || tc.passed() && stack(&frame.bytes, &late.tables) == Fate::Unwanted;
+                        prop_assert!(harmless, "{} dropped as {:?}, at tc {:?}", first.text(), reason, tc.result);
+                    } else {
+                        let again = early.run(Hook::UplinkIngress, &frame);
+                        prop_assert_eq!(again.result, tc.result);
+                        prop_assert_eq!(again.frame, tc.frame);
+                    }
+                }
+            }
+            prop_assert_eq!(early.tables.entries(), late.tables.entries());
+        }
+    }
+}

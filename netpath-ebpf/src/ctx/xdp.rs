@@ -1,0 +1,119 @@
+//! `xdp_md` as a [`Packet`].
+//!
+//! Owns direct packet access at constant offsets and helper calls for everything else. Knows
+//! nothing of checksum offload, as the hook does not: [`Packet::update_l4_checksum`] takes the
+//! field for a whole checksum.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    programs::XdpContext,
+};
+use netpath_common::{
+    DropReason,
+    checksum::{update, update_udp},
+    packet::{ETH_LEN, Packet},
+};
+
+/// A frame that a driver has received.
+pub(crate) struct XdpPacket<'c> {
+    ctx: &'c XdpContext,
+}
+
+impl<'c> XdpPacket<'c> {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: &'c XdpContext) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+        let mut bytes = [0u8; N];
+        // SAFETY: the buffer is writable and of the length given.
+        let rc = unsafe {
+            bpf_xdp_load_bytes(
+                self.ctx.ctx,
+                off as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        (rc == 0).then_some(bytes)
+    }
+}
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        (unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) }) as usize
+    }
+
+    #[inline(always)]
+    fn holds(&self, len: usize) -> bool {
+        // Most frames are in one piece, and a helper call costs a tenth of a drop.
+        len <= self.ctx.data_end() - self.ctx.data() || len <= self.len()
+    }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        // Drivers merge nothing before this hook, but a veth hands over its peer's super-packets.
+        // Their segments' size is not told; which they are, only where no packet is as long.
+        u32::from(self.len() > ETH_LEN + usize::from(u16::MAX))
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+        self.load(off)
+    }
+
+    #[inline(always)]
+    fn read_fixed<const OFF: usize, const N: usize>(&self) -> Option<[u8; N]> {
+        let start = self.ctx.data();
+        if start + OFF + N <= self.ctx.data_end() {
+            // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
+            return Some(unsafe { ((start + OFF) as *const [u8; N]).read_unaligned() });
+        }
+        // The frame is shorter, or its headers lie in a fragment.
+        self.load(OFF)
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, off: usize, bytes: &[u8; N]) -> Result<(), DropReason> {
+        // SAFETY: the buffer is readable and of the length given.
+        let rc = unsafe {
+            bpf_xdp_store_bytes(
+                self.ctx.ctx,
+                off as u32,
+                bytes.as_ptr().cast_mut().cast(),
+                N as u32,
+            )
+        };
+        if rc == 0 {
+            Ok(())
+        } else {
+            Err(DropReason::RewriteFailed)
+        }
+    }
+
+    #[inline(always)]
+    fn update_l4_checksum(
+        &mut self,
+        off: usize,
+        diff: u32,
+        _pseudo: bool,
+        zero_is_none: bool,
+    ) -> Result<(), DropReason> {
+        let field = self.load::<2>(off).ok_or(DropReason::RewriteFailed)?;
+        let field = if zero_is_none {
+            update_udp(field, diff)
+        } else {
+            update(field, diff)
+        };
+        self.write(off, &field)
+    }
+}

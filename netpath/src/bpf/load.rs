@@ -231,10 +231,16 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
     }
 }
 
-/// Loads every program, in the order of their names.
+/// How the names of programs begin that are in the object only to be timed.
+const TIMED_ONLY: &str = "np_time_";
+
+/// Loads every program that is to be attached or run, in the order of their names.
 fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
     let mut programs = Vec::new();
     for (name, program) in ebpf.programs_mut() {
+        if name.starts_with(TIMED_ONLY) {
+            continue;
+        }
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "every other type of program is an error"

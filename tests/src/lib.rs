@@ -13,5 +13,7 @@ pub mod netns;
 pub mod probe;
 pub mod runner;
 pub mod skip;
+pub mod test_run;
+pub mod timing;
 pub mod topology;
 pub mod wait;

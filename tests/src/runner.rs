@@ -1,9 +1,10 @@
 //! BPF_PROG_TEST_RUN on the real object.
 //!
 //! Owns loading (privately, without pins), a network namespace of its own with interfaces where the
-//! records of [`MemTables::standard`] expect them, and one run of a program. Owns no case.
+//! records of [`MemTables::standard`] expect them, and the maps. Owns no case; the system call is
+//! [`crate::test_run`]'s.
 
-use std::{collections::BTreeMap, env, io, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf, process::Command};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -16,10 +17,12 @@ use netpath_common::{
     counters::Counter,
     event::Hook,
     maps,
-    records::RuleRecord,
+    records::{EndpointStats, FragKey, FragRecord, RuleRecord},
     testing::{BRIDGE1_IF, BRIDGE2_IF, C1, C2, C3, Frame, MemTables, UPLINK_IF},
     tuple::Tuple,
 };
+
+use crate::test_run::{self, CHECKSUM_COMPLETE, Input, Output};
 
 /// Leave the frame to the next program or the stack.
 pub const NEXT: i32 = -1;
@@ -28,10 +31,6 @@ pub const SHOT: i32 = 2;
 /// Send it elsewhere.
 pub const REDIRECT: i32 = 7;
 
-/// `BPF_F_TEST_SKB_CHECKSUM_COMPLETE`: the run fails where a rewrite leaves `skb->csum` wrong.
-const CHECKSUM_COMPLETE: u32 = 4;
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
-
 /// What one run of a program did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ran {
@@ -39,28 +38,6 @@ pub struct Ran {
     pub action: i32,
     /// The frame afterwards.
     pub bytes: Vec<u8>,
-}
-
-/// The part of `union bpf_attr` that BPF_PROG_TEST_RUN reads.
-#[repr(C)]
-#[derive(Default)]
-struct TestRun {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    pad: u32,
 }
 
 /// The loaded programs and their maps.
@@ -222,42 +199,40 @@ impl Runner {
         }
     }
 
-    fn test_run(&self, program: &str, bytes: &[u8], ifindex: u32, flags: u32) -> io::Result<Ran> {
+    /// Loads a program that [`Runner::new`] leaves out.
+    ///
+    /// # Panics
+    /// Where the object lacks it, or the kernel refuses it.
+    pub fn load(&mut self, name: &str) {
+        let program = self.ebpf.program_mut(name);
+        let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
+        let program: &mut SchedClassifier = program.try_into().unwrap();
+        load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+
+    /// Runs a program as `input` says.
+    ///
+    /// # Errors
+    /// What the kernel says, for example EINVAL for a frame that is shorter than it takes.
+    ///
+    /// # Panics
+    /// Where the program is not loaded.
+    pub fn test_run(&self, program: &str, input: &Input<'_>) -> io::Result<Output> {
         let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
-        let fd = program.fd().unwrap();
-        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40.
-        let mut ctx = [0_u8; 192];
-        ctx[36..40].copy_from_slice(&ifindex.to_ne_bytes());
-        ctx[40..44].copy_from_slice(&ifindex.to_ne_bytes());
-        let mut out = vec![0_u8; bytes.len() + 256];
-        let mut attr = TestRun {
-            prog_fd: std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(fd)) as u32,
-            data_size_in: bytes.len() as u32,
-            data_size_out: out.len() as u32,
-            data_in: bytes.as_ptr() as u64,
-            data_out: out.as_mut_ptr() as u64,
-            repeat: 1,
-            ctx_size_in: ctx.len() as u32,
-            ctx_in: ctx.as_ptr() as u64,
-            flags,
-            ..TestRun::default()
-        };
-        // SAFETY: the attribute and the buffers that it names outlive the call.
-        let code = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_PROG_TEST_RUN,
-                &raw mut attr,
-                size_of::<TestRun>(),
-            )
-        };
-        if code < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        out.truncate(attr.data_size_out as usize);
+        test_run::test_run(program.fd().unwrap().as_fd(), input)
+    }
+
+    fn run_once(&self, program: &str, bytes: &[u8], ifindex: u32, flags: u32) -> io::Result<Ran> {
+        let out = self.test_run(
+            program,
+            &Input {
+                flags,
+                ..Input::new(bytes, ifindex)
+            },
+        )?;
         Ok(Ran {
-            action: attr.retval as i32,
-            bytes: out,
+            action: out.action,
+            bytes: out.bytes,
         })
     }
 
@@ -267,7 +242,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.test_run(program_of(hook), &frame.bytes, frame.ifindex, 0)
+        self.run_once(program_of(hook), &frame.bytes, frame.ifindex, 0)
             .unwrap()
     }
 
@@ -277,7 +252,7 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.test_run(
+        self.run_once(
             program_of(hook),
             &frame.bytes,
             frame.ifindex,
@@ -296,7 +271,7 @@ impl Runner {
         for key in keys {
             bytes.extend(bytemuck::bytes_of(key));
         }
-        self.test_run("np_collect", &bytes, UPLINK_IF, 0)
+        self.run_once("np_collect", &bytes, UPLINK_IF, 0)
             .unwrap()
             .action
     }
@@ -307,6 +282,62 @@ impl Runner {
         let map: HashMap<_, Tuple, CtEntry> =
             HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
         map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Writes a conntrack entry, past every rule.
+    ///
+    /// # Panics
+    /// When the table is full.
+    pub fn put_flow(&mut self, key: &Tuple, entry: &CtEntry) {
+        let mut map: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
+        map.insert(key, entry, 0).unwrap();
+    }
+
+    /// The conntrack entry of a tuple.
+    #[must_use]
+    pub fn flow(&self, key: &Tuple) -> Option<CtEntry> {
+        let map: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
+        map.get(key, 0).ok()
+    }
+
+    /// Forgets every flow and every fragmented datagram.
+    ///
+    /// # Panics
+    /// When the kernel does not delete what it lists.
+    pub fn forget(&mut self) {
+        let mut flows: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
+        let keys: Vec<_> = flows.keys().map(Result::unwrap).collect();
+        for key in keys {
+            flows.remove(&key).unwrap();
+        }
+        let mut fragments: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
+        let keys: Vec<_> = fragments.keys().map(Result::unwrap).collect();
+        for key in keys {
+            fragments.remove(&key).unwrap();
+        }
+    }
+
+    /// How many packets each endpoint slot was given, in the order of the slots.
+    ///
+    /// # Panics
+    /// When the kernel refuses to read the map.
+    #[must_use]
+    pub fn received(&self) -> Vec<u64> {
+        let map: PerCpuArray<_, EndpointStats> =
+            PerCpuArray::try_from(self.ebpf.map(maps::ENDPOINT_STATS).unwrap()).unwrap();
+        (0..self.tables.endpoints.len() as u32)
+            .map(|slot| {
+                map.get(&slot, 0)
+                    .unwrap()
+                    .iter()
+                    .map(|s| s.rx_packets)
+                    .sum()
+            })
+            .collect()
     }
 
     /// Every counter and drop counter that is not zero, by its text.
@@ -327,7 +358,9 @@ impl Runner {
     }
 }
 
-const fn program_of(hook: Hook) -> &'static str {
+/// The program of a hook.
+#[must_use]
+pub const fn program_of(hook: Hook) -> &'static str {
     match hook {
         Hook::Veth => "np_veth",
         Hook::Bridge => "np_bridge",

@@ -4,9 +4,11 @@
 //! frame go on is run once more with its checksum known to the kernel, which then checks it.
 
 mod collect;
+mod corpus;
 mod drops;
 mod fragment;
 mod icmp_error;
+mod timing;
 mod translate;
 mod truncate;
 

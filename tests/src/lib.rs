@@ -9,8 +9,10 @@
 )]
 
 pub mod binary;
+pub mod corpus;
 pub mod netns;
 pub mod probe;
+pub mod replay;
 pub mod runner;
 pub mod skip;
 pub mod test_run;

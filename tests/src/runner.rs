@@ -199,7 +199,7 @@ impl Runner {
         }
     }
 
-    /// Loads a program that [`Runner::new`] leaves out.
+    /// Loads a program that [`Runner::new`] leaves out, unless that has been done.
     ///
     /// # Panics
     /// Where the object lacks it, or the kernel refuses it.
@@ -207,7 +207,9 @@ impl Runner {
         let program = self.ebpf.program_mut(name);
         let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
         let program: &mut SchedClassifier = program.try_into().unwrap();
-        load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if program.fd().is_err() {
+            load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
     }
 
     /// Runs a program as `input` says.

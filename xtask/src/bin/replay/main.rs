@@ -171,8 +171,6 @@ fn print_json(value: &serde_json::Value) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use clap::CommandFactory as _;
 
     use super::*;

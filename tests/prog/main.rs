@@ -8,6 +8,7 @@ mod corpus;
 mod drops;
 mod fragment;
 mod icmp_error;
+mod next_hop;
 mod timing;
 mod translate;
 mod truncate;

@@ -229,7 +229,12 @@ fn hairpin() -> Vec<(Hook, Frame)> {
         // From another network.
         sent(&C3, &udp(C3.addr, 50000, H, 5353, b"question")),
         sent(&C1, &udp(C1.addr, 53, C3.addr, 50000, b"answer")),
-        // Not by the host's address: switched by the bridge, and refused between networks.
+        // Not by the host's address: by a neighbour's MAC, by the gateway's, and between
+        // networks.
+        (
+            Hook::Veth,
+            tcp(C2.addr, 50003, C1.addr, 80, SYN).frame(C2.mac, C1.mac, C2.ifindex),
+        ),
         sent(&C2, &tcp(C2.addr, 50002, C1.addr, 80, SYN)),
         sent(&C3, &tcp(C3.addr, 50002, C1.addr, 80, SYN)),
     ]

@@ -63,7 +63,7 @@ fn object() -> PathBuf {
     path
 }
 
-fn ip(arguments: &str) {
+fn run_ip(arguments: &str) {
     let out = Command::new("ip").args(arguments.split(' ')).output();
     let out = out.unwrap_or_else(|e| panic!("cannot run ip: {e}"));
     let errors = String::from_utf8_lossy(&out.stderr);
@@ -83,17 +83,18 @@ fn own_namespace() {
         (C3.ifindex, "c3"),
     ] {
         let peer = 100 + ifindex;
-        ip(&format!(
+        run_ip(&format!(
             "link add {name} index {ifindex} type veth peer name {name}-peer index {peer}"
         ));
-        ip(&format!("link set {name}-peer up"));
-        ip(&format!("link set {name} up"));
+        run_ip(&format!("link set {name}-peer up"));
+        run_ip(&format!("link set {name} up"));
     }
-    ip("link set lo up");
-    ip("addr add 192.0.2.1/24 dev uplink");
-    ip("addr add 172.17.0.1/16 dev bridge1");
-    ip("addr add 172.18.0.1/16 dev bridge2");
-    ip("route add default via 192.0.2.254");
+    run_ip("link set uplink address 02:00:00:00:00:01");
+    run_ip("link set lo up");
+    run_ip("addr add 192.0.2.1/24 dev uplink");
+    run_ip("addr add 172.17.0.1/16 dev bridge1");
+    run_ip("addr add 172.18.0.1/16 dev bridge2");
+    run_ip("route add default via 192.0.2.254");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
 }
 
@@ -197,6 +198,15 @@ impl Runner {
                 .insert(&Key::new(u32::from(*len), *subnet), u32::from(*slot), 0)
                 .unwrap();
         }
+    }
+
+    /// Runs `ip` in the namespace of the programs.
+    ///
+    /// # Panics
+    /// Where it fails.
+    #[track_caller]
+    pub fn ip(&self, arguments: &str) {
+        run_ip(arguments);
     }
 
     /// Loads a program that [`Runner::new`] leaves out, unless that has been done.

@@ -2,6 +2,7 @@
 //!
 //! Owns the command line. Each command has a file of its own.
 
+mod bench;
 mod build;
 mod context;
 mod dist;
@@ -76,6 +77,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Measure netpath beside iptables, nftables and plain forwarding. Needs root.
+    ///
+    /// Everything runs in network namespaces of its own. docs/bench.md says what is measured, how,
+    /// and how to read it.
+    Bench(bench::Options),
     /// Boot a Debian kernel under QEMU, and run the program tests and the lab there.
     Vm(vm::Options),
 }
@@ -111,6 +117,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Verifier => verifier::verifier(&context)?,
         Command::Replay { arguments } => return replay::replay(&context, &arguments),
+        Command::Bench(options) => return bench::bench(&context, &options),
         Command::Vm(options) => return vm::vm(&context, &options),
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use netpath_common::{
     Tuple,
-    conntrack::CtEntry,
+    conntrack::{CtEntry, age_ns},
     records::Timeouts,
     tuple::{ICMP, TCP, UDP},
 };
@@ -89,7 +89,7 @@ fn object(flow: &Flow, t: &Timeouts, now: u64) -> Value {
         "reply": direction(&flow.reply, Some(&flow.record)),
         "unreplied": !flow.is_answered(),
         "assured": flow.is_assured(),
-        "age": now.saturating_sub(flow.record.created) / 1_000_000_000,
+        "age": age_ns(flow.record.created, now) / 1_000_000_000,
     });
     if flow.tuple.proto == TCP {
         value["state"] = flow.record.tcp_state().as_str().into();

@@ -1,7 +1,8 @@
 //! Networks on the host and in the datapath: the bridge and its records.
 
 use netpath_common::records::{
-    IFACE_BRIDGE, IfaceRecord, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord,
+    IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
+    NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -202,7 +203,7 @@ fn record(n: &Network) -> NetworkRecord {
         subnet: n.subnet.network().octets(),
         mask: n.subnet.netmask().octets(),
         flags: flag(n.masquerade, NETWORK_MASQUERADE)
-            | flag(n.icc, NETWORK_ICC)
+            | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.internal, NETWORK_INTERNAL),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,

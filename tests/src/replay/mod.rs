@@ -47,6 +47,8 @@ pub enum Verdict {
         /// The container's interface; the slot's number where it has no name.
         endpoint: String,
     },
+    /// Left as it is and handed to another container of the network, past the bridge.
+    ToNeighbour,
     /// Dropped.
     Drop {
         /// As the drop counters name it.
@@ -93,11 +95,12 @@ pub struct Packet {
 }
 
 /// Counters that tell the verdict, or lost events of no interest here.
-const NO_NOTES: [Counter; 5] = [
+const NO_NOTES: [Counter; 6] = [
     Counter::Passed,
     Counter::TranslatedToStack,
     Counter::ToUplink,
     Counter::ToEndpoint,
+    Counter::ToNeighbour,
     Counter::EventLost,
 ];
 
@@ -160,6 +163,7 @@ pub fn time(
     packets: &mut [Packet],
 ) -> Result<(), Error> {
     timing::load(r);
+    timing::stay_on_this_cpu();
     let mut times = vec![(Vec::new(), Vec::new()); frames.len()];
     // The first round warms caches up, and is thrown away.
     for round in 0..=rounds {
@@ -239,6 +243,7 @@ fn verdict(
         REDIRECT if counted(Counter::ToEndpoint) => Verdict::ToEndpoint {
             endpoint: endpoint.map_or_else(|| "?".to_owned(), |slot| endpoint_name(r, slot)),
         },
+        REDIRECT if counted(Counter::ToNeighbour) => Verdict::ToNeighbour,
         SHOT => {
             let reason = DropReason::ALL.iter().map(|reason| reason.as_str());
             Verdict::Drop {

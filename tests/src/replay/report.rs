@@ -15,6 +15,7 @@ impl fmt::Display for Verdict {
             Self::ToStack => f.write_str("to stack"),
             Self::ToUplink => f.write_str("to uplink"),
             Self::ToEndpoint { endpoint } => write!(f, "to {endpoint}"),
+            Self::ToNeighbour => f.write_str("to neighbour"),
             Self::Drop { reason } => write!(f, "drop {reason}"),
             Self::NotRun { why } => write!(f, "not run: {why}"),
         }

@@ -298,12 +298,20 @@ fn others() -> Vec<Case> {
             "passed",
         ),
         case(
-            "miss out, to a neighbour",
+            "miss out, by the bridge",
             veth,
             sent(&segment(C1.addr, 40000, C2.addr, 80)),
             Kind::Unchanged,
             NEXT,
             "passed",
+        ),
+        case(
+            "handed to a neighbour",
+            veth,
+            segment(C1.addr, 40000, C2.addr, 80).frame(C1.mac, C2.mac, C1.ifindex),
+            Kind::Unchanged,
+            REDIRECT,
+            "to-neighbour",
         ),
         case(
             "drop in, a container's own address",

@@ -3,6 +3,7 @@
 //! Owns the form of a case. Loading and running is `netpath_tests::runner`. Every case that lets a
 //! frame go on is run once more with its checksum known to the kernel, which then checks it.
 
+mod big_tcp;
 mod collect;
 mod corpus;
 mod drops;

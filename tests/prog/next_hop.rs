@@ -13,7 +13,7 @@ fn dst_mac(r: &mut Runner) -> [u8; 6] {
     let ran = r.run(hook, &frame);
     assert_eq!(ran.action, REDIRECT);
     assert_eq!(ran.bytes[26..30], H, "translated");
-    ran.bytes[..6].try_into().unwrap()
+    std::array::from_fn(|i| ran.bytes[i])
 }
 
 #[test]

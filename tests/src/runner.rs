@@ -234,12 +234,13 @@ impl Runner {
         test_run::test_run(program.fd().unwrap().as_fd(), input)
     }
 
-    fn run_once(&self, program: &str, bytes: &[u8], ifindex: u32, flags: u32) -> io::Result<Ran> {
+    fn run_once(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
         let out = self.test_run(
             program,
             &Input {
+                gso_size: frame.gso_size,
                 flags,
-                ..Input::new(bytes, ifindex)
+                ..Input::new(&frame.bytes, frame.ifindex)
             },
         )?;
         Ok(Ran {
@@ -254,8 +255,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.run_once(program_of(hook), &frame.bytes, frame.ifindex, 0)
-            .unwrap()
+        self.run_once(program_of(hook), frame, 0).unwrap()
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -264,12 +264,7 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.run_once(
-            program_of(hook),
-            &frame.bytes,
-            frame.ifindex,
-            CHECKSUM_COMPLETE,
-        )
+        self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)
     }
 
     /// Gives keys to the collector; how many flows it removed.
@@ -283,9 +278,12 @@ impl Runner {
         for key in keys {
             bytes.extend(bytemuck::bytes_of(key));
         }
-        self.run_once("np_collect", &bytes, UPLINK_IF, 0)
-            .unwrap()
-            .action
+        let frame = Frame {
+            bytes,
+            ifindex: UPLINK_IF,
+            ..Frame::default()
+        };
+        self.run_once("np_collect", &frame, 0).unwrap().action
     }
 
     /// Every conntrack entry.

@@ -17,6 +17,7 @@ const SK_BUFF_LEN: usize = 192;
 const MARK: usize = 8;
 const INGRESS_IFINDEX: usize = 36;
 const IFINDEX: usize = 40;
+const GSO_SIZE: usize = 176;
 
 /// Room for what a program may prepend or append.
 const ROOM: usize = 256;
@@ -30,6 +31,8 @@ pub struct Input<'a> {
     pub ifindex: u32,
     /// `skb->mark`.
     pub mark: u32,
+    /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
+    pub gso_size: u32,
     /// How often the program runs. The frame is not reset in between: a rewriting program sees its
     /// own output.
     pub repeat: u32,
@@ -45,6 +48,7 @@ impl<'a> Input<'a> {
             bytes,
             ifindex,
             mark: 0,
+            gso_size: 0,
             repeat: 1,
             flags: 0,
         }
@@ -97,6 +101,7 @@ pub fn test_run(program: BorrowedFd<'_>, input: &Input<'_>) -> io::Result<Output
     for at in [INGRESS_IFINDEX, IFINDEX] {
         ctx[at..at + 4].copy_from_slice(&input.ifindex.to_ne_bytes());
     }
+    ctx[GSO_SIZE..GSO_SIZE + 4].copy_from_slice(&input.gso_size.to_ne_bytes());
     let mut ctx_out = [0_u8; SK_BUFF_LEN];
     let mut bytes = vec![0_u8; input.bytes.len() + ROOM];
     let mut attribute = Attribute {

@@ -14,6 +14,7 @@ mod counters;
 mod ctx;
 mod finish;
 mod maps;
+mod measure;
 mod sock;
 mod tables;
 

@@ -5,10 +5,12 @@
 
 mod big_tcp;
 mod collect;
+mod corpus;
 mod drops;
 mod fragment;
 mod icmp_error;
 mod next_hop;
+mod timing;
 mod translate;
 mod truncate;
 mod xdp;

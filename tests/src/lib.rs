@@ -10,13 +10,17 @@
 
 pub mod agent;
 pub mod binary;
+pub mod corpus;
 pub mod flows;
 pub mod netns;
 pub mod probe;
 pub mod recover;
+pub mod replay;
 pub mod runner;
 pub mod skip;
 pub mod sniff;
+pub mod test_run;
+pub mod timing;
 pub mod topology;
 pub mod wait;
 pub mod ways;

@@ -1,14 +1,15 @@
 //! BPF_PROG_TEST_RUN on the real object.
 //!
 //! Owns loading (privately, without pins), a network namespace of its own with interfaces where the
-//! records of [`MemTables::standard`] expect them, and one run of a program. Owns no case.
+//! records of [`MemTables::standard`] expect them, and the maps. Owns no case; the system call is
+//! [`crate::test_run`]'s.
 
-use std::{collections::BTreeMap, env, io, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf, process::Command};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
-    programs::{Program, ProgramError, ProgramFd, SchedClassifier},
+    programs::{Program, ProgramError, SchedClassifier},
 };
 use netpath_common::{
     DropReason,
@@ -16,10 +17,12 @@ use netpath_common::{
     counters::Counter,
     event::Hook,
     maps,
-    records::RuleRecord,
+    records::{EndpointStats, FragKey, FragRecord, RuleRecord},
     testing::{BRIDGE1_IF, BRIDGE2_IF, C1, C2, C3, Frame, MemTables, UPLINK_IF},
     tuple::Tuple,
 };
+
+use crate::test_run::{self, CHECKSUM_COMPLETE, Input, Output};
 
 /// Leave the frame to the next program or the stack.
 pub const NEXT: i32 = -1;
@@ -28,10 +31,6 @@ pub const SHOT: i32 = 2;
 /// Send it elsewhere.
 pub const REDIRECT: i32 = 7;
 
-/// `BPF_F_TEST_SKB_CHECKSUM_COMPLETE`: the run fails where a rewrite leaves `skb->csum` wrong.
-const CHECKSUM_COMPLETE: u32 = 4;
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
-
 /// What one run of a program did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ran {
@@ -39,28 +38,6 @@ pub struct Ran {
     pub action: i32,
     /// The frame afterwards.
     pub bytes: Vec<u8>,
-}
-
-/// The part of `union bpf_attr` that BPF_PROG_TEST_RUN reads.
-#[repr(C)]
-#[derive(Default)]
-struct TestRun {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    pad: u32,
 }
 
 /// The loaded programs and their maps.
@@ -238,47 +215,47 @@ impl Runner {
         run_ip(arguments);
     }
 
-    fn test_run(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
-        let bytes = &frame.bytes;
-        let (fd, is_xdp) = fd(self.ebpf.program(program).unwrap());
-        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40, gso_size at 176.
-        let mut ctx = [0_u8; 192];
-        ctx[36..40].copy_from_slice(&frame.ifindex.to_ne_bytes());
-        ctx[40..44].copy_from_slice(&frame.ifindex.to_ne_bytes());
-        ctx[176..180].copy_from_slice(&frame.gso_size.to_ne_bytes());
-        let mut out = vec![0_u8; bytes.len() + 256];
-        let mut attr = TestRun {
-            prog_fd: std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(fd)) as u32,
-            data_size_in: bytes.len() as u32,
-            data_size_out: out.len() as u32,
-            data_in: bytes.as_ptr() as u64,
-            data_out: out.as_mut_ptr() as u64,
-            repeat: 1,
-            ctx_size_in: ctx.len() as u32,
-            ctx_in: ctx.as_ptr() as u64,
-            flags,
-            ..TestRun::default()
-        };
-        if is_xdp {
-            // Without a context the frame is lo's: a veth has receive queues only while it runs XDP.
-            (attr.ctx_size_in, attr.ctx_in) = (0, 0);
+    /// Loads a program that [`Runner::new`] leaves out, unless that has been done.
+    ///
+    /// # Panics
+    /// Where the object lacks it, or the kernel refuses it.
+    pub fn load(&mut self, name: &str) {
+        let program = self.ebpf.program_mut(name);
+        let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
+        if program.fd().is_err() {
+            load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
-        // SAFETY: the attribute and the buffers that it names outlive the call.
-        let code = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_PROG_TEST_RUN,
-                &raw mut attr,
-                size_of::<TestRun>(),
-            )
-        };
-        if code < 0 {
-            return Err(io::Error::last_os_error());
+    }
+
+    /// Runs a program as `input` says.
+    ///
+    /// # Errors
+    /// What the kernel says, for example EINVAL for a frame that is shorter than it takes.
+    ///
+    /// # Panics
+    /// Where the program is not loaded.
+    pub fn test_run(&self, program: &str, input: &Input<'_>) -> io::Result<Output> {
+        match self.ebpf.program(program).unwrap() {
+            Program::Xdp(p) => test_run::xdp(p.fd().unwrap().as_fd(), input),
+            other => {
+                let p: &SchedClassifier = other.try_into().unwrap();
+                test_run::tc(p.fd().unwrap().as_fd(), input)
+            }
         }
-        out.truncate(attr.data_size_out as usize);
+    }
+
+    fn run_once(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
+        let out = self.test_run(
+            program,
+            &Input {
+                gso_size: frame.gso_size,
+                flags,
+                ..Input::new(&frame.bytes, frame.ifindex)
+            },
+        )?;
         Ok(Ran {
-            action: attr.retval as i32,
-            bytes: out,
+            action: out.action,
+            bytes: out.bytes,
         })
     }
 
@@ -288,7 +265,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.test_run(program_of(hook), frame, 0).unwrap()
+        self.run_once(program_of(hook), frame, 0).unwrap()
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -297,7 +274,7 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.test_run(program_of(hook), frame, CHECKSUM_COMPLETE)
+        self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)
     }
 
     /// Gives keys to the collector; how many flows it removed.
@@ -316,7 +293,7 @@ impl Runner {
             ifindex: UPLINK_IF,
             ..Frame::default()
         };
-        self.test_run("np_collect", &frame, 0).unwrap().action
+        self.run_once("np_collect", &frame, 0).unwrap().action
     }
 
     /// Every conntrack entry.
@@ -325,6 +302,62 @@ impl Runner {
         let map: HashMap<_, Tuple, CtEntry> =
             HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
         map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Writes a conntrack entry, past every rule.
+    ///
+    /// # Panics
+    /// When the table is full.
+    pub fn put_flow(&mut self, key: &Tuple, entry: &CtEntry) {
+        let mut map: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
+        map.insert(key, entry, 0).unwrap();
+    }
+
+    /// The conntrack entry of a tuple.
+    #[must_use]
+    pub fn flow(&self, key: &Tuple) -> Option<CtEntry> {
+        let map: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
+        map.get(key, 0).ok()
+    }
+
+    /// Forgets every flow and every fragmented datagram.
+    ///
+    /// # Panics
+    /// When the kernel does not delete what it lists.
+    pub fn forget(&mut self) {
+        let mut flows: HashMap<_, Tuple, CtEntry> =
+            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
+        let keys: Vec<_> = flows.keys().map(Result::unwrap).collect();
+        for key in keys {
+            flows.remove(&key).unwrap();
+        }
+        let mut fragments: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
+        let keys: Vec<_> = fragments.keys().map(Result::unwrap).collect();
+        for key in keys {
+            fragments.remove(&key).unwrap();
+        }
+    }
+
+    /// How many packets each endpoint slot was given, in the order of the slots.
+    ///
+    /// # Panics
+    /// When the kernel refuses to read the map.
+    #[must_use]
+    pub fn received(&self) -> Vec<u64> {
+        let map: PerCpuArray<_, EndpointStats> =
+            PerCpuArray::try_from(self.ebpf.map(maps::ENDPOINT_STATS).unwrap()).unwrap();
+        (0..self.tables.endpoints.len() as u32)
+            .map(|slot| {
+                map.get(&slot, 0)
+                    .unwrap()
+                    .iter()
+                    .map(|s| s.rx_packets)
+                    .sum()
+            })
+            .collect()
     }
 
     /// Every counter and drop counter that is not zero, by its text.
@@ -345,7 +378,9 @@ impl Runner {
     }
 }
 
-const fn program_of(hook: Hook) -> &'static str {
+/// The program of a hook.
+#[must_use]
+pub const fn program_of(hook: Hook) -> &'static str {
     match hook {
         Hook::Veth => "np_veth",
         Hook::Bridge => "np_bridge",
@@ -353,17 +388,6 @@ const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Xdp => "np_uplink_xdp",
     }
-}
-
-/// A program's descriptor, and whether it is an XDP program.
-fn fd(program: &Program) -> (&ProgramFd, bool) {
-    let found = if let Program::Xdp(p) = program {
-        (p.fd(), true)
-    } else {
-        let p: &SchedClassifier = program.try_into().unwrap();
-        (p.fd(), false)
-    };
-    (found.0.unwrap(), found.1)
 }
 
 /// Loads a program. The verifier answers EAGAIN where a signal is pending: then once more.

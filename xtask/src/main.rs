@@ -8,6 +8,7 @@ mod context;
 mod dist;
 mod ebpf;
 mod lint;
+mod replay;
 mod run;
 mod setup;
 mod test;
@@ -67,6 +68,15 @@ enum Command {
     Dist,
     /// Load every eBPF program and print what the verifier says about it. Needs root.
     Verifier,
+    /// Run a capture through the eBPF programs, or time them. Needs root.
+    ///
+    /// Everything after the command is for the replay: see `cargo xtask replay --help`.
+    #[command(disable_help_flag = true)]
+    Replay {
+        /// What to replay, and how.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Measure netpath beside iptables, nftables and plain forwarding. Needs root.
     ///
     /// Everything runs in network namespaces of its own. docs/bench.md says what is measured, how,
@@ -106,6 +116,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             dist::dist(&context)?;
         }
         Command::Verifier => verifier::verifier(&context)?,
+        Command::Replay { arguments } => return replay::replay(&context, &arguments),
         Command::Bench(options) => return bench::bench(&context, &options),
         Command::Vm(options) => return vm::vm(&context, &options),
     }

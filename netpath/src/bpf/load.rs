@@ -269,11 +269,15 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
     }
 }
 
-/// Loads every program, in the order of their names; several at a time, for the verifier is where
-/// nearly all of the time goes.
+/// How the names of programs begin that are in the object only to be timed.
+const TIMED_ONLY: &str = "np_time_";
+
+/// Loads every program that is to be attached or run, in the order of their names; several at a
+/// time, for the verifier is where nearly all of the time goes.
 fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
     let mut programs: Vec<_> = ebpf
         .programs_mut()
+        .filter(|(name, _)| !name.starts_with(TIMED_ONLY))
         .map(|(name, program)| (name.to_owned(), program))
         .collect();
     programs.sort_by(|a, b| a.0.cmp(&b.0));

@@ -30,6 +30,7 @@ pub use self::{
     flush::flush,
     read::count,
 };
+pub(crate) use self::read::reply_ports;
 
 /// A tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 //!
 //! Owns the pairing of a flow's two entries. Prints and removes nothing.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use netpath_common::{
     Tuple,
@@ -58,6 +61,19 @@ impl Flows {
         });
         Ok(Some((flows, now)))
     }
+}
+
+/// The protocols and ports that flows of an instance expect answers at.
+///
+/// # Errors
+/// If the table cannot be read.
+pub(crate) fn reply_ports(dp: &Datapath) -> Result<BTreeSet<(u8, u16)>, Error> {
+    let mut flows = Flows::new(dp, Filter::default())?;
+    let mut ports = BTreeSet::new();
+    while let Some((part, _)) = flows.next()? {
+        ports.extend(part.iter().map(|flow| (flow.reply.proto, flow.reply.dport)));
+    }
+    Ok(ports)
 }
 
 /// How many flows match that are neither expired nor being removed.

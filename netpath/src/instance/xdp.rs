@@ -112,9 +112,7 @@ impl Work<'_> {
                     }
                     // What has sent before the hooks were there waits for answers all the same.
                     let mut ports = listeners::local_ports()?;
-                    for flow in ct::flows(&datapath)? {
-                        ports.insert((flow.reply.proto, flow.reply.dport));
-                    }
+                    ports.extend(ct::reply_ports(&datapath)?);
                     datapath.mark_used(&ports)?;
                     datapath.attach_xdp(program, target)?;
                     if let Some(text) = foreign_nat() {

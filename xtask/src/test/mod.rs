@@ -59,11 +59,12 @@ impl Layer {
                     "--package=netpath-common",
                     "--package=netpath",
                     "--package=xtask",
-                    "--features=netpath-common/testing,xtask/verifier,xtask/bench",
+                    "--features=netpath-common/testing,xtask/verifier,xtask/bench,xtask/replay",
                 ],
                 &[],
             ),
-            Self::Prog => (&["--package=netpath-tests", "--test=prog"], &[]),
+            // With the tests of what the program tests share.
+            Self::Prog => (&["--package=netpath-tests", "--lib", "--test=prog"], &[]),
             // They wait for deadlines of real traffic: several at once would disturb each other.
             Self::Netns => (
                 &["--package=netpath-tests", "--test=netns"],

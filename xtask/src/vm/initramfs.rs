@@ -22,7 +22,11 @@ pub(crate) struct Programs {
     object: PathBuf,
     netpath: PathBuf,
     tests: PathBuf,
+    corpus: PathBuf,
 }
+
+/// Where the captures of the program tests are inside the machine.
+const CORPUS: &str = "corpus";
 
 /// Builds netpath and the program tests for the musl target.
 pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
@@ -55,6 +59,7 @@ pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
         object,
         netpath,
         tests,
+        corpus: context.workspace.join("tests/corpus"),
     })
 }
 
@@ -110,6 +115,13 @@ pub(crate) fn write(
     for library in libraries(&ip)? {
         archive.file(library.trim_start_matches('/'), &read(Path::new(&library))?);
     }
+    let directory = &programs.corpus;
+    let failed = || format!("cannot read {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("{CORPUS}/{name}"), &read(&path)?);
+    }
     archive.file("init", init(&modules, filter).as_bytes());
     fs::write(image, archive.finish()).with_context(|| format!("cannot write {}", image.display()))
 }
@@ -136,7 +148,8 @@ fn init(modules: &str, filter: Option<&str>) -> String {
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
          export PATH=/sbin:/bin HOME=/tmp NETPATH_BIN=/bin/netpath \
-         NETPATH_EBPF_OBJECT_PATH=/netpath-ebpf.o RUST_BACKTRACE=0\n\
+         NETPATH_EBPF_OBJECT_PATH=/netpath-ebpf.o NETPATH_CORPUS=/{CORPUS} \
+         RUST_BACKTRACE=0\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
          mount -t devtmpfs dev /dev\n\

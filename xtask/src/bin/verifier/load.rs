@@ -167,7 +167,8 @@ fn log(
     if let Some(btf) = btf {
         load.prog_btf_fd = u32::try_from(btf.as_raw_fd())?;
         load.func_info = func_info.as_ptr() as u64;
-        load.func_info_cnt = function.func_info.num_info;
+        // Not `num_info`: that counts the whole section where the program calls no subprogram.
+        load.func_info_cnt = u32::try_from(function.func_info.len())?;
         load.func_info_rec_size = u32::try_from(function.func_info_rec_size)?;
     }
     let loaded = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr);

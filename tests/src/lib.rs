@@ -19,6 +19,7 @@ pub mod replay;
 pub mod runner;
 pub mod skip;
 pub mod sniff;
+mod standard_host;
 pub mod test_run;
 pub mod timing;
 pub mod topology;

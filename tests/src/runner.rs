@@ -1,10 +1,9 @@
 //! BPF_PROG_TEST_RUN on the real object.
 //!
-//! Owns loading (privately, without pins), a network namespace of its own with interfaces where the
-//! records of [`MemTables::standard`] expect them, and the maps. Owns no case; the system call is
-//! [`crate::test_run`]'s.
+//! Owns loading (privately, without pins) and the maps. Owns no case; the namespace is
+//! [`crate::standard_host`]'s, the system call [`crate::test_run`]'s.
 
-use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -18,11 +17,14 @@ use netpath_common::{
     event::Hook,
     maps,
     records::{EndpointStats, FragKey, FragRecord, RuleRecord},
-    testing::{BRIDGE1_IF, BRIDGE2_IF, C1, C2, C3, Frame, MemTables, UPLINK_IF},
+    testing::{Frame, MemTables, UPLINK_IF},
     tuple::Tuple,
 };
 
-use crate::test_run::{self, CHECKSUM_COMPLETE, Input, Output};
+use crate::{
+    standard_host::{own_namespace, run_ip},
+    test_run::{self, CHECKSUM_COMPLETE, Input, Output},
+};
 
 /// Leave the frame to the next program or the stack.
 pub const NEXT: i32 = -1;
@@ -66,41 +68,6 @@ pub fn object() -> PathBuf {
         path.display()
     );
     path
-}
-
-fn run_ip(arguments: &str) {
-    let out = Command::new("ip").args(arguments.split(' ')).output();
-    let out = out.unwrap_or_else(|e| panic!("cannot run ip: {e}"));
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "ip {arguments}: {errors}");
-}
-
-/// Puts the calling thread into a network namespace of its own, which ends with the thread.
-fn own_namespace() {
-    assert!(nix::unistd::geteuid().is_root(), "program tests need root");
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-    for (ifindex, name) in [
-        (UPLINK_IF, "uplink"),
-        (BRIDGE1_IF, "bridge1"),
-        (BRIDGE2_IF, "bridge2"),
-        (C1.ifindex, "c1"),
-        (C2.ifindex, "c2"),
-        (C3.ifindex, "c3"),
-    ] {
-        let peer = 100 + ifindex;
-        run_ip(&format!(
-            "link add {name} index {ifindex} type veth peer name {name}-peer index {peer}"
-        ));
-        run_ip(&format!("link set {name}-peer up"));
-        run_ip(&format!("link set {name} up"));
-    }
-    run_ip("link set uplink address 02:00:00:00:00:01");
-    run_ip("link set lo up");
-    run_ip("addr add 192.0.2.1/24 dev uplink");
-    run_ip("addr add 172.17.0.1/16 dev bridge1");
-    run_ip("addr add 172.18.0.1/16 dev bridge2");
-    run_ip("route add default via 192.0.2.254");
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
 }
 
 impl Default for Runner {
@@ -235,13 +202,12 @@ impl Runner {
     /// # Panics
     /// Where the program is not loaded.
     pub fn test_run(&self, program: &str, input: &Input<'_>) -> io::Result<Output> {
-        match self.ebpf.program(program).unwrap() {
-            Program::Xdp(p) => test_run::xdp(p.fd().unwrap().as_fd(), input),
-            other => {
-                let p: &SchedClassifier = other.try_into().unwrap();
-                test_run::tc(p.fd().unwrap().as_fd(), input)
-            }
+        let program = self.ebpf.program(program).unwrap();
+        if let Program::Xdp(p) = program {
+            return test_run::xdp(p.fd().unwrap().as_fd(), input);
         }
+        let p: &SchedClassifier = program.try_into().unwrap();
+        test_run::tc(p.fd().unwrap().as_fd(), input)
     }
 
     fn run_once(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {

@@ -24,13 +24,13 @@ use netpath_common::{
     tuple::{TCP, UDP},
 };
 
+pub(crate) use self::read::reply_ports;
 pub use self::{
     args::{Args, run},
     filter::{Filter, NatFilter},
     flush::flush,
     read::count,
 };
-pub(crate) use self::read::reply_ports;
 
 /// A tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

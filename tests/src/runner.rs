@@ -1,7 +1,7 @@
 //! BPF_PROG_TEST_RUN on the real object.
 //!
-//! Owns loading (privately, without pins) and the maps. Owns no case; the namespace is
-//! [`crate::standard_host`]'s, the system call [`crate::test_run`]'s.
+//! Owns loading (privately, without pins) and the maps. Owns no case; the namespace is that
+//! of the standard host, the system call [`crate::test_run`]'s.
 
 use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
 

@@ -5,12 +5,14 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
 use netpath::{bpf::Datapath, lab::Namespace};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use serde::Deserialize;
 
 use crate::{
@@ -69,7 +71,8 @@ impl Instance {
     /// Starts its agent and returns the process's number.
     pub(crate) fn start_agent(&mut self) -> Result<u32> {
         // Its CPUs are those of this thread: not the one that is measured on.
-        let agent = Command::new(&self.program)
+        let mut agent = Command::new(&self.program);
+        agent
             .args([
                 "--netns",
                 &self.router,
@@ -77,8 +80,15 @@ impl Instance {
                 &self.state(),
                 "agent",
             ])
+            .env("NETPATH_LOG", "error")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::null());
+        // SAFETY: a system call and nothing else happens between fork and exec.
+        unsafe {
+            // It ends with this thread, the main one, also where that is killed.
+            agent.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let agent = agent
             .spawn()
             .with_context(|| format!("cannot run {}", self.program))?;
         Ok(self.agent.insert(agent).id())

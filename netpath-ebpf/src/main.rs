@@ -73,6 +73,27 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     finish(&ctx, Hook::UplinkEgress, result)
 }
 
+/// Forwarding without translation from an endpoint's veth: the benchmark's limit. Never attached
+/// by netpath.
+#[classifier]
+pub fn np_forward_out(ctx: TcContext) -> i32 {
+    let Some(work) = tables::work() else {
+        return TC_ACT_SHOT;
+    };
+    let result = datapath::forward_out(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    finish(&ctx, Hook::Veth, result)
+}
+
+/// Forwarding without translation from an uplink: the benchmark's limit. Never attached by netpath.
+#[classifier]
+pub fn np_forward_in(ctx: TcContext) -> i32 {
+    let Some(work) = tables::work() else {
+        return TC_ACT_SHOT;
+    };
+    let result = datapath::forward_in(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    finish(&ctx, Hook::UplinkIngress, result)
+}
+
 /// Most keys that one run of [`np_collect`] takes.
 const COLLECT_KEYS: u32 = 64;
 

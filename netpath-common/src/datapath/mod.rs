@@ -5,6 +5,7 @@
 
 mod bridge;
 mod collect;
+mod forward;
 mod icmp_error;
 mod uplink;
 mod veth;
@@ -12,6 +13,7 @@ mod work;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
+pub use forward::{FORWARD_UPLINK, forward_in, forward_out};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod forward;
 mod fragment;
 mod generation;
 mod guard;

@@ -1,0 +1,87 @@
+//! Forwarding without translation: what the datapath costs less its own work.
+//!
+//! Owns the yardstick of the benchmark: the same hooks and the same way to the next hop as the
+//! datapath, and of the rest only what any router must do. Never attached by netpath.
+
+use super::Tables;
+use crate::{
+    checksum::{self, Diff},
+    drop_reason::DropReason,
+    packet::{ETH_LEN, ETHERTYPE_IPV4, Packet, be16, four, parse_eth, set_macs},
+    verdict::Verdict,
+};
+
+use super::work::Work;
+
+/// Slot of the uplink that [`forward_out`] sends to.
+pub const FORWARD_UPLINK: u16 = 1;
+
+/// Sends a container's packet to the uplink in slot [`FORWARD_UPLINK`] of `np_uplinks`.
+///
+/// # Errors
+/// [`DropReason::Truncated`], [`DropReason::RewriteFailed`], [`DropReason::NoConfig`].
+#[inline(always)]
+pub fn forward_out<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Verdict, DropReason> {
+    if !hop(pkt, w)? {
+        return Ok(Verdict::Pass);
+    }
+    let uplink = t.uplink(FORWARD_UPLINK).ok_or(DropReason::NoConfig)?;
+    Ok(Verdict::ToUplink {
+        ifindex: uplink.ifindex,
+    })
+}
+
+/// Gives a packet from the outside to the endpoint that has its destination address, by
+/// `np_ep_by_addr4`, `np_endpoints` and `np_networks`.
+///
+/// # Errors
+/// As [`forward_out`].
+#[inline(always)]
+pub fn forward_in<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Verdict, DropReason> {
+    let dst = pkt
+        .read_fixed::<{ ETH_LEN + 16 }, 4>()
+        .ok_or(DropReason::Truncated)?;
+    let Some(slot) = t.endpoint_by_addr(&dst) else {
+        return Ok(Verdict::Pass);
+    };
+    if !hop(pkt, w)? {
+        return Ok(Verdict::Pass);
+    }
+    let endpoint = t.endpoint(slot).ok_or(DropReason::NoConfig)?;
+    let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
+    set_macs(pkt, endpoint.mac, network.bridge_mac)?;
+    Ok(Verdict::ToEndpoint {
+        ifindex: endpoint.ifindex,
+    })
+}
+
+/// Lowers the TTL of an IPv4 packet; false for what is not forwarded here.
+#[inline(always)]
+fn hop<P: Packet>(pkt: &mut P, w: &mut Work) -> Result<bool, DropReason> {
+    parse_eth(pkt, &mut w.eth)?;
+    if w.eth.ethertype != ETHERTYPE_IPV4 {
+        return Ok(false);
+    }
+    let h = pkt
+        .read_fixed::<ETH_LEN, 20>()
+        .ok_or(DropReason::Truncated)?;
+    let ttl = h[8];
+    if ttl <= 1 {
+        return Ok(false);
+    }
+    let diff = Diff::new().be16(be16(&h, 8), be16(&[ttl - 1, h[9]], 0));
+    let check = checksum::update([h[10], h[11]], diff.wsum());
+    let [s, d] = [four(&h, 12), four(&h, 16)];
+    w.ip.tuple.src = s;
+    w.ip.tuple.dst = d;
+    pkt.write(ETH_LEN + 8, &[ttl - 1, h[9], check[0], check[1]])?;
+    Ok(true)
+}

@@ -2,6 +2,7 @@
 //!
 //! Owns the command line. Each command has a file of its own.
 
+mod bench;
 mod build;
 mod context;
 mod dist;
@@ -66,6 +67,11 @@ enum Command {
     Dist,
     /// Load every eBPF program and print what the verifier says about it. Needs root.
     Verifier,
+    /// Measure netpath beside iptables, nftables and plain forwarding. Needs root.
+    ///
+    /// Everything runs in network namespaces of its own. docs/bench.md says what is measured, how,
+    /// and how to read it.
+    Bench(bench::Options),
     /// Boot a Debian kernel under QEMU, and run the program tests and the lab there.
     Vm(vm::Options),
 }
@@ -100,6 +106,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             dist::dist(&context)?;
         }
         Command::Verifier => verifier::verifier(&context)?,
+        Command::Bench(options) => return bench::bench(&context, &options),
         Command::Vm(options) => return vm::vm(&context, &options),
     }
     Ok(ExitCode::SUCCESS)

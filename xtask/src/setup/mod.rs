@@ -10,6 +10,7 @@ mod tools;
 
 use anyhow::{Result, bail};
 
+use self::tools::Tool;
 pub(crate) use self::{apt::install as install_packages, tools::missing as missing_test_tools};
 use crate::{
     context::{Context, step},
@@ -61,12 +62,20 @@ pub(crate) fn toolchain(context: &Context) -> Result<Toolchain> {
 
 /// Installs the programs that the namespace tests run.
 pub(crate) fn test_tools() -> Result<()> {
-    let missing = missing_test_tools();
+    install_tools("the tests want", &missing_test_tools())
+}
+
+/// Installs the programs that the benchmark runs.
+pub(crate) fn bench_tools() -> Result<()> {
+    install_tools("the benchmark wants", &tools::missing_for_bench())
+}
+
+fn install_tools(who: &str, missing: &[Tool]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
-    step(&format!("setup: the tests want {}", names.join(", ")));
+    step(&format!("setup: {who} {}", names.join(", ")));
     let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     packages.dedup();
     install_packages(&packages)

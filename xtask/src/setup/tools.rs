@@ -1,6 +1,7 @@
-//! The programs that the namespace tests run.
+//! The programs that the namespace tests and the benchmark run.
 //!
-//! Owns the list. netpath itself needs none of them: they are the tests' witnesses.
+//! Owns the list. netpath itself needs none of them: they are the tests' witnesses, and what
+//! netpath is measured against.
 
 use crate::context::which;
 
@@ -48,10 +49,20 @@ const TOOLS: [Tool; 8] = [
     },
 ];
 
+/// Those of them that the benchmark runs.
+const BENCH: [&str; 4] = ["ip", "nft", "iptables", "ethtool"];
+
 /// Those that are not installed.
 pub(crate) fn missing() -> Vec<Tool> {
     TOOLS
         .into_iter()
         .filter(|tool| which(tool.program).is_none())
         .collect()
+}
+
+/// Those that the benchmark runs and that are not installed.
+pub(crate) fn missing_for_bench() -> Vec<Tool> {
+    let mut missing = missing();
+    missing.retain(|tool| BENCH.contains(&tool.program));
+    missing
 }

@@ -1,0 +1,148 @@
+//! netpath as a contestant: the real program, run as any user runs it.
+//!
+//! Owns its configuration and what it says about itself. Looks into none of its maps.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use netpath::{bpf::Datapath, lab::Namespace};
+use serde::Deserialize;
+
+use crate::{
+    tool,
+    variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Published, SUBNET},
+};
+
+/// Flows that the table holds: what the kernel's own connection tracking takes by default.
+const CONNTRACK: u32 = 262_144;
+
+/// A running instance; removed when dropped.
+pub(crate) struct Instance {
+    program: String,
+    directory: PathBuf,
+    router: String,
+}
+
+/// What the program tells about its one container.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// Packets that it translated, both ways.
+    pub(crate) packets: u64,
+    /// Flows that were made.
+    pub(crate) flows: u64,
+}
+
+impl Instance {
+    /// Runs `netpath up` in the router, for one network with one container.
+    pub(crate) fn up(
+        program: &Path,
+        directory: PathBuf,
+        router: &Namespace,
+        container: &Namespace,
+        ports: Published,
+    ) -> Result<Self> {
+        let instance = Self {
+            program: program
+                .to_str()
+                .context("the path of netpath is no text")?
+                .to_owned(),
+            directory,
+            router: router.name().to_owned(),
+        };
+        let file = instance.directory.join("netpath.toml");
+        fs::write(&file, config(container.name(), ports))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        let file = file.to_string_lossy().into_owned();
+        instance.run(router, &["up", "-c", &file, "--yes"])?;
+        Ok(instance)
+    }
+
+    /// Runs one of its commands and returns what it printed.
+    pub(crate) fn run(&self, router: &Namespace, arguments: &[&str]) -> Result<String> {
+        let state = self.directory.join("state").to_string_lossy().into_owned();
+        let mut words = vec!["--netns", &self.router, "--state-dir", &state];
+        words.extend(arguments);
+        tool::run(router, &self.program, &words, "")
+    }
+
+    /// Reads what it tells about its container.
+    pub(crate) fn told(&self, router: &Namespace) -> Result<Told> {
+        let json = self.run(router, &["--json", "status"])?;
+        let status: Status =
+            serde_json::from_str(&json).context("cannot read `netpath --json status`")?;
+        let count = |sum: Told, it: &Endpoint| Told {
+            packets: sum.packets + it.tx_packets + it.rx_packets,
+            flows: sum.flows + it.flows,
+        };
+        Ok(status.endpoints.iter().fold(Told::default(), count))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        for error in Datapath::remove(&self.router).err().into_iter().flatten() {
+            eprintln!("warning: {}: {error}", self.router);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Status {
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    tx_packets: u64,
+    rx_packets: u64,
+    flows: u64,
+}
+
+/// The configuration, with the ports in the order of the peers' rules.
+fn config(container: &str, ports: Published) -> String {
+    let measured = ports.measured();
+    let mut publish = format!("\"{measured}:{CONTAINER_PORT}/udp\"");
+    let others = ports.others();
+    if !others.is_empty() {
+        let range = format!("{}-{}", others.start, others.end - 1);
+        let _ = write!(publish, ", \"{range}:{range}\"");
+    }
+    let _ = write!(publish, ", \"{measured}:{CONTAINER_PORT}\"");
+    format!(
+        "[limits]
+conntrack = {CONNTRACK}
+
+[[network]]
+name = \"bridge\"
+bridge = \"{BRIDGE}\"
+subnet = \"{SUBNET}\"
+
+[[network.endpoint]]
+name = \"c\"
+netns = \"{container}\"
+ip = \"{CONTAINER}\"
+publish = [{publish}]
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_and_many_are_published() {
+        let one = config("c", Published::new(1));
+        assert!(
+            one.contains("publish = [\"8080:80/udp\", \"8080:80\"]"),
+            "{one}"
+        );
+        let many = config("c", Published::new(100));
+        let wanted = "publish = [\"10099:80/udp\", \"10000-10098:10000-10098\", \"10099:80\"]";
+        assert!(many.contains(wanted), "{many}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The load: who talks to whom, and one slice of it.
+//!
+//! Owns the opening of sockets, with the check of what each side sees of the other, and the slice
+//! that all kinds of load share. What is said is `udp`'s, `stream`'s and `connect`'s business.
+//!
+//! Client and server are two threads on one CPU, so that a slice has the same work to do whatever
+//! the scheduler does; sockets stay open between slices.
+
+mod connect;
+mod stream;
+mod udp;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    args::Measure,
+    cpu::{self, Cpu},
+    site::Site,
+    variant::{CONTAINER, CONTAINER_PORT, HOST, OUTSIDE, OUTSIDE_PORT},
+    worker::Worker,
+};
+
+/// A peer that stays silent this long is lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The byte of every operation.
+const GO: u8 = 0;
+/// The byte that ends a slice.
+const STOP: u8 = 1;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Small datagrams one way.
+    Udp,
+    /// One byte there and back on one connection.
+    Rr,
+    /// A connection for each byte there and back.
+    Crr,
+    /// A stream one way.
+    Bulk,
+}
+
+/// Who begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The outside host, to the published port.
+    In,
+    /// The container, to the outside host.
+    Out,
+}
+
+impl Measure {
+    /// What it sends.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::UdpIn | Self::UdpOut => Kind::Udp,
+            Self::RrIn | Self::RrOut => Kind::Rr,
+            Self::CrrIn | Self::CrrOut => Kind::Crr,
+            Self::BulkIn | Self::BulkOut => Kind::Bulk,
+        }
+    }
+
+    /// Who begins.
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::UdpIn | Self::RrIn | Self::CrrIn | Self::BulkIn => Direction::In,
+            Self::UdpOut | Self::RrOut | Self::CrrOut | Self::BulkOut => Direction::Out,
+        }
+    }
+
+    /// What an operation is, for people.
+    pub(crate) fn unit(self) -> &'static str {
+        match self.kind() {
+            Kind::Udp => "packets/s",
+            Kind::Rr => "transactions/s",
+            Kind::Crr => "connections/s",
+            Kind::Bulk => "segments/s",
+        }
+    }
+}
+
+/// What one thread did in a slice.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    /// Operations.
+    count: u64,
+    /// When it began.
+    start: Instant,
+    /// When it ended.
+    end: Instant,
+    /// CPU time.
+    cpu: Duration,
+}
+
+/// The beginning of one.
+struct Clock {
+    start: Instant,
+    cpu: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            cpu: cpu::of_thread(),
+            start: Instant::now(),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn stop(&self, count: u64) -> Half {
+        Half {
+            count,
+            start: self.start,
+            end: Instant::now(),
+            cpu: cpu::of_thread().saturating_sub(self.cpu),
+        }
+    }
+}
+
+/// What a slice gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    /// Operations that were completed.
+    pub(crate) operations: u64,
+    /// Operations that were begun and not completed.
+    pub(crate) lost: u64,
+    /// From the first to the last.
+    pub(crate) elapsed: Duration,
+    /// CPU time of all that had part in it.
+    pub(crate) cpu: Duration,
+}
+
+/// Open sockets of one site for one measure.
+pub(crate) struct Session {
+    sockets: Sockets,
+    direction: Direction,
+}
+
+enum Sockets {
+    Udp(Arc<UdpSocket>, Arc<UdpSocket>),
+    Rr(Arc<TcpStream>, Arc<TcpStream>),
+    Crr(SocketAddrV4, Arc<TcpListener>, Ipv4Addr),
+    Bulk(Arc<TcpStream>, Arc<TcpStream>),
+}
+
+impl Session {
+    /// Opens them, and checks that each side sees of the other what the variant promises.
+    pub(crate) fn open(site: &Site, measure: Measure) -> Result<Self> {
+        let direction = measure.direction();
+        let (client, server) = sides(site, direction);
+        let (target, port) = match direction {
+            Direction::In => (site.published(), CONTAINER_PORT),
+            Direction::Out => (site.outside_service(), OUTSIDE_PORT),
+        };
+        let seen = expected_source(site, direction);
+        let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let sockets = match measure.kind() {
+            Kind::Udp => {
+                let (client, server) = udp::open(client, server, target, bind, seen)?;
+                Sockets::Udp(client, server)
+            }
+            Kind::Rr => {
+                let (client, server) = stream::open(client, server, target, bind, seen)?;
+                Sockets::Rr(client, server)
+            }
+            Kind::Bulk => {
+                let (client, server) = stream::open(client, server, target, bind, seen)?;
+                Sockets::Bulk(client, server)
+            }
+            Kind::Crr => Sockets::Crr(target, connect::listen(server, bind)?, seen),
+        };
+        Ok(Self { sockets, direction })
+    }
+
+    /// Puts the site under load for a while.
+    pub(crate) fn slice(&self, site: &Site, cpu: &Cpu, span: Duration) -> Result<Outcome> {
+        let (client, server) = sides(site, self.direction);
+        let before = cpu.softirq_thread()?;
+        // The server first: it has to be there when the client begins.
+        let (sent, received) = match &self.sockets {
+            Sockets::Udp(from, to) => {
+                let (from, to) = (from.clone(), to.clone());
+                let received = server.begin(move || udp::receive(&to, span));
+                (client.begin(move || udp::send(&from, span)), received)
+            }
+            Sockets::Rr(from, to) => {
+                let (from, to) = (from.clone(), to.clone());
+                let received = server.begin(move || stream::answer(&to));
+                (client.begin(move || stream::ask(&from, span)), received)
+            }
+            Sockets::Bulk(from, to) => {
+                let (from, to) = (from.clone(), to.clone());
+                let received = server.begin(move || stream::drain(&to));
+                (client.begin(move || stream::pour(&from, span)), received)
+            }
+            Sockets::Crr(target, listener, seen) => {
+                let (target, listener, seen) = (*target, listener.clone(), *seen);
+                let received = server.begin(move || connect::accept(&listener, seen));
+                (
+                    client.begin(move || connect::connect(target, span)),
+                    received,
+                )
+            }
+        };
+        // Both are waited for, whatever becomes of either.
+        let (sent, received) = (sent.wait()?, received.wait()?);
+        let sent = sent.context("the client failed")?;
+        let received = received.context("the server failed")?;
+        ensure!(received.count > 0, "nothing arrived");
+        ensure!(
+            received.count <= sent.count,
+            "{} operations were begun, {} arrived",
+            sent.count,
+            received.count
+        );
+        let end = match &self.sockets {
+            Sockets::Udp(..) | Sockets::Bulk(..) => received.end,
+            Sockets::Rr(..) | Sockets::Crr(..) => sent.end,
+        };
+        let softirq = cpu.softirq_thread()?.saturating_sub(before);
+        Ok(Outcome {
+            operations: received.count,
+            lost: sent.count - received.count,
+            elapsed: end.duration_since(sent.start),
+            cpu: sent.cpu + received.cpu + softirq,
+        })
+    }
+}
+
+/// Client and server of a direction.
+fn sides(site: &Site, direction: Direction) -> (&Worker, &Worker) {
+    match direction {
+        Direction::In => (&site.outside, &site.container),
+        Direction::Out => (&site.container, &site.outside),
+    }
+}
+
+/// The address that the server has to see.
+fn expected_source(site: &Site, direction: Direction) -> Ipv4Addr {
+    match direction {
+        Direction::In => OUTSIDE,
+        Direction::Out if site.variant.translates() => HOST,
+        Direction::Out => CONTAINER,
+    }
+}
+
+/// Fails where the server sees another client than the variant promises.
+fn check_source(found: SocketAddr, wanted: Ipv4Addr) -> io::Result<()> {
+    if found.ip() == wanted {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the server sees the client as {found}, expected {wanted}: no or wrong translation"
+    )))
+}
+
+/// Says during what an error came.
+fn during<E: Into<io::Error>>(what: &str) -> impl FnOnce(E) -> io::Error {
+    move |error| {
+        let error: io::Error = error.into();
+        io::Error::new(error.kind(), format!("{what}: {error}"))
+    }
+}

@@ -1,0 +1,111 @@
+//! Docker's iptables rules, as Docker 28 writes them for its default bridge.
+//!
+//! Owns their text for `iptables-restore`. The order within the chains is Docker's: DNAT rules are
+//! appended, so the port published last is found last; accept rules are inserted before the
+//! bridge's own drop rule, so it is found first.
+
+use std::fmt::Write as _;
+
+use crate::variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Published, SUBNET};
+
+/// All of them.
+pub(super) fn rules(ports: Published) -> String {
+    let measured = ports.measured();
+    // In the order in which they are published: host port, protocol, container port.
+    let published: Vec<(u16, &str, u16)> = std::iter::once((measured, "udp", CONTAINER_PORT))
+        .chain(ports.others().map(|port| (port, "tcp", port)))
+        .chain([(measured, "tcp", CONTAINER_PORT)])
+        .collect();
+    let mut dnat = String::new();
+    for (host, protocol, container) in &published {
+        let _ = writeln!(
+            dnat,
+            "-A DOCKER ! -i {BRIDGE} -p {protocol} -m {protocol} --dport {host} \
+             -j DNAT --to-destination {CONTAINER}:{container}"
+        );
+    }
+    let mut accept = String::new();
+    for (_, protocol, container) in published.iter().rev() {
+        let _ = writeln!(
+            accept,
+            "-A DOCKER -d {CONTAINER}/32 ! -i {BRIDGE} -o {BRIDGE} -p {protocol} -m {protocol} \
+             --dport {container} -j ACCEPT"
+        );
+    }
+    format!(
+        "*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -d {CONTAINER}/32 ! -i {BRIDGE} -j DROP
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER-CT - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+{accept}-A DOCKER ! -i {BRIDGE} -o {BRIDGE} -j DROP
+-A DOCKER-BRIDGE -o {BRIDGE} -j DOCKER
+-A DOCKER-CT -o {BRIDGE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i {BRIDGE} -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i {BRIDGE} ! -o {BRIDGE} -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-2 -o {BRIDGE} -j DROP
+-A DOCKER-USER -j RETURN
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s {SUBNET} ! -o {BRIDGE} -j MASQUERADE
+-A DOCKER -i {BRIDGE} -j RETURN
+{dnat}COMMIT
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of one chain that hold `word`, in order.
+    fn lines<'a>(rules: &'a str, word: &str) -> Vec<&'a str> {
+        rules
+            .lines()
+            .filter(|line| line.starts_with("-A DOCKER ") && line.contains(word))
+            .collect()
+    }
+
+    #[test]
+    fn the_measured_port_is_last_in_nat_and_first_in_filter() {
+        let rules = rules(Published::new(3));
+        let dnat = lines(&rules, "DNAT");
+        assert_eq!(dnat.len(), 4);
+        assert!(dnat[0].contains("udp --dport 10002 -j DNAT --to-destination 172.17.0.2:80"));
+        assert!(dnat[3].contains("tcp --dport 10002 -j DNAT --to-destination 172.17.0.2:80"));
+        let accept = lines(&rules, "ACCEPT");
+        assert_eq!(accept.len(), 4);
+        assert!(accept[0].contains("tcp --dport 80 -j ACCEPT"));
+        assert!(accept[3].contains("udp --dport 80 -j ACCEPT"));
+    }
+
+    #[test]
+    fn one_port_is_one_rule_a_protocol() {
+        let rules = rules(Published::new(1));
+        assert_eq!(lines(&rules, "--dport 8080").len(), 2);
+        assert_eq!(lines(&rules, "--dport").len(), 4);
+    }
+}

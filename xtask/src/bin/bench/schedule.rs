@@ -1,0 +1,146 @@
+//! What is measured in which order.
+//!
+//! Owns the phases and the order of the variants within a round. A phase is one measure: all its
+//! contestants take turns slice by slice, so that whatever the machine does besides meets all of
+//! them alike.
+
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+
+use crate::{
+    args::{Measure, Options},
+    variant::{Published, Variant},
+};
+
+/// A variant with its published ports.
+pub(crate) type Contestant = (Variant, Published);
+
+/// One measure and who takes part in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase {
+    /// What is measured.
+    pub(crate) measure: Measure,
+    /// Who takes part.
+    pub(crate) contestants: Vec<Contestant>,
+}
+
+/// How often and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Rounds that count, after one that does not.
+    pub(crate) rounds: u32,
+    /// Length of a slice.
+    pub(crate) slice: Duration,
+}
+
+impl Pace {
+    /// As asked for.
+    pub(crate) fn of(options: &Options) -> Self {
+        let (rounds, slice) = if options.quick { (6, 100) } else { (60, 250) };
+        Self {
+            rounds: options.rounds.unwrap_or(rounds),
+            slice: Duration::from_millis(options.slice_ms.unwrap_or(slice)),
+        }
+    }
+}
+
+/// The phases, as asked for.
+pub(crate) fn phases(options: &Options) -> Vec<Phase> {
+    let all = Measure::value_variants().iter().copied();
+    let measures = all.filter(|it| options.only.is_empty() || options.only.contains(it));
+    measures
+        .map(|measure| Phase {
+            measure,
+            contestants: contestants(measure, options.quick),
+        })
+        .collect()
+}
+
+/// Everyone with one port; those whose cost may depend on the ports with more, where it may show.
+fn contestants(measure: Measure, quick: bool) -> Vec<Contestant> {
+    let more: &[u32] = match measure {
+        Measure::CrrIn if quick => &[10_000],
+        // The points of the plot.
+        Measure::CrrIn => &[100, 1_000, 10_000],
+        Measure::UdpIn | Measure::RrIn => &[10_000],
+        Measure::UdpOut | Measure::RrOut | Measure::CrrOut | Measure::BulkIn | Measure::BulkOut => {
+            &[]
+        }
+    };
+    let single = Variant::ALL.map(|variant| (variant, Published::new(1)));
+    let scaled = more
+        .iter()
+        .flat_map(|count| Variant::SCALING.map(|variant| (variant, Published::new(*count))));
+    single.into_iter().chain(scaled).collect()
+}
+
+/// The order of a round: each round begins with another contestant, and every other round goes
+/// backwards, so that nobody always runs behind the same one.
+pub(crate) fn order(round: usize, contestants: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..contestants).collect();
+    order.rotate_left(round.checked_rem(contestants).unwrap_or_default());
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn options(words: &[&str]) -> Options {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let words = std::iter::once(&"bench").chain(words);
+        clap::Parser::try_parse_from(words)
+            .map(|line: Line| line.options)
+            .unwrap()
+    }
+
+    #[test]
+    fn every_round_has_everyone_once_and_another_one_first() {
+        let mut first = HashSet::new();
+        for round in 0..14 {
+            let order = order(round, 7);
+            first.insert(order[0]);
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), 7);
+        }
+        assert_eq!(first.len(), 7);
+        assert_ne!(order(0, 7)[1], order(1, 7)[1]);
+        assert_eq!(order(3, 0), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_measured() {
+        let phases = phases(&options(&["--only", "rr_out,bulk_in"]));
+        let names: Vec<_> = phases.iter().map(|phase| phase.measure).collect();
+        assert_eq!(names, [Measure::RrOut, Measure::BulkIn]);
+        assert!(phases.iter().all(|phase| phase.contestants.len() == 7));
+    }
+
+    #[test]
+    fn a_full_run_has_the_points_of_the_plot() {
+        let full = phases(&options(&[]));
+        assert_eq!(full.len(), 8);
+        let crr = full.iter().find(|it| it.measure == Measure::CrrIn).unwrap();
+        let ports: HashSet<_> = crr.contestants.iter().map(|(_, it)| it.count()).collect();
+        assert_eq!(ports, HashSet::from([1, 100, 1_000, 10_000]));
+        let slices: usize = full.iter().map(|phase| phase.contestants.len()).sum();
+        let pace = Pace::of(&options(&[]));
+        let minutes = pace.slice.as_secs_f64() * f64::from(pace.rounds + 1) * slices as f64 / 60.0;
+        assert!(minutes < 25.0, "{minutes} minutes");
+    }
+
+    #[test]
+    fn the_pace_can_be_set() {
+        let pace = Pace::of(&options(&["--quick", "--rounds", "3", "--slice-ms", "20"]));
+        assert_eq!((pace.rounds, pace.slice.as_millis()), (3, 20));
+    }
+}

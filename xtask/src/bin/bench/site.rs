@@ -1,0 +1,217 @@
+//! One variant in namespaces of its own: outside host, router, container.
+//!
+//! Owns the topology. Everything in it is as the kernel makes it; what is set differently is set
+//! alike for all variants, and listed here.
+
+use std::{net::SocketAddrV4, path::Path};
+
+use anyhow::{Context as _, Result};
+use netpath::lab::Namespace;
+
+use crate::{
+    cpu::Cpu,
+    forward::Forward,
+    instance::Instance,
+    rules, tool,
+    variant::{
+        BRIDGE, CONTAINER, CONTAINER_PORT, GATEWAY, HOST, OUTSIDE, OUTSIDE_PORT, PORT, Published,
+        SUBNET, UPLINK, Variant,
+    },
+    workdir::{PREFIX, Workdir},
+    worker::Worker,
+};
+
+/// Settings of both endpoints.
+///
+/// A connection that the client closes first leaves its port unusable for a minute, and a few
+/// thousand connections a second would use up all ports: with no bucket to wait in, sockets are
+/// gone once both sides have closed, and every connection is still closed in full, which costs a
+/// translator more than a reset. The streams are long-lived and paused between slices. Nothing is
+/// lost on a veth, so that congestion control has nothing to do; reno is the one that every kernel
+/// lets a namespace choose, and it does not pace.
+const ENDPOINT: [(&str, &str); 3] = [
+    ("ipv4/tcp_max_tw_buckets", "0"),
+    ("ipv4/tcp_slow_start_after_idle", "0"),
+    ("ipv4/tcp_congestion_control", "reno"),
+];
+
+/// Settings of the router.
+const ROUTER: [(&str, &str); 1] = [("ipv4/ip_forward", "1")];
+
+/// Where the bridge would call iptables for what it switches: Docker does not ask for it, and it
+/// would slow down its rules alone.
+const BRIDGE_CALLS: [(&str, &str); 1] = [("bridge/bridge-nf-call-iptables", "0")];
+
+/// The namespaces, and whatever works in them. Fields go in the order in which they end.
+pub(crate) struct Site {
+    /// What is measured.
+    pub(crate) variant: Variant,
+    /// Its ports.
+    pub(crate) ports: Published,
+    /// A thread of the outside host.
+    pub(crate) outside: Worker,
+    /// A thread of the container.
+    pub(crate) container: Worker,
+    _forward: Option<Forward>,
+    /// netpath, where it is the variant.
+    pub(crate) instance: Option<Instance>,
+    /// The router's namespace.
+    pub(crate) router_ns: Namespace,
+    /// The outside host's.
+    pub(crate) outside_ns: Namespace,
+    /// The container's.
+    pub(crate) container_ns: Namespace,
+}
+
+impl Site {
+    /// Builds it. `netpath` is the program to measure.
+    pub(crate) fn build(
+        variant: Variant,
+        ports: Published,
+        netpath: &Path,
+        workdir: &Workdir,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        Self::assemble(variant, ports, netpath, workdir, cpu).with_context(|| {
+            format!(
+                "cannot set up {} with {} published ports",
+                variant.name(),
+                ports.count()
+            )
+        })
+    }
+
+    fn assemble(
+        variant: Variant,
+        ports: Published,
+        netpath: &Path,
+        workdir: &Workdir,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        let name = format!("{PREFIX}{}-{}", variant.name(), ports.count());
+        let create = |role: &str| Namespace::create(&format!("{name}-{role}"));
+        let (router_ns, outside_ns, container_ns) =
+            (create("router")?, create("outside")?, create("container")?);
+        tool::sysctls(&outside_ns, &ENDPOINT)?;
+        tool::sysctls(&container_ns, &ENDPOINT)?;
+        tool::sysctls(&router_ns, &ROUTER)?;
+        if Path::new("/proc/sys/net/bridge").exists() {
+            tool::sysctls(&router_ns, &BRIDGE_CALLS)?;
+        }
+        ip(&router_ns, &uplink(outside_ns.name()))?;
+        ip(&outside_ns, &outside(variant))?;
+        let instance = if variant == Variant::Netpath {
+            let directory = workdir.directory(&name)?;
+            let up = Instance::up(netpath, directory, &router_ns, &container_ns, ports)?;
+            Some(up)
+        } else {
+            ip(&router_ns, &bridge(container_ns.name()))?;
+            ip(&container_ns, &container())?;
+            rules::install(&router_ns, variant, ports)?;
+            None
+        };
+        let forward = match variant {
+            Variant::Forward => Some(Forward::attach(&router_ns, &container_ns)?),
+            Variant::Netpath
+            | Variant::Legacy
+            | Variant::IptablesNft
+            | Variant::Nft
+            | Variant::None
+            | Variant::LegacyAgain => None,
+        };
+        Ok(Self {
+            variant,
+            ports,
+            outside: Worker::start(&outside_ns, cpu)?,
+            container: Worker::start(&container_ns, cpu)?,
+            _forward: forward,
+            instance,
+            router_ns,
+            outside_ns,
+            container_ns,
+        })
+    }
+
+    /// As messages name it.
+    pub(crate) fn name(&self) -> String {
+        format!("{} ({} ports)", self.variant.name(), self.ports.count())
+    }
+
+    /// Where the outside host finds the container's service.
+    pub(crate) fn published(&self) -> SocketAddrV4 {
+        if self.variant.translates() {
+            SocketAddrV4::new(HOST, self.ports.measured())
+        } else {
+            SocketAddrV4::new(CONTAINER, CONTAINER_PORT)
+        }
+    }
+
+    /// Where the container finds the outside host's service.
+    pub(crate) fn outside_service(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(OUTSIDE, OUTSIDE_PORT)
+    }
+
+    /// Turns segmentation offloads of every interface on the way on or off.
+    pub(crate) fn offloads(&self, on: bool) -> Result<()> {
+        let state = if on { "on" } else { "off" };
+        for namespace in [&self.router_ns, &self.outside_ns, &self.container_ns] {
+            for interface in interfaces(namespace)? {
+                let words = ["-K", &interface, "gso", state, "tso", state, "gro", "off"];
+                tool::run(namespace, "ethtool", &words, "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The interfaces of a namespace but the loopback.
+fn interfaces(namespace: &Namespace) -> Result<Vec<String>> {
+    let links = namespace.run(netpath::lab::links::links)??;
+    let names = links.into_iter().map(|link| link.name);
+    Ok(names.filter(|name| name != "lo").collect())
+}
+
+/// Runs the lines as commands of `ip`.
+fn ip(namespace: &Namespace, lines: &str) -> Result<()> {
+    tool::run(namespace, "ip", &["-batch", "-"], lines)?;
+    Ok(())
+}
+
+fn uplink(outside: &str) -> String {
+    format!(
+        "link add {UPLINK} type veth peer name eth0 netns {outside}
+addr add {HOST}/24 dev {UPLINK}
+link set {UPLINK} up
+route add default via {OUTSIDE}
+"
+    )
+}
+
+fn outside(variant: Variant) -> String {
+    let mut lines = format!("addr add {OUTSIDE}/24 dev eth0\nlink set eth0 up\n");
+    if !variant.translates() {
+        lines += &format!("route add {SUBNET} via {HOST}\n");
+    }
+    lines
+}
+
+fn bridge(container: &str) -> String {
+    format!(
+        "link add {BRIDGE} type bridge
+addr add {GATEWAY}/16 dev {BRIDGE}
+link set {BRIDGE} up
+link add {PORT} type veth peer name eth0 netns {container}
+link set {PORT} master {BRIDGE}
+link set {PORT} up
+"
+    )
+}
+
+fn container() -> String {
+    format!(
+        "addr add {CONTAINER}/16 dev eth0
+link set eth0 up
+route add default via {GATEWAY}
+"
+    )
+}

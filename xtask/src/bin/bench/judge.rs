@@ -110,6 +110,13 @@ impl Results {
             .or_else(|| group().next())
     }
 
+    /// Whether no other variant was measured beside this series.
+    pub(crate) fn is_alone(&self, series: &Series) -> bool {
+        let group =
+            |other: &&Series| other.measure == series.measure && other.ports == series.ports;
+        self.series.iter().filter(group).count() == 1
+    }
+
     /// How noisy a measure was.
     pub(crate) fn noise(&self, measure: &str, ports: u32) -> Result<Noise, StatsError> {
         let Some(baseline) = self.baseline(measure, ports) else {

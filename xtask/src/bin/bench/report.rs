@@ -107,6 +107,7 @@ fn series_row(results: &Results, series: &Series) -> Result<[String; 9], StatsEr
         .unwrap_or_default();
     let noise = results.noise(measure, *ports)?;
     let note = match (noise, baseline) {
+        (_, None) if results.is_alone(series) => "",
         (_, None) => "baseline",
         (Noise::Quiet(_), Some(_)) if variant.ends_with(AGAIN) => "A/A: quiet",
         (Noise::Noisy(_), Some(_)) if variant.ends_with(AGAIN) => "A/A: NOISY",
@@ -168,9 +169,9 @@ fn summary(results: &Results) -> Result<String, StatsError> {
     let mut noisy = Vec::new();
     for (measure, ports) in &groups {
         if let Noise::Noisy(copies) = results.noise(measure, *ports)? {
-            let ports = thousands(u64::from(*ports));
             noisy.push(format!(
-                "  {measure}, {ports} ports: A/A {}",
+                "  {measure}, {}: A/A {}",
+                ports_text(*ports),
                 interval(&copies)
             ));
         }
@@ -248,6 +249,12 @@ fn number(value: f64) -> String {
     } else {
         format!("{value:.4}")
     }
+}
+
+/// A number of ports in words.
+pub(crate) fn ports_text(ports: u32) -> String {
+    let plural = if ports == 1 { "" } else { "s" };
+    format!("{} port{plural}", thousands(u64::from(ports)))
 }
 
 fn thousands(value: u64) -> String {

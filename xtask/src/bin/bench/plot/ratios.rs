@@ -18,7 +18,7 @@ use plotters::{
 use super::{GRID, HEADING, INK, TEXT, look_of, style};
 use crate::{
     judge::Noise,
-    report::interval,
+    report::{interval, ports_text},
     results::Results,
     stats::{self, Estimate},
 };
@@ -179,8 +179,8 @@ fn rows(results: &Results) -> Result<Vec<Row>> {
         };
         let (_, against, _) = look_of(&baseline.variant);
         rows.push(Row::Heading(format!(
-            "{measure}, {ports} port{}, against {against}{noise}",
-            if ports == 1 { "" } else { "s" }
+            "{measure}, {}, against {against}{noise}",
+            ports_text(ports)
         )));
         rows.extend(bars.into_iter().map(|(_, bar)| bar));
     }
@@ -211,7 +211,7 @@ mod tests {
                 "udp_in, 1 port, against iptables-legacy",
                 "netpath",
                 "iptables-legacy again (A/A)",
-                "crr_in, 10000 ports, against iptables-legacy: NOISY, does not count",
+                "crr_in, 10,000 ports, against iptables-legacy: NOISY, does not count",
                 "netpath",
                 "iptables-legacy again (A/A)",
             ]

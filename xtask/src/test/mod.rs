@@ -59,7 +59,7 @@ impl Layer {
                     "--package=netpath-common",
                     "--package=netpath",
                     "--package=xtask",
-                    "--features=netpath-common/testing,xtask/verifier",
+                    "--features=netpath-common/testing,xtask/verifier,xtask/bench",
                 ],
                 &[],
             ),

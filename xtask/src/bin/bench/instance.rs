@@ -1,11 +1,12 @@
 //! netpath as a contestant: the real program, run as any user runs it.
 //!
-//! Owns its configuration and what it says about itself. Looks into none of its maps.
+//! Owns its configuration, its agent, and what it says about itself. Looks into none of its maps.
 
 use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,8 @@ pub(crate) const CONNTRACK: u32 = 262_144;
 
 /// A running instance; removed when dropped.
 pub(crate) struct Instance {
+    /// Collects expired flows, as the kernel does for its own table.
+    agent: Option<Child>,
     program: String,
     directory: PathBuf,
     router: String,
@@ -45,7 +48,8 @@ impl Instance {
         container: &Namespace,
         ports: Published,
     ) -> Result<Self> {
-        let instance = Self {
+        let mut instance = Self {
+            agent: None,
             program: program
                 .to_str()
                 .context("the path of netpath is no text")?
@@ -58,12 +62,24 @@ impl Instance {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         instance.run(router, &["up", "-c", &file, "--yes"])?;
+        let state = instance.state();
+        // Its CPUs are those of this thread: not the one that is measured on.
+        let agent = Command::new(&instance.program)
+            .args(["--netns", router.name(), "--state-dir", &state, "agent"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        instance.agent = Some(agent.with_context(|| format!("cannot run {}", instance.program))?);
         Ok(instance)
+    }
+
+    fn state(&self) -> String {
+        self.directory.join("state").to_string_lossy().into_owned()
     }
 
     /// Runs one of its commands and returns what it printed.
     pub(crate) fn run(&self, router: &Namespace, arguments: &[&str]) -> Result<String> {
-        let state = self.directory.join("state").to_string_lossy().into_owned();
+        let state = self.state();
         let mut words = vec!["--netns", &self.router, "--state-dir", &state];
         words.extend(arguments);
         tool::run(router, &self.program, &words, "")
@@ -84,6 +100,12 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            // It leaves nothing half-done: the datapath needs no agent. One that has ended by
+            // itself cannot be killed.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
         for error in Datapath::remove(&self.router).err().into_iter().flatten() {
             eprintln!("warning: {}: {error}", self.router);
         }
@@ -116,6 +138,9 @@ pub(crate) fn config(container: &str, ports: Published, flows: u32) -> String {
     format!(
         "[limits]
 conntrack = {flows}
+
+[timeouts]
+tcp_time_wait = \"30s\"
 
 [[network]]
 name = \"bridge\"

@@ -3,7 +3,10 @@
 //! Owns the topology. Everything in it is as the kernel makes it; what is set differently is set
 //! alike for all variants, and listed here.
 
-use std::{net::SocketAddrV4, path::Path};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use netpath::lab::Namespace;
@@ -14,8 +17,8 @@ use crate::{
     instance::Instance,
     rules, tool,
     variant::{
-        BRIDGE, CONTAINER, CONTAINER_PORT, GATEWAY, HOST, OUTSIDE, OUTSIDE_PORT, PORT, Published,
-        SUBNET, UPLINK, Variant,
+        BRIDGE, CONTAINER, CONTAINER_PORT, GATEWAY, HOST, OUTSIDE, OUTSIDE_LAST, OUTSIDE_PORT,
+        PORT, Published, SUBNET, UPLINK, Variant,
     },
     workdir::{PREFIX, Workdir},
     worker::Worker,
@@ -38,9 +41,15 @@ pub(crate) const ENDPOINT: [(&str, &str); 3] = [
 /// Settings of the router.
 const ROUTER: [(&str, &str); 1] = [("ipv4/ip_forward", "1")];
 
-/// Where the bridge would call iptables for what it switches: Docker does not ask for it, and it
-/// would slow down its rules alone.
-const BRIDGE_CALLS: [(&str, &str); 1] = [("bridge/bridge-nf-call-iptables", "0")];
+/// Settings of the router that are there where the kernel has the part in question.
+///
+/// The bridge would call iptables for what it switches: Docker does not ask for that, and it would
+/// slow down its rules alone. Closed connections are kept for half a minute rather than two, by
+/// netpath too, or a fast machine fills the kernel's table, whose size is the root namespace's.
+const ROUTER_OPTIONAL: [(&str, &str); 2] = [
+    ("bridge/bridge-nf-call-iptables", "0"),
+    ("netfilter/nf_conntrack_tcp_timeout_time_wait", "30"),
+];
 
 /// The namespaces, and whatever works in them. Fields go in the order in which they end.
 pub(crate) struct Site {
@@ -95,9 +104,7 @@ impl Site {
         tool::sysctls(&outside_ns, &ENDPOINT)?;
         tool::sysctls(&container_ns, &ENDPOINT)?;
         tool::sysctls(&router_ns, &ROUTER)?;
-        if Path::new("/proc/sys/net/bridge").exists() {
-            tool::sysctls(&router_ns, &BRIDGE_CALLS)?;
-        }
+        tool::sysctls_if_there(&router_ns, &ROUTER_OPTIONAL)?;
         ip(&router_ns, &uplink(outside_ns.name()))?;
         ip(&outside_ns, &outside(variant))?;
         let instance = if variant == Variant::Netpath {
@@ -188,7 +195,12 @@ route add default via {OUTSIDE}
 }
 
 fn outside(variant: Variant) -> String {
-    let mut lines = format!("addr add {OUTSIDE}/24 dev eth0\nlink set eth0 up\n");
+    let mut lines = String::new();
+    for address in u32::from(OUTSIDE)..=u32::from(OUTSIDE_LAST) {
+        let address = Ipv4Addr::from(address);
+        lines += &format!("addr add {address}/24 dev eth0\n");
+    }
+    lines += "link set eth0 up\n";
     if !variant.translates() {
         lines += &format!("route add {SUBNET} via {HOST}\n");
     }

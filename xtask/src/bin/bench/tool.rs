@@ -5,6 +5,7 @@
 use std::{
     env, fs,
     io::Write as _,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -55,24 +56,48 @@ pub(crate) fn run(
 
 /// Writes sysctls of a namespace, by their paths below /proc/sys/net.
 pub(crate) fn sysctls(namespace: &Namespace, settings: &[(&str, &str)]) -> Result<()> {
-    namespace.run(|| {
-        for (name, value) in settings {
-            let path = format!("/proc/sys/net/{name}");
-            fs::write(&path, value).with_context(|| {
-                format!("cannot write {value} to {path} in {}", namespace.name())
-            })?;
+    namespace
+        .run(|| {
+            settings
+                .iter()
+                .try_for_each(|(name, value)| write(name, value))
+        })?
+        .with_context(|| format!("in {}", namespace.name()))
+}
+
+/// The same, without those that this kernel does not have.
+pub(crate) fn sysctls_if_there(namespace: &Namespace, settings: &[(&str, &str)]) -> Result<()> {
+    let write_if_there = |(name, value): &(&str, &str)| {
+        if sysctl_path(name).exists() {
+            write(name, value)
+        } else {
+            Ok(())
         }
-        Ok(())
-    })?
+    };
+    namespace
+        .run(|| settings.iter().try_for_each(write_if_there))?
+        .with_context(|| format!("in {}", namespace.name()))
+}
+
+/// Of the calling thread's namespace.
+fn sysctl_path(name: &str) -> PathBuf {
+    Path::new("/proc/sys/net").join(name)
+}
+
+fn write(name: &str, value: &str) -> Result<()> {
+    let path = sysctl_path(name);
+    fs::write(&path, value).with_context(|| format!("cannot write {value} to {}", path.display()))
 }
 
 /// Reads a number below /proc/sys/net of a namespace.
 pub(crate) fn sysctl(namespace: &Namespace, name: &str) -> Result<u64> {
-    namespace.run(|| {
-        let path = format!("/proc/sys/net/{name}");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {path} in {}", namespace.name()))?;
-        let number = text.trim().parse();
-        number.with_context(|| format!("{path} in {} says {text:?}", namespace.name()))
-    })?
+    namespace
+        .run(|| {
+            let path = sysctl_path(name);
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let number = text.trim().parse();
+            number.with_context(|| format!("{} says {text:?}", path.display()))
+        })?
+        .with_context(|| format!("in {}", namespace.name()))
 }

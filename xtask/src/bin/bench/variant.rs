@@ -116,6 +116,8 @@ impl Published {
 
 /// The outside host.
 pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+/// The last of its addresses; all in between are its own too.
+pub(crate) const OUTSIDE_LAST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 /// The router, which is the container's host, on its uplink.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The router on the bridge.

@@ -1,20 +1,72 @@
 //! New connections: one for each byte there and back.
 //!
-//! Owns the conversation. The client closes first and waits for the server's close, so that every
-//! packet of a connection is over when the next one begins. See `site` for where its port goes.
+//! Owns the conversation, and which addresses and ports it is held between. The client closes first
+//! and waits for the server's close, so that every packet of a connection is over when the next one
+//! begins. See `site` for where its port goes.
 
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use socket2::SockRef;
 
-use super::{Clock, GO, Half, PATIENCE, STOP, check_source, during};
-use crate::worker::Worker;
+use super::{Clock, Direction, GO, Half, PATIENCE, STOP, Seen, check_source, during};
+use crate::{
+    variant::{OUTSIDE, OUTSIDE_LAST},
+    worker::Worker,
+};
+
+/// The client's first port: beyond all published ones.
+const FIRST_PORT: u32 = 20_000;
+/// How many it uses.
+const PORTS: u32 = 40_000;
+
+/// What the connections of one session run between.
+///
+/// Translators keep a closed connection for two minutes, and one that comes again meanwhile finds
+/// its old entry, which is a case of its own. So none comes again: the client takes one port after
+/// the other, and when they are used up the outside host's next address. That lasts for 320,000
+/// connections, more than two minutes of turns.
+pub(super) struct Tuples {
+    direction: Direction,
+    target: SocketAddrV4,
+    next: AtomicU32,
+}
+
+impl Tuples {
+    /// From the first one on.
+    pub(super) fn new(direction: Direction, target: SocketAddrV4) -> Self {
+        Self {
+            direction,
+            target,
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// Where the next connection comes from and where it goes.
+    fn next(&self) -> (SocketAddrV4, SocketAddrV4) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let first = u32::from(OUTSIDE);
+        let addresses = u32::from(OUTSIDE_LAST) - first + 1;
+        let outside = Ipv4Addr::from(first + number / PORTS % addresses);
+        // Below 60,000.
+        let port = (FIRST_PORT + number % PORTS) as u16;
+        match self.direction {
+            Direction::In => (SocketAddrV4::new(outside, port), self.target),
+            Direction::Out => (
+                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
+                SocketAddrV4::new(outside, self.target.port()),
+            ),
+        }
+    }
+}
 
 /// Listens in the server's namespace.
 pub(super) fn listen(server: &Worker, bind: SocketAddrV4) -> Result<Arc<TcpListener>> {
@@ -30,27 +82,26 @@ pub(super) fn listen(server: &Worker, bind: SocketAddrV4) -> Result<Arc<TcpListe
 }
 
 /// Connects over and over, until the time is over.
-pub(super) fn connect(target: SocketAddrV4, span: Duration) -> io::Result<Half> {
+pub(super) fn connect(tuples: &Tuples, span: Duration) -> io::Result<Half> {
     let clock = Clock::start();
     let mut count = 0;
     while clock.elapsed() < span {
-        visit(target, GO)?;
+        visit(tuples.next(), GO)?;
         count += 1;
     }
     let half = clock.stop(count);
-    visit(target, STOP)?;
+    visit(tuples.next(), STOP)?;
     Ok(half)
 }
 
 /// One connection.
-fn visit(target: SocketAddrV4, byte: u8) -> io::Result<()> {
+fn visit((from, to): (SocketAddrV4, SocketAddrV4), byte: u8) -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     // Bounds the wait for the handshake too.
     socket.set_write_timeout(Some(PATIENCE))?;
-    socket
-        .connect(&target.into())
-        .map_err(during("connecting"))?;
+    socket.bind(&from.into()).map_err(during("binding"))?;
+    socket.connect(&to.into()).map_err(during("connecting"))?;
     let mut stream = TcpStream::from(socket);
     stream
         .write_all(&[byte])
@@ -66,7 +117,7 @@ fn visit(target: SocketAddrV4, byte: u8) -> io::Result<()> {
 }
 
 /// Accepts until the byte comes that ends the slice.
-pub(super) fn accept(listener: &TcpListener, seen: Ipv4Addr) -> io::Result<Half> {
+pub(super) fn accept(listener: &TcpListener, seen: &Seen) -> io::Result<Half> {
     let clock = Clock::start();
     let mut count = 0;
     loop {
@@ -99,5 +150,22 @@ fn end(stream: &mut TcpStream) -> io::Result<()> {
     {
         0 => Ok(()),
         _ => Err(io::Error::other("more came than was asked for")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_connection_comes_again_for_long() {
+        for direction in [Direction::In, Direction::Out] {
+            let tuples = Tuples::new(direction, SocketAddrV4::new(OUTSIDE, 7000));
+            let all: HashSet<_> = (0..320_000).map(|_| tuples.next()).collect();
+            assert_eq!(all.len(), 320_000);
+            assert!(all.contains(&tuples.next()), "begins again");
+        }
     }
 }

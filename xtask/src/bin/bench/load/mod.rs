@@ -12,18 +12,19 @@ mod udp;
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     args::Measure,
     cpu::{self, Cpu},
     site::Site,
-    variant::{CONTAINER, CONTAINER_PORT, HOST, OUTSIDE, OUTSIDE_PORT},
+    variant::{CONTAINER, CONTAINER_PORT, HOST, OUTSIDE, OUTSIDE_LAST, OUTSIDE_PORT},
     worker::Worker,
 };
 
@@ -87,6 +88,9 @@ impl Measure {
     }
 }
 
+/// The addresses that a server may see its client at.
+type Seen = RangeInclusive<Ipv4Addr>;
+
 /// What one thread did in a slice.
 #[derive(Clone, Copy, Debug)]
 struct Half {
@@ -149,7 +153,7 @@ pub(crate) struct Session {
 enum Sockets {
     Udp(Arc<UdpSocket>, Arc<UdpSocket>),
     Rr(Arc<TcpStream>, Arc<TcpStream>),
-    Crr(SocketAddrV4, Arc<TcpListener>, Ipv4Addr),
+    Crr(Arc<connect::Tuples>, Arc<TcpListener>, Seen),
     Bulk(Arc<TcpStream>, Arc<TcpStream>),
 }
 
@@ -190,7 +194,10 @@ impl Session {
                 let (client, server) = stream::open(client, server, target, bind, seen)?;
                 Sockets::Bulk(client, server)
             }
-            Kind::Crr => Sockets::Crr(target, connect::listen(server, bind)?, seen),
+            Kind::Crr => {
+                let tuples = Arc::new(connect::Tuples::new(direction, target));
+                Sockets::Crr(tuples, connect::listen(server, bind)?, seen)
+            }
         };
         Ok(Self { sockets })
     }
@@ -233,19 +240,25 @@ impl Session {
                 let received = server.begin(move || stream::drain(&to));
                 (client.begin(move || stream::pour(&from, span)), received)
             }
-            Sockets::Crr(target, listener, seen) => {
-                let (target, listener, seen) = (*target, listener.clone(), *seen);
-                let received = server.begin(move || connect::accept(&listener, seen));
+            Sockets::Crr(tuples, listener, seen) => {
+                let (tuples, listener, seen) = (tuples.clone(), listener.clone(), seen.clone());
+                let received = server.begin(move || connect::accept(&listener, &seen));
                 (
-                    client.begin(move || connect::connect(target, span)),
+                    client.begin(move || connect::connect(&tuples, span)),
                     received,
                 )
             }
         };
         // Both are waited for, whatever becomes of either.
-        let (sent, received) = (sent.wait()?, received.wait()?);
-        let sent = sent.context("the client failed")?;
-        let received = received.context("the server failed")?;
+        let (sent, received) = match (sent.wait()?, received.wait()?) {
+            (Ok(sent), Ok(received)) => (sent, received),
+            (Err(client), Ok(_)) => bail!("the client failed: {client}"),
+            (Ok(_), Err(server)) => bail!("the server failed: {server}"),
+            // The one fails for the other's sake.
+            (Err(client), Err(server)) => {
+                bail!("the server failed: {server}; the client failed: {client}")
+            }
+        };
         ensure!(received.count > 0, "nothing arrived");
         ensure!(
             received.count <= sent.count,
@@ -275,23 +288,24 @@ fn sides(site: &Site, direction: Direction) -> (&Worker, &Worker) {
     }
 }
 
-/// The address that the server has to see.
-fn expected_source(site: &Site, direction: Direction) -> Ipv4Addr {
+/// The addresses that the server may see.
+fn expected_source(site: &Site, direction: Direction) -> Seen {
     match direction {
-        Direction::In => OUTSIDE,
-        Direction::Out if site.variant.translates() => HOST,
-        Direction::Out => CONTAINER,
+        Direction::In => OUTSIDE..=OUTSIDE_LAST,
+        Direction::Out if site.variant.translates() => HOST..=HOST,
+        Direction::Out => CONTAINER..=CONTAINER,
     }
 }
 
 /// Fails where the server sees another client than the variant promises.
-fn check_source(found: SocketAddr, wanted: Ipv4Addr) -> io::Result<()> {
-    if found.ip() == wanted {
-        return Ok(());
+fn check_source(found: SocketAddr, wanted: &Seen) -> io::Result<()> {
+    match found.ip() {
+        IpAddr::V4(address) if wanted.contains(&address) => Ok(()),
+        IpAddr::V4(_) | IpAddr::V6(_) => Err(io::Error::other(format!(
+            "the server sees the client as {found}, expected is {}: no translation, or a wrong one",
+            wanted.start()
+        ))),
     }
-    Err(io::Error::other(format!(
-        "the server sees the client as {found}, expected {wanted}: no or wrong translation"
-    )))
 }
 
 /// Says during what an error came.

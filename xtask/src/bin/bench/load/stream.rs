@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    net::{SocketAddrV4, TcpListener, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use socket2::SockRef;
 
-use super::{Clock, GO, Half, PATIENCE, STOP, check_source, connect, during};
+use super::{Clock, GO, Half, PATIENCE, STOP, Seen, check_source, connect, during};
 use crate::worker::Worker;
 
 /// What the sender hands to the kernel at once.
@@ -28,10 +28,10 @@ pub(super) fn open(
     server: &Worker,
     target: SocketAddrV4,
     bind: SocketAddrV4,
-    seen: Ipv4Addr,
+    seen: Seen,
 ) -> Result<(Arc<TcpStream>, Arc<TcpStream>)> {
     let listener = connect::listen(server, bind)?;
-    let accepted = server.begin(move || accept(&listener, seen));
+    let accepted = server.begin(move || accept(&listener, &seen));
     let connected = client.call(move || dial(target))?;
     let accepted = accepted.wait()?;
     let connected = connected.with_context(|| format!("cannot connect to {target}"))?;
@@ -41,7 +41,7 @@ pub(super) fn open(
     ))
 }
 
-fn accept(listener: &TcpListener, seen: Ipv4Addr) -> io::Result<TcpStream> {
+fn accept(listener: &TcpListener, seen: &Seen) -> io::Result<TcpStream> {
     let (stream, peer) = listener.accept()?;
     check_source(peer, seen)?;
     prepare(stream)

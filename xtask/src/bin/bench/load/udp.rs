@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Clock, GO, Half, PATIENCE, STOP, check_source, during};
+use super::{Clock, GO, Half, PATIENCE, STOP, Seen, check_source, during};
 use crate::worker::Worker;
 
 /// Datagrams of one call.
@@ -32,13 +32,13 @@ pub(super) fn open(
     server: &Worker,
     target: SocketAddrV4,
     bind: SocketAddrV4,
-    seen: Ipv4Addr,
+    seen: Seen,
 ) -> Result<(Arc<UdpSocket>, Arc<UdpSocket>)> {
     let receiver = server.call(move || receiver(bind))?;
     let receiver = receiver.with_context(|| format!("cannot receive on port {}", bind.port()))?;
     let receiver = Arc::new(receiver);
     let answering = receiver.clone();
-    let answered = server.begin(move || answer(&answering, seen));
+    let answered = server.begin(move || answer(&answering, &seen));
     let sender = client.call(move || sender(target))?;
     answered.wait()?.context("no datagram arrives")?;
     let sender = sender.with_context(|| format!("no answer from {target}"))?;
@@ -68,7 +68,7 @@ fn sender(target: SocketAddrV4) -> io::Result<UdpSocket> {
 }
 
 /// Answers one datagram, then waits less long.
-fn answer(socket: &UdpSocket, seen: Ipv4Addr) -> io::Result<()> {
+fn answer(socket: &UdpSocket, seen: &Seen) -> io::Result<()> {
     let mut datagram = [0; PAYLOAD];
     let (_, peer) = socket.recv_from(&mut datagram)?;
     check_source(peer, seen)?;

@@ -168,18 +168,28 @@ impl Session {
         };
         let seen = expected_source(site, direction);
         let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        Self::between(measure.kind(), client, server, target, bind, seen)
+        Self::between(
+            measure.kind(),
+            Some(direction),
+            client,
+            server,
+            target,
+            bind,
+            seen,
+        )
     }
 
     /// Opens them between two threads: the server binds to `bind`, which is reached as `target`,
-    /// and has to see the client as `seen`.
+    /// and has to see the client as `seen`. Without a direction, new connections come from and go
+    /// to one address.
     pub(crate) fn between(
         kind: Kind,
+        direction: Option<Direction>,
         client: &Worker,
         server: &Worker,
         target: SocketAddrV4,
         bind: SocketAddrV4,
-        seen: Ipv4Addr,
+        seen: Seen,
     ) -> Result<Self> {
         let sockets = match kind {
             Kind::Udp => {

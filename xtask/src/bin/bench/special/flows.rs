@@ -117,8 +117,9 @@ impl Contestant {
         if let Some(netpath) = &site.instance {
             // Again, with a table and lifetimes for this measure.
             netpath.run(&site.router_ns, &["down", "--all"])?;
-            let config = instance::config(site.container_ns.name(), site.ports, TABLE)
-                + &format!("\n[timeouts]\nudp = \"{LIFETIME}s\"\n");
+            let config = instance::config(site.container_ns.name(), site.ports, TABLE);
+            let lifetime = format!("[timeouts]\nudp = \"{LIFETIME}s\"\n");
+            let config = config.replace("[timeouts]\n", &lifetime);
             let file = setup.workdir.directory("flows")?.join("netpath.toml");
             fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
             let file = file.to_string_lossy();

@@ -38,7 +38,7 @@ impl<'t> Talk<'t> {
         seen: Ipv4Addr,
     ) -> Result<Self> {
         let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let session = Session::between(kind, client, server, target, bind, seen)?;
+        let session = Session::between(kind, None, client, server, target, bind, seen..=seen)?;
         Ok(Self {
             client,
             server,

@@ -1,7 +1,8 @@
 //! What a run proves.
 //!
 //! Owns three rules. A measure counts only if two copies of its baseline cannot be told apart: its
-//! A/A interval lies within 0.95–1.05. A target is met if the median reaches it and the lower bound
+//! A/A interval lies within 0.95–1.05; a time against the clock has no copy, since noise can only
+//! make it longer. A target is met if the median reaches it and the lower bound
 //! of the interval nine tenths of it, in at least 40 rounds. And it is met for good if it is met in
 //! two runs.
 
@@ -148,7 +149,12 @@ pub(crate) fn judge(results: &Results, target: &Target) -> Result<Verdict, Stats
         } => ratio(results, subject, baseline, least),
         Goal::Value { subject, most, .. } => {
             let found = results.key(subject).map(stats::rate).transpose()?.flatten();
-            Ok(found.map_or(Verdict::NotMeasured, |found| at_most(found, most)))
+            Ok(match found {
+                None => Verdict::NotMeasured,
+                Some(found) if found.rounds < ROUNDS => Verdict::Short(found),
+                // No copies to compare: noise makes a time longer, never shorter.
+                Some(found) => at_most(found, most),
+            })
         }
         Goal::Elsewhere { .. } => Ok(Verdict::NotMeasured),
     }
@@ -343,6 +349,18 @@ mod tests {
             panic!("75 is above 50");
         };
         assert!((short - 0.5).abs() < 1e-9, "{short}");
+    }
+
+    #[test]
+    fn a_time_of_few_rounds_does_not_count() {
+        let clock = TARGETS
+            .iter()
+            .find(|target| matches!(target.goal, Goal::Value { subject, .. } if subject.measure == "install"))
+            .unwrap();
+        let mut results = run("install", 10_000, 1.0, 0.5);
+        assert!(judge(&results, clock).unwrap().met());
+        results.series[2].rounds.truncate(39);
+        assert!(matches!(judge(&results, clock).unwrap(), Verdict::Short(_)));
     }
 
     /// A target with a baseline of another measure or a zero would be met or missed for nothing.

@@ -71,12 +71,21 @@ fn execute(options: &Options) -> Result<()> {
     }
     let results = match &options.from {
         Some(path) => json::load(path)?,
-        None => measure(options)?,
+        None => {
+            let mut results = Results::default();
+            let ended = measure(options, &mut results);
+            if let Err(error) = &ended {
+                let why = ("incomplete".to_owned(), format!("{error:#}"));
+                results.machine.push(why);
+            }
+            // Also where it has failed, if there is something: it took long.
+            if let (Some(path), false) = (&options.json, results.series.is_empty()) {
+                json::save(&results, path)?;
+            }
+            ended?;
+            results
+        }
     };
-    // Before all else that may fail: measuring took long.
-    if let Some(path) = &options.json {
-        json::save(&results, path)?;
-    }
     print!("{}", report::text(&results)?);
     if let Some(directory) = &options.plots {
         for path in plot::save(&results, directory)? {
@@ -102,7 +111,7 @@ fn compare(first: &Path, second: &Path) -> Result<()> {
 }
 
 /// Everything from the first namespace to the last.
-fn measure(options: &Options) -> Result<Results> {
+fn measure(options: &Options, results: &mut Results) -> Result<()> {
     let netpath = options
         .netpath
         .as_deref()
@@ -113,10 +122,7 @@ fn measure(options: &Options) -> Result<Results> {
     let phases = phases(options);
     let workdir = Workdir::take()?;
     let progress = Progress::new(run::steps(&phases, pace));
-    let mut results = Results {
-        machine: machine::describe(netpath, &cpu, pace)?,
-        series: Vec::new(),
-    };
+    results.machine = machine::describe(netpath, &cpu, pace)?;
     let shared = Sites::build(&phases, netpath, &workdir, &cpu, &progress)?;
     for phase in &phases {
         let measured = run::phase(phase, pace, &shared, &cpu, &progress)?;
@@ -137,8 +143,8 @@ fn measure(options: &Options) -> Result<Results> {
     };
     for special in Special::value_variants().iter().copied() {
         if wanted(options, Choice::Special(special)) {
-            special::run(special, setup, &mut results)?;
+            special::run(special, setup, results)?;
         }
     }
-    Ok(results)
+    Ok(())
 }

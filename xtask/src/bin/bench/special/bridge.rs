@@ -2,7 +2,10 @@
 //!
 //! Owns the measures `bridge_rr` and `bridge_udp`, and the second container.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    cell::Cell,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use netpath::lab::Namespace;
@@ -38,6 +41,8 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
         ("bridge_rr", Kind::Rr, "transactions/s"),
         ("bridge_udp", Kind::Udp, "packets/s"),
     ] {
+        let worst = Cell::new(0.0_f64);
+        let lost = &worst;
         let mut turns = Turns::rate(measure, unit);
         let mut forwarded = Vec::new();
         for (variant, pair) in &pairs {
@@ -47,12 +52,20 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
                 .with_context(|| format!("{measure}: {variant}"))?;
             forwarded.push((&pair.site, evidence::forwarded(&pair.site)?));
             turns.add(variant, move || {
-                Ok(talk.slice(setup.cpu, setup.pace.slice)?.0)
+                let (slice, share) = talk.slice(setup.cpu, setup.pace.slice)?;
+                lost.set(lost.get().max(share));
+                Ok(slice)
             });
         }
         results
             .series
             .extend(turns.take(setup.pace.rounds, setup.progress)?);
+        if kind == Kind::Udp {
+            let share = format!("at most {:.4} % of a slice", worst.get() * 100.0);
+            results
+                .machine
+                .push((format!("datagrams lost, {measure}"), share));
+        }
         for (site, before) in forwarded {
             let routed = evidence::forwarded(site)? - before;
             // A few of the host's own, like neighbour discovery, are none of it.

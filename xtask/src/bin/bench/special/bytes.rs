@@ -3,7 +3,8 @@
 //! Owns the measure `bytes_per_flow`. netpath's table is made in full when it is loaded: its memory
 //! by the flows that it is made for, which is what each costs when it is full. The kernel's
 //! conntrack takes objects from the kernel's caches: the memory of those that a flow takes, with its part
-//! of what their pages leave unused. The buckets of its hash table come on top.
+//! of what their pages leave unused, and with its part of the hash table's buckets when as many are
+//! tracked as may be. Both are what a flow costs in a full table.
 
 use std::{collections::BTreeMap, fs};
 
@@ -51,7 +52,9 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
     );
     let found = per_flow(&before, &after, u64::from(FLOWS));
     let legacy = found.with_context(|| format!("{SLABS} has not grown with {FLOWS} flows"))?;
-    for (variant, bytes) in [("netpath", netpath), ("legacy", legacy.bytes)] {
+    let buckets = tool::sysctl(&site.router_ns, "netfilter/nf_conntrack_buckets")?;
+    let bucket = buckets as f64 * size_of::<usize>() as f64 / most as f64;
+    for (variant, bytes) in [("netpath", netpath), ("legacy", legacy.bytes + bucket)] {
         results.series.push(Series {
             measure: "bytes_per_flow".to_owned(),
             ports: 1,
@@ -64,7 +67,11 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
             }],
         });
     }
-    let caches = format!("{} per flow", legacy.caches.join(" and "));
+    let caches = format!(
+        "{}, {} B a flow, and {bucket:.1} B of buckets",
+        legacy.caches.join(" and "),
+        legacy.bytes
+    );
     results
         .machine
         .push(("conntrack's objects".to_owned(), caches));

@@ -12,7 +12,7 @@ use netpath::{bpf::Datapath, lab::Namespace};
 use super::Setup;
 use crate::{
     instance::{self, CONNTRACK},
-    interrupt,
+    interrupt, judge,
     progress::Progress,
     results::{Results, Series, Slice},
     rules,
@@ -29,8 +29,8 @@ const QUICK: [u32; 2] = [1, 1_000];
 /// The one more: beyond all others.
 const MORE: u16 = 9_999;
 
-/// Rounds at most: with many ports one of them takes seconds.
-const ROUNDS: u32 = 10;
+/// Rounds at most: with many ports one of them takes seconds. As many as a target needs.
+const ROUNDS: u32 = judge::ROUNDS as u32;
 const QUICK_ROUNDS: u32 = 3;
 
 const VARIANTS: [Variant; 5] = [

@@ -47,8 +47,9 @@ impl<'t> Talk<'t> {
         })
     }
 
-    /// One slice; returns its value and the operations in it.
-    pub(super) fn slice(&self, cpu: &Cpu, span: Duration) -> Result<(Slice, u64)> {
+    /// One slice; returns its value and the share of operations that were lost, which only
+    /// datagrams may be.
+    pub(super) fn slice(&self, cpu: &Cpu, span: Duration) -> Result<(Slice, f64)> {
         let (outcome, spent) = spent(cpu, || {
             self.session.run(self.client, self.server, cpu, span)
         })?;
@@ -69,7 +70,7 @@ impl<'t> Talk<'t> {
             "{:.1} % of the datagrams were lost",
             share * 100.0
         );
-        Ok((value(operations, elapsed, spent), operations))
+        Ok((value(operations, elapsed, spent), share))
     }
 }
 

@@ -5,12 +5,14 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
 use netpath::{bpf::Datapath, lab::Namespace};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use serde::Deserialize;
 
 use crate::{
@@ -64,11 +66,18 @@ impl Instance {
         instance.run(router, &["up", "-c", &file, "--yes"])?;
         let state = instance.state();
         // Its CPUs are those of this thread: not the one that is measured on.
-        let agent = Command::new(&instance.program)
+        let mut agent = Command::new(&instance.program);
+        agent
             .args(["--netns", router.name(), "--state-dir", &state, "agent"])
+            .env("NETPATH_LOG", "error")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
+            .stdout(Stdio::null());
+        // SAFETY: a system call and nothing else happens between fork and exec.
+        unsafe {
+            // It ends with this thread, the main one, also where that is killed.
+            agent.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let agent = agent.spawn();
         instance.agent = Some(agent.with_context(|| format!("cannot run {}", instance.program))?);
         Ok(instance)
     }

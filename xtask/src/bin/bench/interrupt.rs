@@ -13,8 +13,9 @@ use nix::sys::signal::{SigSet, Signal};
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Starts to listen. Before any other thread starts: threads inherit the blocked signals, while
-/// programs that they run do not.
+/// Starts to listen. Before any other thread starts: threads inherit the blocked signals. So do the
+/// programs that are run, which is as well: Ctrl-C reaches all of a terminal's programs, and this
+/// one decides what is cut off.
 pub(crate) fn listen() -> Result<()> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {

@@ -41,6 +41,13 @@ impl Progress {
         }
     }
 
+    /// Says which part of it is being done; of interest for a moment only, so on a terminal only.
+    pub(crate) fn detail(&self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_owned());
+        }
+    }
+
     /// One step is done.
     pub(crate) fn step(&self) {
         if let Some(bar) = &self.bar {

@@ -38,6 +38,7 @@ impl Sites {
         cpu: &Cpu,
         progress: &Progress,
     ) -> Result<Self> {
+        progress.say("setting up");
         let mut sites = HashMap::new();
         for contestant in phases.iter().flat_map(|phase| &phase.contestants) {
             let (variant, ports) = *contestant;
@@ -45,7 +46,7 @@ impl Sites {
                 continue;
             }
             interrupt::check()?;
-            progress.say(&format!(
+            progress.detail(&format!(
                 "setting up {}, {} ports",
                 variant.name(),
                 ports.count()
@@ -132,7 +133,7 @@ pub(crate) fn phase(
             let Some(turn) = turns.get_mut(index) else {
                 continue;
             };
-            progress.say(&format!("{name}: {}", turn.site.variant.name()));
+            progress.detail(&format!("{name}: {}", turn.site.variant.name()));
             let outcome = turn
                 .slice(measure, cpu, pace)
                 .with_context(|| format!("{name}: {}", turn.site.name()))?;

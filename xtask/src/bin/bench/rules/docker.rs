@@ -1,8 +1,8 @@
 //! Docker's iptables rules, as Docker 28 writes them for its default bridge.
 //!
 //! Owns their text for `iptables-restore`. The order within the chains is Docker's: DNAT rules are
-//! appended, so the port published last is found last; accept rules are inserted before the
-//! bridge's own drop rule, so it is found first.
+//! appended, accept rules are inserted before the bridge's own drop rule. The port published last
+//! is thus found last in the one and first in the other; for any other port the sum is the same.
 
 use std::fmt::Write as _;
 
@@ -46,8 +46,7 @@ COMMIT
 :DOCKER-BRIDGE - [0:0]
 :DOCKER-CT - [0:0]
 :DOCKER-FORWARD - [0:0]
-:DOCKER-ISOLATION-STAGE-1 - [0:0]
-:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-INTERNAL - [0:0]
 :DOCKER-USER - [0:0]
 -A FORWARD -j DOCKER-USER
 -A FORWARD -j DOCKER-FORWARD
@@ -55,12 +54,9 @@ COMMIT
 -A DOCKER-BRIDGE -o {BRIDGE} -j DOCKER
 -A DOCKER-CT -o {BRIDGE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A DOCKER-FORWARD -j DOCKER-CT
--A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-INTERNAL
 -A DOCKER-FORWARD -j DOCKER-BRIDGE
 -A DOCKER-FORWARD -i {BRIDGE} -j ACCEPT
--A DOCKER-ISOLATION-STAGE-1 -i {BRIDGE} ! -o {BRIDGE} -j DOCKER-ISOLATION-STAGE-2
--A DOCKER-ISOLATION-STAGE-2 -o {BRIDGE} -j DROP
--A DOCKER-USER -j RETURN
 COMMIT
 *nat
 :PREROUTING ACCEPT [0:0]
@@ -71,7 +67,6 @@ COMMIT
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
 -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
 -A POSTROUTING -s {SUBNET} ! -o {BRIDGE} -j MASQUERADE
--A DOCKER -i {BRIDGE} -j RETURN
 {dnat}COMMIT
 "
     )

@@ -33,6 +33,8 @@ counters! {
     ToUplink = "to-uplink",
     /// Packets that were translated and delivered straight into a container.
     ToEndpoint = "to-endpoint",
+    /// Packets between containers of a network that were handed over without the bridge.
+    ToNeighbour = "to-neighbour",
     /// Flows that were made.
     FlowNew = "flow-new",
     /// Flows that were removed because they had expired or their configuration had changed.

@@ -40,6 +40,8 @@ pub const ENDPOINT_STATS: &str = "np_ep_stats";
 pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port: [`crate::records::SockKey`].
 pub const SOCKS4: &str = "np_socks4";
+/// Per-CPU leases of next hops: [`crate::datapath::NextHop`] by a hash of the flow's tuple.
+pub const NEXT_HOPS: &str = "np_next_hops";
 /// Per-CPU working memory of the programs.
 pub const SCRATCH: &str = "np_scratch";
 

@@ -33,6 +33,8 @@ pub const NETWORK_MASQUERADE: u32 = 1;
 pub const NETWORK_ICC: u32 = 2;
 /// Nothing leaves or enters the network.
 pub const NETWORK_INTERNAL: u32 = 4;
+/// Frames between containers of the network go straight, not through the bridge.
+pub const NETWORK_DIRECT: u32 = 8;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]

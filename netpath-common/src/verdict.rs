@@ -8,9 +8,16 @@ pub enum Verdict {
     Pass,
     /// It has been translated; go on up the stack.
     TranslatedToStack,
-    /// It has been translated; send it out of this uplink, next hop by the kernel's routes.
+    /// It has been translated; send it out of this uplink.
     ToUplink {
         /// Interface index.
+        ifindex: u32,
+        /// The MAC addresses are written; otherwise the kernel finds the next hop.
+        leased: bool,
+    },
+    /// It is as it was; deliver it to the container behind this host-side veth instead of the bridge.
+    ToNeighbour {
+        /// Interface index of the host side.
         ifindex: u32,
     },
     /// It has been translated; deliver it to the container behind this host-side veth.

@@ -5,7 +5,7 @@
 
 use aya_ebpf::{
     bindings::TC_ACT_SHOT,
-    helpers::generated::{bpf_redirect_neigh, bpf_redirect_peer},
+    helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
     programs::TcContext,
 };
 use netpath_common::{DropReason, Verdict, counters::Counter, event::Hook};
@@ -56,15 +56,21 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
             to_stack(ctx, hook)
         }
         Ok(Verdict::TranslatedToStack) => to_stack(ctx, hook),
-        Ok(Verdict::ToUplink { ifindex }) => {
+        Ok(Verdict::ToUplink { ifindex, leased }) => {
             // SAFETY: the context is valid; no parameters means the next hop by the routes.
             unsafe {
                 (*ctx.skb.skb).tc_index = TRANSLATED;
-                bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+                if leased {
+                    bpf_redirect(ifindex, 0) as i32
+                } else {
+                    bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+                }
             }
         }
         // SAFETY: the helper has no preconditions.
-        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
+        Ok(Verdict::ToEndpoint { ifindex } | Verdict::ToNeighbour { ifindex }) => unsafe {
+            bpf_redirect_peer(ifindex, 0) as i32
+        },
         Err(reason) => {
             counters::dropped(ctx, reason, hook);
             TC_ACT_SHOT

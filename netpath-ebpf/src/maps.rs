@@ -11,7 +11,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     counters::Counter,
-    datapath::Work,
+    datapath::{self, NextHop, Work},
     drop_reason::DropReason,
     event::DropEvent,
     maps,
@@ -100,6 +100,11 @@ pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::n
 /// Written and read by the socket programs; old entries are evicted.
 #[btf_map(name = "np_socks4")]
 pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+
+/// Written and read by the datapath; an entry holds for a second.
+#[btf_map(name = "np_next_hops")]
+pub(crate) static NEXT_HOPS: PerCpuArray<NextHop, { datapath::NEXT_HOPS as usize }> =
+    PerCpuArray::new();
 
 /// Written and read by one program run.
 #[btf_map(name = "np_scratch")]

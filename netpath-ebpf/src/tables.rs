@@ -18,7 +18,7 @@ use netpath_common::{
     Tuple,
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{InsertError, Route, Tables, Work},
+    datapath::{InsertError, NextHop, Tables, Work},
     maps::reserved_word,
     packet::Ipv4,
     records::{
@@ -37,6 +37,11 @@ const AF_INET: u8 = 2;
 const FIB_SUCCESS: i64 = 0;
 /// The route is known, the next hop's MAC address is not yet: `bpf_redirect_neigh` asks for it.
 const FIB_NO_NEIGH: i64 = 7;
+/// Not a unicast route: a local address, or a broadcast one.
+const FIB_NOT_FWDED: i64 = 4;
+/// Answer with the source address too (Linux 6.7; before, the flag is refused).
+const BPF_FIB_LOOKUP_SRC: u32 = 1 << 4;
+const EINVAL: i64 = -22;
 
 /// The kernel's tables as seen from one program run.
 pub(crate) struct KernelTables<'c> {
@@ -174,11 +179,20 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn route(&self, ip: &Ipv4, ifindex: u32) -> Route {
-        match route(self.ctx, ip, ifindex) {
-            0 => Route::Stack,
-            ifindex => Route::Out { ifindex },
-        }
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
+        let p = maps::NEXT_HOPS.get_ptr_mut(slot)?;
+        // SAFETY: the value belongs to this CPU, where no other program runs meanwhile.
+        Some(unsafe { &mut *p })
+    }
+
+    #[inline(always)]
+    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
+        route(self.ctx, ip, ifindex, hop);
+    }
+
+    #[inline(always)]
+    fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool {
+        is_local(self.ctx, ip, ifindex)
     }
 
     #[inline(always)]
@@ -243,10 +257,48 @@ impl Tables for KernelTables<'_> {
     }
 }
 
-/// The interface that the kernel's routes lead out of, 0 for none. A subprogram, so that its
-/// parameters do not lie on the stack while a flow is made.
+/// Asks the kernel for the way to `dst` from `src`. A subprogram, so that its parameters do not lie
+/// on the stack while a flow is made.
 #[inline(never)]
-fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> u32 {
+fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
+    hop.ifindex = 0;
+    hop.source = [0; 4];
+    hop.mtu = 0;
+    hop.dst_mac = [0; 6];
+    let mut p = fib_parameters(ip, ifindex);
+    let mut flags = BPF_FIB_LOOKUP_SRC;
+    let mut code = lookup(ctx, &mut p, flags);
+    if code == EINVAL {
+        flags = 0;
+        p = fib_parameters(ip, ifindex);
+        code = lookup(ctx, &mut p, flags);
+    }
+    if code != FIB_SUCCESS && code != FIB_NO_NEIGH {
+        return;
+    }
+    hop.ifindex = p.ifindex;
+    if flags != 0 {
+        // SAFETY: the kernel has written an IPv4 address for this family.
+        hop.source = unsafe { p.__bindgen_anon_3.ipv4_src }.to_ne_bytes();
+    }
+    if code == FIB_SUCCESS {
+        // SAFETY: the kernel has written the MTU over the length.
+        hop.mtu = u32::from(unsafe { p.__bindgen_anon_1.mtu_result });
+        hop.src_mac = p.smac;
+        hop.dst_mac = p.dmac;
+    }
+}
+
+/// Whether the kernel's routes say that a packet is for the host itself.
+#[inline(never)]
+fn is_local(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> bool {
+    let mut p = fib_parameters(ip, ifindex);
+    // Also broadcast, which matches no flow and no published address.
+    lookup(ctx, &mut p, 0) == FIB_NOT_FWDED
+}
+
+#[inline(always)]
+fn fib_parameters(ip: &Ipv4, ifindex: u32) -> bpf_fib_lookup {
     // SAFETY: all zero is a valid value of this C struct.
     let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
     p.family = AF_INET;
@@ -254,21 +306,24 @@ fn route(ctx: &TcContext, ip: &Ipv4, ifindex: u32) -> u32 {
     p.sport = ip.tuple.sport.to_be();
     p.dport = ip.tuple.dport.to_be();
     p.ifindex = ifindex;
-    // A length of zero leaves the MTU to the kernel's look at the packet, which knows segments.
+    // The kernel answers with the MTU of the way only where it is given a length, and refuses a
+    // packet that is longer: the shortest one asks without being refused.
+    p.__bindgen_anon_1.tot_len = 1;
     p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
     p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
+    p
+}
+
+#[inline(always)]
+fn lookup(ctx: &TcContext, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
     // SAFETY: the struct is initialised and of the size given.
-    let code = unsafe {
+    unsafe {
         fib_lookup(
             ctx.as_ptr(),
-            &raw mut p,
+            core::ptr::from_mut(p),
             size_of::<bpf_fib_lookup>() as i32,
-            0,
+            flags,
         )
-    };
-    match code {
-        FIB_SUCCESS | FIB_NO_NEIGH => p.ifindex,
-        _ => 0,
     }
 }
 

@@ -1,34 +1,15 @@
 //! What the agent follows while it runs.
 
-use std::{
-    net::Ipv4Addr,
-    process::{Child, Command},
-};
+use std::net::Ipv4Addr;
 
 use netpath::lab::{links, probe};
 use netpath_tests::{
+    agent::Agent,
     netns::within,
     probe::{SOON, at, tcp, tcp_server},
     topology::{HOST, OUTSIDE, UPLINK, World},
     wait,
 };
-
-/// A running agent, ended with the test.
-struct Agent(Child);
-
-impl Agent {
-    fn start(world: &World) -> Self {
-        let mut command: Command = world.netpath_command();
-        Self(command.arg("agent").spawn().unwrap())
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_second_address_of_the_uplink_is_the_hosts_too() {
@@ -50,17 +31,9 @@ fn a_second_address_of_the_uplink_is_the_hosts_too() {
 fn it_ends_when_asked_and_leaves_the_datapath() {
     let world = World::with_ports(&["a"], &["8080:80"]);
     let _server = tcp_server(world.container("a"), "a", 80);
-    let mut agent = Agent::start(&world);
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.0.id()).unwrap());
-    // It catches signals once it has begun; before, they would end it otherwise.
-    wait::until("the agent catches SIGTERM", || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        caught.is_some_and(|mask| {
-            u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
-        })
-    });
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(agent.0.wait().unwrap().success());
+    let agent = Agent::start(&world);
+    // Before it has begun, the signal would end it otherwise.
+    agent.wait_until_ready();
+    assert!(agent.terminate());
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
 }

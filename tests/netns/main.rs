@@ -6,11 +6,14 @@
 
 mod agent;
 mod bad_input;
+mod big_tcp;
 mod bulk;
 mod coexist;
+mod collector;
 mod fragment;
 mod guard;
 mod hairpin;
+mod heal;
 mod host;
 mod icmp_error;
 mod lab;
@@ -19,3 +22,5 @@ mod masquerade;
 mod networks;
 mod publish;
 mod rules;
+mod scale;
+mod uplinks;

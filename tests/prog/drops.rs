@@ -80,8 +80,11 @@ fn of_a_network() {
     Case::drop("masquerade off", sent(&C1, &out), &[("not-routable", 1)]).check(&mut r);
     Case::drop("at the last hook", from_stack(&out), &[("not-routable", 1)]).check(&mut r);
     r.tables.networks[net].flags = NETWORK_ICC | netpath_common::records::NETWORK_MASQUERADE;
+    // Neither the records nor the kernel have one; it would lend the uplink a bridge's.
     r.tables.uplinks[usize::from(UPLINK)].addr = [0; 4];
     r.sync();
+    r.ip("addr del 192.0.2.1/24 dev uplink");
+    r.ip("route add default dev uplink");
     Case::drop("no address", sent(&C1, &out), &[("no-uplink", 1)]).check(&mut r);
 }
 

@@ -3,10 +3,12 @@
 //! Owns the form of a case. Loading and running is `netpath_tests::runner`. Every case that lets a
 //! frame go on is run once more with its checksum known to the kernel, which then checks it.
 
+mod big_tcp;
 mod collect;
 mod drops;
 mod fragment;
 mod icmp_error;
+mod next_hop;
 mod translate;
 mod truncate;
 

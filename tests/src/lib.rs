@@ -8,10 +8,15 @@
     reason = "a broken surrounding fails the test that needs it"
 )]
 
+pub mod agent;
 pub mod binary;
+pub mod flows;
 pub mod netns;
 pub mod probe;
+pub mod recover;
 pub mod runner;
 pub mod skip;
+pub mod sniff;
 pub mod topology;
 pub mod wait;
+pub mod ways;

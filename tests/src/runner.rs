@@ -86,7 +86,7 @@ fn object() -> PathBuf {
     path
 }
 
-fn ip(arguments: &str) {
+fn run_ip(arguments: &str) {
     let out = Command::new("ip").args(arguments.split(' ')).output();
     let out = out.unwrap_or_else(|e| panic!("cannot run ip: {e}"));
     let errors = String::from_utf8_lossy(&out.stderr);
@@ -106,17 +106,18 @@ fn own_namespace() {
         (C3.ifindex, "c3"),
     ] {
         let peer = 100 + ifindex;
-        ip(&format!(
+        run_ip(&format!(
             "link add {name} index {ifindex} type veth peer name {name}-peer index {peer}"
         ));
-        ip(&format!("link set {name}-peer up"));
-        ip(&format!("link set {name} up"));
+        run_ip(&format!("link set {name}-peer up"));
+        run_ip(&format!("link set {name} up"));
     }
-    ip("link set lo up");
-    ip("addr add 192.0.2.1/24 dev uplink");
-    ip("addr add 172.17.0.1/16 dev bridge1");
-    ip("addr add 172.18.0.1/16 dev bridge2");
-    ip("route add default via 192.0.2.254");
+    run_ip("link set uplink address 02:00:00:00:00:01");
+    run_ip("link set lo up");
+    run_ip("addr add 192.0.2.1/24 dev uplink");
+    run_ip("addr add 172.17.0.1/16 dev bridge1");
+    run_ip("addr add 172.18.0.1/16 dev bridge2");
+    run_ip("route add default via 192.0.2.254");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
 }
 
@@ -222,13 +223,24 @@ impl Runner {
         }
     }
 
-    fn test_run(&self, program: &str, bytes: &[u8], ifindex: u32, flags: u32) -> io::Result<Ran> {
+    /// Runs `ip` in the namespace of the programs.
+    ///
+    /// # Panics
+    /// Where it fails.
+    #[track_caller]
+    pub fn ip(&self, arguments: &str) {
+        run_ip(arguments);
+    }
+
+    fn test_run(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
+        let bytes = &frame.bytes;
         let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
         let fd = program.fd().unwrap();
-        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40.
+        // struct __sk_buff: ingress_ifindex at 36, ifindex at 40, gso_size at 176.
         let mut ctx = [0_u8; 192];
-        ctx[36..40].copy_from_slice(&ifindex.to_ne_bytes());
-        ctx[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+        ctx[36..40].copy_from_slice(&frame.ifindex.to_ne_bytes());
+        ctx[40..44].copy_from_slice(&frame.ifindex.to_ne_bytes());
+        ctx[176..180].copy_from_slice(&frame.gso_size.to_ne_bytes());
         let mut out = vec![0_u8; bytes.len() + 256];
         let mut attr = TestRun {
             prog_fd: std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(fd)) as u32,
@@ -267,8 +279,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.test_run(program_of(hook), &frame.bytes, frame.ifindex, 0)
-            .unwrap()
+        self.test_run(program_of(hook), frame, 0).unwrap()
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -277,12 +288,7 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.test_run(
-            program_of(hook),
-            &frame.bytes,
-            frame.ifindex,
-            CHECKSUM_COMPLETE,
-        )
+        self.test_run(program_of(hook), frame, CHECKSUM_COMPLETE)
     }
 
     /// Gives keys to the collector; how many flows it removed.
@@ -296,9 +302,12 @@ impl Runner {
         for key in keys {
             bytes.extend(bytemuck::bytes_of(key));
         }
-        self.test_run("np_collect", &bytes, UPLINK_IF, 0)
-            .unwrap()
-            .action
+        let frame = Frame {
+            bytes,
+            ifindex: UPLINK_IF,
+            ..Frame::default()
+        };
+        self.test_run("np_collect", &frame, 0).unwrap().action
     }
 
     /// Every conntrack entry.

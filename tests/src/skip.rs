@@ -2,7 +2,13 @@
 //!
 //! Owns the list in the file that `NETPATH_SKIP_LOG` names, which `cargo xtask test` counts.
 
-use std::{env, ffi::OsStr, fs::OpenOptions, io::Write, path::Path};
+use std::{
+    env,
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+};
 
 /// Whether `tool` is not on the PATH; then the caller returns, and the skip is on record.
 #[must_use]
@@ -11,6 +17,26 @@ pub fn missing(tool: &str) -> bool {
         return false;
     }
     record(&format!("{tool} is not installed"));
+    true
+}
+
+/// Whether the kernel is older than this version; then the caller returns, and the skip is on record.
+///
+/// # Panics
+/// When the kernel does not tell.
+#[must_use]
+pub fn older_than(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().unwrap().unwrap();
+    let found: (u32, u32) = (next(), next());
+    if found >= (major, minor) {
+        return false;
+    }
+    record(&format!(
+        "the kernel is {}, this needs {major}.{minor}",
+        release.trim()
+    ));
     true
 }
 

@@ -118,6 +118,15 @@ impl World {
         full
     }
 
+    /// Hands out the namespace of a container, to be used for something else.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[track_caller]
+    pub fn take_container(&mut self, name: &str) -> Namespace {
+        self.containers.remove(name).unwrap()
+    }
+
     /// The instance: the name of the host's namespace.
     #[must_use]
     pub fn instance(&self) -> &str {

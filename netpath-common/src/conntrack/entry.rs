@@ -1,6 +1,6 @@
 //! The conntrack record: what one direction of a flow is translated to, and its state.
 //!
-//! Owns the 72-byte layout of the values of `np_ct4` and every access to fields that change while
+//! Owns the 64-byte layout of the values of `np_ct4` and every access to fields that change while
 //! other processors look. A flow is two entries: the *record*, keyed by the tuple that answers
 //! arrive with, and the *index*, keyed by the tuple of the original direction. State lives once,
 //! in the record; each entry has its own rewrite, stamp and counters.
@@ -26,7 +26,10 @@ pub const STATE_CLAIMED: u32 = 0x80;
 /// Random bits that tell one life of a hash slot from the next.
 pub const STATE_SALT_MASK: u32 = 0xffff_ff00;
 
-/// One direction of a flow: the value of `np_ct4`, 72 bytes.
+/// One direction of a flow: the value of `np_ct4`, 64 bytes.
+///
+/// The kernel puts 48 bytes before a key of 16, and elements end to end in page-aligned memory: an
+/// element is two cache lines, and the value is the second one exactly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct CtEntry {
@@ -60,13 +63,40 @@ pub struct CtEntry {
     pub packets: u64,
     /// Bytes of this direction, by frame length.
     pub bytes: u64,
-    /// When the flow was made: coarse monotonic clock, nanoseconds.
-    pub created: u64,
-    /// TCP: the highest acknowledgement (of each [`crate::Direction`]) in the record.
-    pub max_ack: [u32; 2],
+    /// When the flow was made: coarse monotonic clock in units of [`CREATED_UNIT_NS`]. Wraps after 52
+    /// days, see [`age_ns`].
+    pub created: u32,
+    /// TCP: the highest acknowledgement number that this direction has sent.
+    pub max_ack: u32,
 }
 
-const _: () = assert!(size_of::<CtEntry>() == 72);
+const _: () = assert!(size_of::<CtEntry>() == 64);
+
+/// Unit of [`CtEntry::created`], nanoseconds: a power of two, finer than the coarse clock.
+pub const CREATED_UNIT_NS: u64 = 1 << 20;
+
+/// A time before [`CtEntry::created`] by up to this many units counts as the same time.
+const EARLY_UNITS: u32 = 1000;
+
+/// The time `now` (nanoseconds) as [`CtEntry::created`] holds it.
+#[inline(always)]
+#[must_use]
+pub const fn created_at(now: u64) -> u32 {
+    (now / CREATED_UNIT_NS) as u32
+}
+
+/// Nanoseconds from `created` to the time `at` (nanoseconds), in steps of [`CREATED_UNIT_NS`]; begins
+/// again after 52 days.
+#[inline(always)]
+#[must_use]
+pub const fn age_ns(created: u32, at: u64) -> u64 {
+    let units = created_at(at).wrapping_sub(created);
+    // A packet that another processor took in hand just before the flow was made.
+    if units > u32::MAX - EARLY_UNITS {
+        return 0;
+    }
+    units as u64 * CREATED_UNIT_NS
+}
 
 impl CtEntry {
     /// The tuple of a packet of this direction after translation. `seen` is the entry's key.
@@ -103,5 +133,23 @@ impl CtEntry {
     #[must_use]
     pub const fn tcp_state(&self) -> TcpState {
         TcpState::from_bits(self.state & STATE_TCP_MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_counts_from_creation_also_over_the_wrap() {
+        const DAY: u64 = 86_400_000_000_000;
+        let near = |a: u64, b: u64| a.abs_diff(b) < 2 * CREATED_UNIT_NS;
+        for made in [0, 5 * DAY, 52 * DAY, 500 * DAY] {
+            let created = created_at(made);
+            for age in [0, 2_000_000_000, 51 * DAY] {
+                assert!(near(age_ns(created, made + age), age), "{made} {age}");
+            }
+            assert_eq!(age_ns(created, made.saturating_sub(4_000_000)), 0);
+        }
     }
 }

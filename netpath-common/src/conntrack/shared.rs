@@ -72,8 +72,8 @@ load! {
     generation: u32,
     /// Stamp, nanoseconds.
     stamp: u64,
-    /// When the flow was made, nanoseconds.
-    created: u64,
+    /// See [`CtEntry::created`].
+    created: u32,
 }
 
 impl CtRef {

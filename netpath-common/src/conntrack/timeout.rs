@@ -4,7 +4,7 @@
 //! on every miss-or-hit decision, and by user space, which shows what is left.
 
 use super::{
-    entry::{STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK},
+    entry::{STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK, age_ns},
     tcp::TcpState,
 };
 use crate::{records::Timeouts, tuple};
@@ -17,14 +17,14 @@ pub const UDP_STREAM_AGE_NS: u64 = 2_000_000_000;
 /// made. `last` is the later stamp of both directions, `state` the record's.
 #[inline(always)]
 #[must_use]
-pub const fn is_udp_stream(state: u32, created: u64, last: u64) -> bool {
-    state & STATE_SEEN_REPLY != 0 && last.saturating_sub(created) > UDP_STREAM_AGE_NS
+pub const fn is_udp_stream(state: u32, created: u32, last: u64) -> bool {
+    state & STATE_SEEN_REPLY != 0 && age_ns(created, last) > UDP_STREAM_AGE_NS
 }
 
 /// Lifetime of a flow after its last packet, nanoseconds. Arguments as in [`is_udp_stream`].
 #[inline(always)]
 #[must_use]
-pub fn lifetime_ns(t: &Timeouts, proto: u8, state: u32, created: u64, last: u64) -> u64 {
+pub fn lifetime_ns(t: &Timeouts, proto: u8, state: u32, created: u32, last: u64) -> u64 {
     let ms = match proto {
         tuple::TCP => {
             let tcp = TcpState::from_bits(state & STATE_TCP_MASK);
@@ -49,6 +49,6 @@ fn tcp_ms(t: &Timeouts, state: TcpState) -> u32 {
 /// Whether a flow is over at `now`.
 #[inline(always)]
 #[must_use]
-pub fn is_expired(t: &Timeouts, proto: u8, state: u32, created: u64, last: u64, now: u64) -> bool {
+pub fn is_expired(t: &Timeouts, proto: u8, state: u32, created: u32, last: u64, now: u64) -> bool {
     now.saturating_sub(last) >= lifetime_ns(t, proto, state, created, last)
 }

@@ -3,18 +3,24 @@
 //! Owns the yardstick of the benchmark: the same hooks and the same way to the next hop as the
 //! datapath, and of the rest only what any router must do. Never attached by netpath.
 
-use super::Tables;
+use super::{
+    Tables,
+    next_hop::{leased, renew},
+    work::Work,
+};
 use crate::{
     checksum::{self, Diff},
     drop_reason::DropReason,
     packet::{ETH_LEN, ETHERTYPE_IPV4, Packet, be16, four, parse_eth, set_macs},
+    tuple::Tuple,
     verdict::Verdict,
 };
 
-use super::work::Work;
-
 /// Slot of the uplink that [`forward_out`] sends to.
 pub const FORWARD_UPLINK: u16 = 1;
+
+/// Slot of the network whose bridge [`forward_out`] names to the kernel's routes.
+pub const FORWARD_NETWORK: u16 = 1;
 
 /// Sends a container's packet to the uplink in slot [`FORWARD_UPLINK`] of `np_uplinks`.
 ///
@@ -26,12 +32,26 @@ pub fn forward_out<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work,
 ) -> Result<Verdict, DropReason> {
+    w.now = t.now();
     if !hop(pkt, w)? {
         return Ok(Verdict::Pass);
     }
-    let uplink = t.uplink(FORWARD_UPLINK).ok_or(DropReason::NoConfig)?;
+    let ifindex = t
+        .uplink(FORWARD_UPLINK)
+        .ok_or(DropReason::NoConfig)?
+        .ifindex;
+    if let Some(hop) = leased(t, w) {
+        let leased = hop.ifindex == ifindex && hop.dst_mac != [0; 6];
+        if leased {
+            set_macs(pkt, hop.dst_mac, hop.src_mac)?;
+        }
+        return Ok(Verdict::ToUplink { ifindex, leased });
+    }
+    let network = t.network(FORWARD_NETWORK).ok_or(DropReason::NoConfig)?;
+    renew(t, w, network.bridge_ifindex)?;
     Ok(Verdict::ToUplink {
-        ifindex: uplink.ifindex,
+        ifindex,
+        leased: false,
     })
 }
 
@@ -80,8 +100,11 @@ fn hop<P: Packet>(pkt: &mut P, w: &mut Work) -> Result<bool, DropReason> {
     let diff = Diff::new().be16(be16(&h, 8), be16(&[ttl - 1, h[9]], 0));
     let check = checksum::update([h[10], h[11]], diff.wsum());
     let [s, d] = [four(&h, 12), four(&h, 16)];
-    w.ip.tuple.src = s;
-    w.ip.tuple.dst = d;
-    pkt.write(ETH_LEN + 8, &[ttl - 1, h[9], check[0], check[1]])?;
+    w.ip.tuple = Tuple {
+        src: s,
+        dst: d,
+        ..Tuple::default()
+    };
+    pkt.write_fixed::<{ ETH_LEN + 8 }, 4>(&[ttl - 1, h[9], check[0], check[1]])?;
     Ok(true)
 }

@@ -7,13 +7,15 @@ mod bridge;
 mod collect;
 mod forward;
 mod icmp_error;
+mod next_hop;
 mod uplink;
 mod veth;
 mod work;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
-pub use forward::{FORWARD_UPLINK, forward_in, forward_out};
+pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
+pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{Quoted, Work};
@@ -36,18 +38,6 @@ pub enum InsertError {
     Exists,
     /// The table is full.
     Full,
-}
-
-/// Where the kernel's routes lead.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Route {
-    /// Out of this interface.
-    Out {
-        /// Interface index.
-        ifindex: u32,
-    },
-    /// Nowhere, or somewhere that only the stack can tell: let the stack answer.
-    Stack,
 }
 
 /// Everything that the datapath asks of the world besides the packet.
@@ -98,8 +88,17 @@ pub trait Tables {
     fn reclaim_push(&self, key: &Tuple);
     /// Takes the oldest remembered key.
     fn reclaim_pop(&self) -> Option<Tuple>;
-    /// The kernel's route for a packet that came in by `ifindex`.
-    fn route(&self, ip: &Ipv4, ifindex: u32) -> Route;
+    /// This CPU's lease in `slot`, which is below [`NEXT_HOPS`].
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "each CPU has leases of its own, used one at a time"
+    )]
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop>;
+    /// Writes the kernel's route for a packet that came in by `ifindex` into `hop`: everything but
+    /// `tuple` and `until`.
+    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop);
+    /// Whether the kernel itself takes packets to this address: slow, and right at any moment.
+    fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
     fn host_socket(&self, tuple: &Tuple) -> bool;
     /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.

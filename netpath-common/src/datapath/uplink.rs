@@ -4,7 +4,9 @@
 //! the way out: what the fast path left to the stack is translated here, or dropped.
 
 use super::{
-    Tables, icmp_error, is_loopback, published,
+    Tables, icmp_error, is_loopback,
+    next_hop::renew,
+    published,
     veth::{admitted, masquerade, to_published},
     work::{Step, Work},
 };
@@ -49,11 +51,11 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
 #[inline(always)]
 fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
     let dst = w.ip.tuple.dst;
-    if !t.is_host_addr(&dst) {
+    if is_loopback(&dst) {
+        return Err(DropReason::Martian);
+    }
+    if !is_ours(pkt, t, w) {
         // The outside never reaches a container by its own address.
-        if is_loopback(&dst) {
-            return Err(DropReason::Martian);
-        }
         return if t.subnet(&dst).is_some() {
             Err(DropReason::DirectAccess)
         } else {
@@ -76,6 +78,30 @@ fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
         | Kind::BadL4
         | Kind::Tiny => Ok(Step::Pass),
     }
+}
+
+/// Whether the packet's destination is an address of the host, as far as that matters.
+///
+/// The table is written by user space. Where that is late or dead the kernel is asked, for the
+/// few packets that could concern netpath.
+#[inline(always)]
+fn is_ours<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> bool {
+    if t.is_host_addr(&w.ip.tuple.dst) {
+        return true;
+    }
+    let matters = match w.ip.kind {
+        Kind::Tcp | Kind::Udp => t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport),
+        Kind::IcmpError => true,
+        Kind::Tail
+        | Kind::IcmpQuery
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => false,
+    };
+    matters && t.is_local(&w.ip, pkt.ifindex())
 }
 
 /// A packet to the host that belongs to no flow: to a published port, or the host's own.
@@ -179,5 +205,12 @@ fn outbound<P: Packet, T: Tables>(
     if !w.ip.is_tracked() {
         return Err(w.ip.fault());
     }
-    masquerade(t, w, slot, network, pkt.ifindex())
+    let hop = renew(t, w, network.bridge_ifindex)?;
+    // The stack may know better than the routes; then user space's word on the address counts.
+    let source = if hop.ifindex == pkt.ifindex() {
+        hop.source
+    } else {
+        [0; 4]
+    };
+    masquerade(t, w, slot, network, pkt.ifindex(), source)
 }

@@ -4,18 +4,20 @@
 //! hairpin flows, and isolation between containers and networks.
 
 use super::{
-    Route, Tables, icmp_error, is_loopback, is_multicast, published,
+    Tables, icmp_error, is_loopback, is_multicast,
+    next_hop::{Way, renew, way},
+    published,
     work::{Step, Work},
 };
 use crate::{
-    conntrack::{Admission, CtRef, admit},
+    conntrack::{Admission, CtRef, admit, forget},
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
     records::{
-        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NetworkRecord, Published,
+        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT, NETWORK_ICC,
+        NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
     },
     tuple::Tuple,
     verdict::Verdict,
@@ -37,19 +39,20 @@ pub fn veth_ingress<P: Packet, T: Tables>(
     }
     w.parse(pkt)?;
     let step = match own_flow(pkt, t, w)? {
-        Some(e) => Step::Flow(e),
+        Some(step) => step,
         None => no_flow(pkt, t, w)?,
     };
     w.conclude(pkt, t, step, Hook::Veth)
 }
 
-/// The live flow that the packet belongs to, if the container behind this interface takes part.
+/// What to do by the live flow that the packet belongs to, if the container behind this interface
+/// takes part.
 #[inline(always)]
 fn own_flow<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
     w: &mut Work,
-) -> Result<Option<CtRef>, DropReason> {
+) -> Result<Option<Step>, DropReason> {
     if !w.ip.is_tracked() {
         return Ok(None);
     }
@@ -58,13 +61,27 @@ fn own_flow<P: Packet, T: Tables>(
     };
     // The flow names its endpoint, so a packet that comes from there with that address (part of
     // the key) and MAC is the endpoint's own.
-    let own = e.from() != 0
-        && t.endpoint(e.from())
-            .is_some_and(|ep| ep.ifindex == pkt.ifindex() && ep.mac == w.eth.src);
-    if !own {
+    let Some(ep) = t.endpoint(e.from()) else {
+        return Ok(None);
+    };
+    if e.from() == 0 || ep.ifindex != pkt.ifindex() || ep.mac != w.eth.src {
         return Ok(None);
     }
-    admitted(t, w, e)
+    let Some(e) = admitted(t, w, e)? else {
+        return Ok(None);
+    };
+    if e.to() != 0 {
+        return Ok(Some(Step::Flow(e)));
+    }
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    Ok(match way(t, w, e, network)? {
+        Way::Out => Some(Step::Flow(e)),
+        Way::Stack => Some(Step::Pass),
+        Way::Elsewhere => {
+            forget(t, &w.ip.tuple, e);
+            None
+        }
+    })
 }
 
 /// The entry if the packet may use it.
@@ -149,12 +166,11 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
         return Ok(Step::Ready);
     }
     if in_subnet(network, &dst) && dst != network.gateway {
-        // The bridge switches it.
-        return if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
-            Err(DropReason::IccDisabled)
-        } else {
-            Ok(Step::Pass)
-        };
+        if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
+            return Err(DropReason::IccDisabled);
+        }
+        // The bridge switches it, where that is not shorter.
+        return Ok(neighbour(pkt, t, w, ep.network, network).map_or(Step::Pass, Step::Neighbour));
     }
     if t.is_host_addr(&dst) {
         return to_host(t, w, slot, network);
@@ -168,10 +184,32 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     if !w.ip.is_tracked() {
         return Err(w.ip.fault());
     }
-    match t.route(&w.ip, network.bridge_ifindex) {
-        Route::Stack => Ok(Step::Pass),
-        Route::Out { ifindex } => masquerade(t, w, slot, network, ifindex),
+    let hop = renew(t, w, network.bridge_ifindex)?;
+    if hop.ifindex == 0 {
+        return Ok(Step::Pass);
     }
+    w.mtu = hop.mtu;
+    masquerade(t, w, slot, network, hop.ifindex, hop.source)
+}
+
+/// The interface behind which the frame's destination is a container of the same network.
+///
+/// What the bridge would do differently is left to it: another MAC address than the container's
+/// (an address that moved by ARP), a packet that the other side would be too small for.
+#[inline(always)]
+fn neighbour<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &Work,
+    slot: u16,
+    network: &NetworkRecord,
+) -> Option<u32> {
+    if network.flags & NETWORK_DIRECT == 0 {
+        return None;
+    }
+    let ep = t.endpoint(t.endpoint_by_addr(&w.ip.tuple.dst)?)?;
+    let there = ep.network == slot && ep.mac == w.eth.dst;
+    (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
 }
 
 #[inline(always)]
@@ -187,6 +225,9 @@ fn broadcast(network: &NetworkRecord) -> [u8; 4] {
 }
 
 /// Plans a flow from a container to the outside.
+///
+/// `source`: the address that the kernel would use, zero where it does not say. It is newer than
+/// what user space wrote if that is late or dead.
 #[inline(always)]
 pub(super) fn masquerade<T: Tables>(
     t: &T,
@@ -194,16 +235,23 @@ pub(super) fn masquerade<T: Tables>(
     slot: u16,
     network: &NetworkRecord,
     out_ifindex: u32,
+    source: [u8; 4],
 ) -> Result<Step, DropReason> {
     let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoUplink);
     }
     let uplink = iface.slot as u16;
-    let addr = if network.snat == [0; 4] {
-        t.uplink(uplink).ok_or(DropReason::NoConfig)?.addr
-    } else {
+    let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
+    let addr = if network.snat != [0; 4] {
         network.snat
+    } else if source == [0; 4] || source == record.addr {
+        record.addr
+    } else if t.subnet(&source).is_some() {
+        // The uplink has lost its address, and the kernel would lend it a bridge's.
+        return Err(DropReason::NoUplink);
+    } else {
+        source
     };
     if addr == [0; 4] {
         return Err(DropReason::NoUplink);

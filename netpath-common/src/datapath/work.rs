@@ -42,6 +42,14 @@ pub struct Work {
     pub is_tail: bool,
     /// The packet keeps its flow alive.
     pub refresh: bool,
+    /// The MAC addresses below are to be written, and the packet sent as it is.
+    pub leased: bool,
+    /// MAC address of the next hop.
+    pub dst_mac: [u8; 6],
+    /// MAC address of the uplink.
+    pub src_mac: [u8; 6],
+    /// MTU of the way out in bytes, 0 for the uplink's.
+    pub mtu: u32,
     /// The packet that an ICMP error quotes.
     pub quoted: Quoted,
     /// What it is to become.
@@ -71,6 +79,8 @@ pub struct Quoted {
 pub(super) enum Step {
     /// Leave it as it is.
     Pass,
+    /// Leave it as it is, and hand it to the container behind this interface.
+    Neighbour(u32),
     /// Translate by this entry.
     Flow(CtRef),
     /// Make [`Work::flow`] and translate by it.
@@ -86,6 +96,8 @@ impl Work {
         self.is_error = false;
         self.is_tail = false;
         self.refresh = true;
+        self.leased = false;
+        self.mtu = 0;
         self.now = t.now();
         parse_eth(pkt, &mut self.eth)
     }
@@ -183,7 +195,13 @@ impl Work {
             return Ok(true);
         }
         let mtu = if self.to_endpoint == 0 {
-            t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.mtu
+            // The smaller one is right in any case: the stack looks again.
+            let mtu = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.mtu;
+            if self.mtu == 0 {
+                mtu
+            } else {
+                mtu.min(self.mtu)
+            }
         } else {
             t.endpoint(self.to_endpoint)
                 .ok_or(DropReason::NoConfig)?
@@ -206,6 +224,10 @@ impl Work {
     ) -> Result<Verdict, DropReason> {
         let entry = match step {
             Step::Pass => return Ok(Verdict::Pass),
+            Step::Neighbour(ifindex) => {
+                t.count(Counter::ToNeighbour);
+                return Ok(Verdict::ToNeighbour { ifindex });
+            }
             Step::Flow(e) => Some(e),
             Step::Create => Some(create(t, &mut self.flow)?),
             Step::Ready => None,
@@ -276,7 +298,13 @@ impl Work {
         if self.to_endpoint == 0 {
             let ifindex = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex;
             t.count(Counter::ToUplink);
-            return Ok(Verdict::ToUplink { ifindex });
+            if self.leased {
+                set_macs(pkt, self.dst_mac, self.src_mac)?;
+            }
+            return Ok(Verdict::ToUplink {
+                ifindex,
+                leased: self.leased,
+            });
         }
         let endpoint = t.endpoint(self.to_endpoint).ok_or(DropReason::NoConfig)?;
         let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;

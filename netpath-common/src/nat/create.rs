@@ -7,8 +7,8 @@
 use super::port::{Ports, TRIES, starts_run};
 use crate::{
     conntrack::{
-        CtEntry, CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, forget, is_over,
-        make_room, other_key,
+        CtEntry, CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at,
+        forget, is_over, make_room, other_key,
         tcp::{self, TcpState, Transition},
     },
     counters::Counter,
@@ -370,6 +370,6 @@ fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow, record: bool) {
     e.stamp = flow.now;
     e.packets = 0;
     e.bytes = 0;
-    e.created = flow.now;
-    e.max_ack = [0; 2];
+    e.created = created_at(flow.now);
+    e.max_ack = 0;
 }

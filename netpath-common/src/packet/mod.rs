@@ -52,6 +52,19 @@ pub trait Packet {
     /// [`DropReason::RewriteFailed`] where the frame is shorter or cannot be made writable.
     fn write<const N: usize>(&mut self, off: usize, bytes: &[u8; N]) -> Result<(), DropReason>;
 
+    /// As [`Packet::write`] for an offset known at compile time, which the kernel can write without
+    /// a helper call.
+    ///
+    /// # Errors
+    /// As [`Packet::write`].
+    #[inline(always)]
+    fn write_fixed<const OFF: usize, const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+    ) -> Result<(), DropReason> {
+        self.write(OFF, bytes)
+    }
+
     /// Adds `diff` (see [`crate::checksum::Diff`]) to the transport checksum at `off`, aware of
     /// checksum offload.
     ///

@@ -72,8 +72,9 @@ pub struct Ipv4 {
     pub l4: u16,
     /// IP identification.
     pub id: u16,
-    /// Total length of the packet by its header, bytes.
-    pub total_len: u16,
+    /// Total length of the packet, bytes; more than its header can say for a super-packet of BIG
+    /// TCP.
+    pub total_len: u32,
     /// TCP: sequence number.
     pub seq: u32,
     /// TCP: acknowledgement number.
@@ -109,14 +110,12 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
     let h = pkt
         .read_fixed::<ETH_LEN, 20>()
         .ok_or(DropReason::Truncated)?;
-    let total_len = be16(&h, 2);
     let header_len = usize::from(h[0] & 0x0f) * 4;
-    if h[0] >> 4 != 4 || header_len < 20 || usize::from(total_len) < header_len {
+    let total_len = total_len(pkt, be16(&h, 2), h[9]);
+    if h[0] >> 4 != 4 || header_len < 20 || total_len < header_len {
         return Err(DropReason::BadIpHeader);
     }
-    // A super-packet of a device with larger segments than the field can say has 0 there; none
-    // of ours has (the kernel's BIG TCP is off unless it is asked for).
-    if ETH_LEN + usize::from(total_len) > pkt.len() {
+    if ETH_LEN + total_len > pkt.len() {
         return Err(DropReason::BadIpHeader);
     }
     let frag = be16(&h, 6);
@@ -134,7 +133,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         check: [h[10], h[11]],
         l4: (ETH_LEN + header_len) as u16,
         id: be16(&h, 4),
-        total_len,
+        total_len: total_len as u32,
         seq: 0,
         ack: 0,
         tcp_len: 0,
@@ -148,7 +147,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         };
         return Ok(());
     }
-    let room = usize::from(total_len) - header_len;
+    let room = total_len - header_len;
     p.kind = match p.tuple.proto {
         tuple::TCP if room < 20 => short(p),
         tuple::UDP | tuple::ICMP if room < 8 => short(p),
@@ -161,6 +160,19 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         _ => Kind::Other,
     };
     Ok(())
+}
+
+/// The length of the packet, bytes. The kernel's BIG TCP leaves 0 in the header of a super-packet
+/// that is longer than the field can say (`iph_set_totlen`); anywhere else 0 is a lie.
+#[inline(always)]
+fn total_len<P: Packet>(pkt: &P, field: u16, proto: u8) -> usize {
+    let by_frame = pkt.len().saturating_sub(ETH_LEN);
+    if field == 0 && proto == tuple::TCP && by_frame > usize::from(u16::MAX) && pkt.gso_size() != 0
+    {
+        by_frame
+    } else {
+        usize::from(field)
+    }
 }
 
 #[inline(always)]
@@ -251,7 +263,7 @@ impl Ipv4 {
     #[inline(always)]
     #[must_use]
     pub fn end(&self) -> usize {
-        ETH_LEN + usize::from(self.total_len)
+        ETH_LEN + self.total_len as usize
     }
 
     /// Length of the largest IP packet that this one becomes on the wire, bytes: of a super-packet,
@@ -260,7 +272,7 @@ impl Ipv4 {
     #[must_use]
     pub fn wire_len(&self, gso_size: u32) -> u32 {
         if gso_size == 0 {
-            return u32::from(self.total_len);
+            return self.total_len;
         }
         let l4_header = if matches!(self.kind, Kind::Tcp) {
             u32::from(self.tcp_len)

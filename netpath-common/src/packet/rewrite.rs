@@ -49,7 +49,11 @@ pub fn rewrite<P: Packet>(pkt: &mut P, ip: &Ipv4, to: &Rewrite) -> Result<(), Dr
                 pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
                 let [a, b] = to.sport.to_be_bytes();
                 let [c, d] = to.dport.to_be_bytes();
-                pkt.write(l4, &[a, b, c, d])?;
+                if l4 == ETH_LEN + 20 {
+                    pkt.write_fixed::<{ ETH_LEN + 20 }, 4>(&[a, b, c, d])?;
+                } else {
+                    pkt.write(l4, &[a, b, c, d])?;
+                }
             }
         }
         Kind::IcmpQuery if ports_change => {
@@ -93,7 +97,7 @@ fn ip_header<P: Packet>(
     let bytes = [
         ttl, proto, check[0], check[1], s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3],
     ];
-    pkt.write(ETH_LEN + 8, &bytes)
+    pkt.write_fixed::<{ ETH_LEN + 8 }, 12>(&bytes)
 }
 
 /// Sets the MAC addresses: the packet is handed to a container without passing the bridge.
@@ -102,11 +106,8 @@ fn ip_header<P: Packet>(
 /// [`DropReason::RewriteFailed`].
 #[inline(always)]
 pub fn set_macs<P: Packet>(pkt: &mut P, dst: [u8; 6], src: [u8; 6]) -> Result<(), DropReason> {
-    pkt.write(
-        0,
-        &[
-            dst[0], dst[1], dst[2], dst[3], dst[4], dst[5], src[0], src[1], src[2], src[3], src[4],
-            src[5],
-        ],
-    )
+    pkt.write_fixed::<0, 12>(&[
+        dst[0], dst[1], dst[2], dst[3], dst[4], dst[5], src[0], src[1], src[2], src[3], src[4],
+        src[5],
+    ])
 }

@@ -79,11 +79,12 @@ impl Datagram {
         self
     }
 
-    /// The bytes from the IPv4 header on.
+    /// The bytes from the IPv4 header on. The total length is 0 where it does not fit its field,
+    /// as the kernel's BIG TCP has it.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let header_len = 20 + self.options.len();
-        let total = (header_len + self.l4.len()) as u16;
+        let total = u16::try_from(header_len + self.l4.len()).unwrap_or(0);
         let mut b = vec![0x40 | (header_len / 4) as u8, 0];
         b.extend(total.to_be_bytes());
         b.extend(self.id.to_be_bytes());

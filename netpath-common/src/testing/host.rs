@@ -47,7 +47,13 @@ impl Outcome {
     #[must_use]
     pub fn to_uplink(&self) -> String {
         assert!(
-            matches!(self.result, Ok(Verdict::ToUplink { ifindex: UPLINK_IF })),
+            matches!(
+                self.result,
+                Ok(Verdict::ToUplink {
+                    ifindex: UPLINK_IF,
+                    ..
+                })
+            ),
             "{:?}: {}",
             self.result,
             self.text()
@@ -162,7 +168,8 @@ impl Host {
                 assert!(input.ttl() > 1, "forwarded with a TTL of {}", input.ttl());
                 assert_eq!(out.frame.ttl(), input.ttl() - 1, "one hop");
             }
-            Ok(Verdict::TranslatedToStack | Verdict::Pass) | Err(_) => {
+            Ok(Verdict::TranslatedToStack | Verdict::Pass | Verdict::ToNeighbour { .. })
+            | Err(_) => {
                 assert_eq!(out.frame.ttl(), input.ttl(), "the stack counts the hop");
             }
         }

@@ -10,6 +10,7 @@
 )]
 
 mod build;
+mod flows;
 mod frame;
 mod host;
 mod oracle;
@@ -17,6 +18,7 @@ mod tables;
 mod topology;
 
 pub use build::*;
+pub use flows::{Seen, numbered_flow};
 pub use frame::{Frame, Offload};
 pub use host::{Host, Outcome};
 pub use oracle::{describe, verify};

@@ -17,21 +17,24 @@ use crate::tuple;
 
 /// The Internet checksum of `parts` (RFC 1071), as stored. Every part but the last is even.
 pub(super) fn internet_checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let mut sum = 0u32;
+    let mut sum = 0u64;
     for part in parts {
         for pair in part.chunks(2) {
             let low = pair.get(1).copied().unwrap_or(0);
-            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+            sum += u64::from(u16::from_be_bytes([pair[0], low]));
         }
+    }
+    while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    sum = (sum & 0xffff) + (sum >> 16);
     (!(sum as u16)).to_be_bytes()
 }
 
-/// The pseudo header of TCP and UDP (RFC 9293, 3.1).
+/// The pseudo header of TCP and UDP (RFC 9293, 3.1). What a length has beyond 16 bits is added to
+/// them, which sums up to the same.
 pub(super) fn pseudo_header(src: Addr, dst: Addr, proto: u8, len: usize) -> [u8; 12] {
-    let [a, b] = (len as u16).to_be_bytes();
+    let folded = (len & 0xffff) + (len >> 16);
+    let [a, b] = ((folded & 0xffff) as u16 + (folded >> 16) as u16).to_be_bytes();
     let (s, d) = (src, dst);
     [
         s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3], 0, proto, a, b,
@@ -52,7 +55,11 @@ struct View<'b> {
 
 fn view(b: &[u8]) -> Option<View<'_>> {
     let header_len = usize::from(b.first()? & 0x0f) * 4;
-    let total = usize::from(u16::from_be_bytes([*b.get(2)?, *b.get(3)?]));
+    let total = match u16::from_be_bytes([*b.get(2)?, *b.get(3)?]) {
+        // More than the field can say: BIG TCP.
+        0 if b.len() > usize::from(u16::MAX) => b.len(),
+        field => usize::from(field),
+    };
     let header = b.get(..header_len.max(20))?;
     if b[0] >> 4 != 4 || header_len < 20 || total < header_len {
         return None;

@@ -18,7 +18,7 @@ use super::build::Addr;
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
-    datapath::{InsertError, Route, Tables},
+    datapath::{InsertError, NEXT_HOPS, NextHop, Tables},
     maps,
     packet::Ipv4,
     records::{
@@ -49,14 +49,16 @@ pub struct MemTables {
     pub endpoint_by_addr: HashMap<Addr, u16>,
     /// Subnet, prefix length, network slot.
     pub subnets: Vec<(Addr, u8, u16)>,
-    /// Addresses of the host.
+    /// Addresses of the host, as user space wrote them.
     pub host_addrs: HashSet<Addr>,
+    /// Addresses of the host that the kernel knows and user space has not written yet.
+    pub local: HashSet<Addr>,
     /// Published ports.
     pub published: HashMap<PublishedKey, Published>,
     /// The configuration; `None`: not written yet.
     pub config: Option<Config>,
-    /// Destination, prefix length, where it leads.
-    pub routes: Vec<(Addr, u8, Route)>,
+    /// Destination, prefix length, where it leads: of each [`NextHop`] what the kernel fills in.
+    pub routes: Vec<(Addr, u8, NextHop)>,
     /// Tuples of packets that a socket of the host would receive.
     pub host_sockets: HashSet<Tuple>,
     /// Entries that the conntrack table takes.
@@ -67,6 +69,7 @@ pub struct MemTables {
     /// Boxed as before: whoever holds a reference must find the entry where it was.
     #[expect(clippy::vec_box, reason = "entries must not move")]
     deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
+    leases: Box<[UnsafeCell<NextHop>]>,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
     reclaim: RefCell<VecDeque<Tuple>>,
     counters: RefCell<BTreeMap<u32, u64>>,
@@ -89,6 +92,7 @@ impl MemTables {
             endpoint_by_addr: HashMap::new(),
             subnets: Vec::new(),
             host_addrs: HashSet::new(),
+            local: HashSet::new(),
             published: HashMap::new(),
             config: Some(Config {
                 netns_cookie: 1,
@@ -101,6 +105,7 @@ impl MemTables {
             random: Cell::new(seed.wrapping_mul(2).wrapping_add(1)),
             ct: RefCell::default(),
             deleted: RefCell::default(),
+            leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
             frags: RefCell::default(),
             reclaim: RefCell::default(),
             counters: RefCell::default(),
@@ -314,12 +319,22 @@ impl Tables for MemTables {
         self.reclaim.borrow_mut().pop_front()
     }
 
-    fn route(&self, ip: &Ipv4, _ifindex: u32) -> Route {
-        self.routes
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
+        // SAFETY: one thread, and the engine holds one lease at a time.
+        Some(unsafe { &mut *self.leases.get(slot as usize)?.get() })
+    }
+
+    fn route(&self, ip: &Ipv4, _ifindex: u32, hop: &mut NextHop) {
+        let best = self
+            .routes
             .iter()
             .filter(|(net, len, _)| in_prefix(ip.tuple.dst, *net, *len))
-            .max_by_key(|(_, len, _)| *len)
-            .map_or(Route::Stack, |(_, _, route)| *route)
+            .max_by_key(|(_, len, _)| *len);
+        *hop = best.map_or_else(NextHop::default, |(_, _, hop)| *hop);
+    }
+
+    fn is_local(&self, ip: &Ipv4, _ifindex: u32) -> bool {
+        self.local.contains(&ip.tuple.dst)
     }
 
     fn host_socket(&self, tuple: &Tuple) -> bool {

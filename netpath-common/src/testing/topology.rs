@@ -5,7 +5,7 @@
 
 use super::{build::Addr, tables::MemTables};
 use crate::{
-    datapath::Route,
+    datapath::NextHop,
     records::{
         EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IFACE_UPLINK, IfaceRecord, NETWORK_ICC,
         NETWORK_MASQUERADE, NetworkRecord, Published, PublishedKey, UplinkRecord,
@@ -96,6 +96,18 @@ pub const UPLINK_MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// MAC address of the router outside.
 pub const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 0xfe];
 
+/// A way out of an interface whose next hop is known to the kernel.
+#[must_use]
+pub fn out_of(ifindex: u32) -> NextHop {
+    NextHop {
+        ifindex,
+        mtu: 1500,
+        dst_mac: ROUTER_MAC,
+        src_mac: UPLINK_MAC,
+        ..NextHop::default()
+    }
+}
+
 /// The record of a container.
 #[must_use]
 pub fn endpoint_record(c: &Container) -> EndpointRecord {
@@ -161,8 +173,7 @@ impl MemTables {
             },
         );
         t.host_addrs.extend([H, GW1, GW2]);
-        t.routes
-            .push(([0; 4], 0, Route::Out { ifindex: UPLINK_IF }));
+        t.routes.push(([0; 4], 0, out_of(UPLINK_IF)));
         t.publish(tuple::TCP, 8080, &C1, 80, RULE_WEB);
         t.publish(tuple::UDP, 5353, &C1, 53, RULE_DNS);
         t

@@ -13,13 +13,29 @@ fn both_ways_change_the_ttl_alone() {
     let mut out = udp(C1.addr, 5000, S, 53, b"x").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
     assert_eq!(
         forward_out(&mut out, &tables, &mut work),
-        Ok(Verdict::ToUplink { ifindex: UPLINK_IF })
+        Ok(Verdict::ToUplink {
+            ifindex: UPLINK_IF,
+            leased: false
+        })
     );
     let want = udp(C1.addr, 5000, S, 53, b"x").ttl(63);
     assert_eq!(
         out.bytes,
         want.frame(C1.mac, BRIDGE1_MAC, C1.ifindex).bytes,
         "addresses are the kernel's to write"
+    );
+    let mut next = udp(C1.addr, 5000, S, 53, b"x").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
+    assert_eq!(
+        forward_out(&mut next, &tables, &mut work),
+        Ok(Verdict::ToUplink {
+            ifindex: UPLINK_IF,
+            leased: true
+        })
+    );
+    let want = udp(C1.addr, 5000, S, 53, b"x").ttl(63);
+    assert_eq!(
+        next.bytes,
+        want.frame(UPLINK_MAC, ROUTER_MAC, C1.ifindex).bytes
     );
     let mut back = udp(S, 53, C1.addr, 5000, b"y").frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
     assert_eq!(

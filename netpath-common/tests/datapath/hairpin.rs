@@ -1,9 +1,10 @@
 //! Containers to published ports of their own host (case 24), and between networks.
 
 use netpath_common::{
-    DropReason,
+    DropReason, Verdict,
     conntrack::tcp::{ACK, SYN},
-    records::NETWORK_ICC,
+    event::Hook,
+    records::{NETWORK_DIRECT, NETWORK_ICC},
     testing::*,
 };
 
@@ -131,4 +132,43 @@ fn neighbours_talk_unless_that_is_off() {
     let _ = h
         .from(&C1, &tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK))
         .to_container(&C2);
+}
+
+#[test]
+fn frames_between_neighbours_skip_the_bridge_where_it_would_do_the_same() {
+    let mut h = Host::new();
+    let to = |h: &mut Host, p: &Datagram, mac| {
+        let frame = p.frame(C1.mac, mac, C1.ifindex);
+        let out = h.run(Hook::Veth, &frame);
+        assert_eq!(out.frame.bytes, frame.bytes, "as it was");
+        out.result
+    };
+    let straight = Ok(Verdict::ToNeighbour {
+        ifindex: C2.ifindex,
+    });
+    let packet = tcp(C1.addr, 50000, C2.addr, 80, SYN);
+    let large = udp(C1.addr, 1, C2.addr, 2, &[0; 1472]);
+    assert_eq!(to(&mut h, &packet, C2.mac), Ok(Verdict::Pass), "not asked");
+    h.tables.networks[usize::from(NET1)].flags |= NETWORK_DIRECT;
+    assert_eq!(to(&mut h, &packet, C2.mac), straight);
+    assert_eq!(to(&mut h, &query(C1.addr, C2.addr, 8, 1), C2.mac), straight);
+    assert_eq!(
+        to(&mut h, &packet.clone().ttl(1), C2.mac),
+        straight,
+        "no hop"
+    );
+    assert_eq!(to(&mut h, &large, C2.mac), straight);
+    // Nobody's address, another MAC address, a smaller MTU: as the bridge does it.
+    let nobody = tcp(C1.addr, 50000, [172, 17, 9, 9], 80, SYN);
+    assert_eq!(to(&mut h, &nobody, C2.mac), Ok(Verdict::Pass));
+    assert_eq!(to(&mut h, &packet, BRIDGE1_MAC), Ok(Verdict::Pass));
+    h.tables.endpoints[usize::from(C2.slot)].mtu = 1400;
+    assert_eq!(to(&mut h, &large, C2.mac), Ok(Verdict::Pass));
+    assert_eq!(to(&mut h, &packet, C2.mac), straight);
+    // What is forged or forbidden is dropped before.
+    let forged = tcp([172, 17, 0, 9], 1, C2.addr, 80, SYN);
+    assert_eq!(to(&mut h, &forged, C2.mac), Err(DropReason::SpoofedAddress));
+    h.tables.networks[usize::from(NET1)].flags &= !NETWORK_ICC;
+    assert_eq!(to(&mut h, &packet, C2.mac), Err(DropReason::IccDisabled));
+    assert!(h.tables.entries().is_empty());
 }

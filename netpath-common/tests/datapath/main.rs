@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod big_tcp;
 mod forward;
 mod fragment;
 mod generation;
@@ -13,6 +14,7 @@ mod hairpin;
 mod icmp_error;
 mod malformed;
 mod masquerade;
+mod next_hop;
 mod ports;
 mod publish;
 mod race;

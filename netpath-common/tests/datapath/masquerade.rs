@@ -4,7 +4,6 @@ use netpath_common::{
     DropReason, Tuple,
     conntrack::tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
     counters::Counter,
-    datapath::Route,
     records::{NETWORK_INTERNAL, NETWORK_MASQUERADE},
     testing::*,
     tuple,
@@ -342,7 +341,7 @@ fn no_uplink() {
         "no address"
     );
     for ifindex in [BRIDGE2_IF, 99] {
-        h.tables.routes[0].2 = Route::Out { ifindex };
+        h.tables.routes[0].2 = out_of(ifindex);
         assert_eq!(
             h.from(&C1, &packet).dropped(),
             Some(DropReason::NoUplink),

@@ -212,7 +212,7 @@ impl World {
     fn follow(&mut self, out: &Outcome) {
         let frame = out.frame.clone();
         match out.result {
-            Ok(Verdict::ToUplink { ifindex }) => {
+            Ok(Verdict::ToUplink { ifindex, .. }) => {
                 assert_eq!(ifindex, UPLINK_IF);
                 assert!(
                     [H, GW1, GW2].contains(&addr(&frame.bytes, 26)),
@@ -232,7 +232,8 @@ impl World {
                 assert_eq!(frame.bytes[..6], c.mac, "{}", out.text());
                 self.sent.push(Sent { frame, at: Some(c) });
             }
-            Ok(Verdict::Pass | Verdict::TranslatedToStack) | Err(_) => {}
+            Ok(Verdict::Pass | Verdict::ToNeighbour { .. } | Verdict::TranslatedToStack)
+            | Err(_) => {}
         }
         // 8: what a hook may see as a reason is the enum; it was counted by the host.
         if out.result.is_err() {

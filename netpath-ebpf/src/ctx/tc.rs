@@ -1,6 +1,7 @@
 //! `__sk_buff` as a [`Packet`].
 //!
-//! Owns direct packet access at constant offsets and helper calls for everything else.
+//! Owns direct packet access at constant offsets and helper calls for everything else. Programs that
+//! write directly get a prologue by the verifier that makes a cloned packet's header private.
 
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
@@ -67,6 +68,20 @@ impl Packet for TcPacket<'_> {
         self.ctx
             .store(off, bytes, 0)
             .map_err(|_| DropReason::RewriteFailed)
+    }
+
+    #[inline(always)]
+    fn write_fixed<const OFF: usize, const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+    ) -> Result<(), DropReason> {
+        let start = self.ctx.data();
+        if start + OFF + N <= self.ctx.data_end() {
+            // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
+            unsafe { ((start + OFF) as *mut [u8; N]).write_unaligned(*bytes) };
+            return Ok(());
+        }
+        Err(DropReason::RewriteFailed)
     }
 
     #[inline(always)]

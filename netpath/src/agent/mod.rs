@@ -3,6 +3,8 @@
 //! Owns when that happens, not how. Traffic does not need it: without the agent, expired flows are
 //! removed when they are met, and the rest of the datapath goes on as it was loaded.
 
+mod collector;
+
 use std::time::Duration;
 
 use tokio::{
@@ -10,15 +12,15 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::collector::Collector;
 use crate::{
     cli::Error,
-    ct,
     instance::{self, Instance},
     net::Watch,
 };
 
-/// Time between two passes of the collector.
-const SWEEP: Duration = Duration::from_secs(5);
+/// Time between two looks at the host that nothing has asked for.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long announcements are gathered: a container's start or end makes many at once.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -34,9 +36,10 @@ pub async fn run(instance: &Instance) -> Result<(), Error> {
     let mut watch = Watch::start()?;
     instance.running()?;
     sync(instance).await;
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tracing::info!("agent of instance {} runs", instance.name());
+    let mut collector = Collector::new();
     loop {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
@@ -48,11 +51,9 @@ pub async fn run(instance: &Instance) -> Result<(), Error> {
                 sleep(SETTLE).await;
                 sync(instance).await;
             }
-            _ = ticks.tick() => {
-                sweep(instance);
-                // Announcements can be lost when many come at once.
-                sync(instance).await;
-            }
+            // Announcements can be lost when many come at once.
+            _ = ticks.tick() => sync(instance).await,
+            () = collector.due() => collector.step(instance),
         }
     }
 }
@@ -62,17 +63,5 @@ async fn sync(instance: &Instance) {
         Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
         Err(instance::Error::NotUp { .. }) => tracing::debug!("the instance is not up"),
         Err(e) => tracing::error!("{e}"),
-    }
-}
-
-fn sweep(instance: &Instance) {
-    let done = match instance.running() {
-        Err(instance::Error::NotUp { .. }) => return,
-        Err(e) => Err(e.to_string()),
-        Ok((datapath, _)) => ct::collect::sweep(&datapath).map_err(|e| e.to_string()),
-    };
-    match done {
-        Ok(stats) => tracing::debug!("collected {stats:?}"),
-        Err(e) => tracing::error!("collecting expired flows failed: {e}"),
     }
 }

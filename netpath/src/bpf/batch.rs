@@ -14,23 +14,30 @@ use super::{Datapath, Error, sys};
 pub(crate) type Entries<'a, K, V> = (&'a [K], &'a [V]);
 
 /// A hash map that is read batch by batch.
+///
+/// The kernel reads whole buckets and lets others run between two that hold entries; a run of empty
+/// ones it walks in one go (`__htab_map_lookup_and_delete_batch` in `kernel/bpf/hashtab.c`). A
+/// batch is bounded by its entries, so in a sparse table few entries mean many buckets: see
+/// [`Batches::walked`].
 pub(crate) struct Batches<K, V> {
     map: String,
     fd: OwnedFd,
     token: Option<u32>,
     done: bool,
+    walked: Option<u32>,
     keys: Vec<K>,
     values: Vec<V>,
 }
 
 impl<K: Pod, V: Pod> Batches<K, V> {
-    /// Begins to read `map`, `size` entries at a time.
+    /// Begins to read `map`, at most `size` entries at a time.
     pub(crate) fn new(dp: &Datapath, map: &str, size: usize) -> Result<Self, Error> {
         Ok(Self {
             map: map.to_owned(),
             fd: dp.map_fd(map)?,
             token: None,
             done: false,
+            walked: None,
             keys: vec![K::zeroed(); size],
             values: vec![V::zeroed(); size],
         })
@@ -38,19 +45,42 @@ impl<K: Pod, V: Pod> Batches<K, V> {
 
     /// The next batch; `None` at the end. Entries that come and go meanwhile may be missed.
     pub(crate) fn next(&mut self) -> Result<Option<Entries<'_, K, V>>, Error> {
+        self.next_of(self.keys.len())
+    }
+
+    /// As [`Batches::next`], with at most `most` entries, unless one bucket alone holds more.
+    pub(crate) fn next_of(&mut self, most: usize) -> Result<Option<Entries<'_, K, V>>, Error> {
         if self.done {
             return Ok(None);
         }
-        let (read, next) = sys::lookup_batch(
-            self.fd.as_fd(),
-            self.token,
-            &mut self.keys,
-            &mut self.values,
-        )
-        .map_err(|e| Error::system(format!("reading {}", self.map), e))?;
+        let mut most = most.clamp(1, self.keys.len());
+        let (read, next) = loop {
+            let (keys, values) = (&mut self.keys[..most], &mut self.values[..most]);
+            match sys::lookup_batch(self.fd.as_fd(), self.token, keys, values) {
+                // The next bucket does not fit.
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
+                    most *= 2;
+                    if self.keys.len() < most {
+                        self.keys.resize(most, K::zeroed());
+                        self.values.resize(most, V::zeroed());
+                    }
+                }
+                other => {
+                    break other.map_err(|e| Error::system(format!("reading {}", self.map), e))?;
+                }
+            }
+        };
+        // The token is the number of the bucket to go on with.
+        let from = self.token.unwrap_or(0);
+        self.walked = next.map(|next| next.saturating_sub(from));
         self.token = next;
         self.done = next.is_none();
         Ok(Some((&self.keys[..read], &self.values[..read])))
+    }
+
+    /// Buckets that the last batch went through; `None` for the one that reached the end.
+    pub(crate) const fn walked(&self) -> Option<u32> {
+        self.walked
     }
 }
 

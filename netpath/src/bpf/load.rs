@@ -3,7 +3,13 @@
 //! Owns the order in which maps, programs and pins come and go, and what is undone on failure.
 //! Attaches nothing anew.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    panic::resume_unwind,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -30,6 +36,38 @@ impl Datapath {
     pub fn load(instance: &str, o: &LoadOptions) -> Result<Self, Error> {
         let object = OBJECT.ok_or(Error::NoObject)?;
         Self::load_object(instance, o, object)
+    }
+
+    /// Takes a loaded instance as it is, if what is pinned is what a [`Datapath::load`] that
+    /// returned `stamp` has left: the verifier takes longer than everything else of a change.
+    ///
+    /// # Errors
+    /// The pins cannot be read, or the configuration cannot be written.
+    pub fn reuse(instance: &str, o: &LoadOptions, stamp: &str) -> Result<Option<Self>, Error> {
+        let Some(datapath) = Self::open(instance).ok().flatten() else {
+            return Ok(None);
+        };
+        if datapath.stamp()? != stamp {
+            return Ok(None);
+        }
+        let config = o.config();
+        if datapath.config()? != config {
+            datapath.set_config(&config)?;
+        }
+        Ok(Some(datapath))
+    }
+
+    /// Tells what is pinned from what another build of netpath would pin, or a part of it.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn stamp(&self) -> Result<String, Error> {
+        let mut hash = DefaultHasher::new();
+        OBJECT.hash(&mut hash);
+        for dir in [self.pins.dir(), &self.pins.programs()] {
+            Pins::names(dir)?.hash(&mut hash);
+        }
+        Ok(format!("{:016x}", hash.finish()))
     }
 
     pub(super) fn load_object(
@@ -231,30 +269,51 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
     }
 }
 
-/// Loads every program, in the order of their names.
+/// Loads every program, in the order of their names; several at a time, for the verifier is where
+/// nearly all of the time goes.
 fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
-    let mut programs = Vec::new();
-    for (name, program) in ebpf.programs_mut() {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "every other type of program is an error"
-        )]
-        let loaded = match program {
-            Program::SchedClassifier(p) => patiently(|| p.load()),
-            Program::CgroupSockAddr(p) => patiently(|| p.load()),
-            other => {
-                let what = format!("program {name} has the type {:?}", other.prog_type());
-                return Err(Error::BadObject { what });
-            }
-        };
-        loaded.map_err(|source| Error::Program {
-            program: name.to_owned(),
-            source: Box::new(source),
-        })?;
-        programs.push((name.to_owned(), program));
-    }
+    let mut programs: Vec<_> = ebpf
+        .programs_mut()
+        .map(|(name, program)| (name.to_owned(), program))
+        .collect();
     programs.sort_by(|a, b| a.0.cmp(&b.0));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(programs.iter_mut());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            load_program(name, program)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        others
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .fold(mine, Result::and)
+    })?;
     Ok(programs)
+}
+
+fn load_program(name: &str, program: &mut Program) -> Result<(), Error> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other type of program is an error"
+    )]
+    let loaded = match program {
+        Program::SchedClassifier(p) => patiently(|| p.load()),
+        Program::CgroupSockAddr(p) => patiently(|| p.load()),
+        other => {
+            let what = format!("program {name} has the type {:?}", other.prog_type());
+            return Err(Error::BadObject { what });
+        }
+    };
+    loaded.map_err(|source| Error::Program {
+        program: name.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 fn pin(program: &mut Program, path: &std::path::Path) -> Result<(), Error> {

@@ -8,6 +8,7 @@ mod attach;
 mod batch;
 mod cgroup;
 mod clsact;
+mod conntrack;
 mod counters;
 mod error;
 mod kernel;
@@ -16,6 +17,7 @@ mod link_name;
 mod load;
 mod pins;
 mod published;
+mod rules;
 mod sys;
 mod tables;
 
@@ -24,7 +26,8 @@ use netpath_common::records::{Config, Timeouts};
 
 use self::pins::Pins;
 pub(crate) use self::{
-    batch::Batches, kernel::coarse_now, link_name::ifname, tables::contains_key,
+    batch::Batches, conntrack::Generations, kernel::coarse_now, link_name::ifname,
+    sys::calls as bpf_calls, tables::conntrack_entry,
 };
 pub use self::{
     error::Error,

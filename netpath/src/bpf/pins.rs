@@ -43,6 +43,10 @@ impl Pins {
         Self { dir: name.into() }
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

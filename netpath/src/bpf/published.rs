@@ -4,8 +4,9 @@
 //! never chooses a port that is published or that the host's administrator has reserved.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
+    os::fd::AsFd as _,
 };
 
 use netpath_common::{
@@ -14,8 +15,12 @@ use netpath_common::{
     tuple::{TCP, UDP},
 };
 
-use super::{Datapath, Error, batch};
+use super::{Datapath, Error, batch, sys};
 
+/// Up to this many keys are looked up one by one; for more the whole map is read in batches.
+const FEW: usize = 1024;
+/// Up to this many words of the bitmap are read one by one.
+const FEW_WORDS: usize = 16;
 /// Ports that the administrator keeps out of automatic choice.
 const LOCAL_RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
@@ -54,14 +59,15 @@ impl Datapath {
     }
 
     fn lookup_published(&self, keys: &[PublishedKey]) -> Result<Vec<Option<Published>>, Error> {
-        let map = self.hash::<PublishedKey, Published>(maps::PUBLISHED4)?;
+        if keys.len() > FEW {
+            let all: HashMap<_, _> = self.published()?.into_iter().collect();
+            return Ok(keys.iter().map(|key| all.get(key).copied()).collect());
+        }
+        let map = self.map_fd(maps::PUBLISHED4)?;
         keys.iter()
-            .map(|key| match map.get(key, 0) {
-                Ok(value) => Ok(Some(value)),
-                Err(aya::maps::MapError::KeyNotFound) => Ok(None),
-                Err(e) => Err(Error::map("reading", maps::PUBLISHED4, e)),
-            })
-            .collect()
+            .map(|key| sys::lookup(map.as_fd(), key))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::system(format!("reading {}", maps::PUBLISHED4), e))
     }
 
     /// Puts entries back as they were. Failures are only logged: the first error is the one that
@@ -110,19 +116,34 @@ impl Datapath {
                 *masks.entry(word).or_default() |= bit;
             }
         }
-        let mut words = self.array::<u64>(maps::RESERVED)?;
-        for (word, mask) in masks {
-            let old = words
-                .get(&word, 0)
-                .map_err(|e| Error::map("reading", maps::RESERVED, e))?;
-            let new = if reserved { old | mask } else { old & !mask };
-            if new != old {
-                words
-                    .set(word, new, 0)
-                    .map_err(|e| Error::map("writing", maps::RESERVED, e))?;
-            }
+        if masks.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let map = self.map_fd(maps::RESERVED)?;
+        let failed = |e| Error::system(format!("reading {}", maps::RESERVED), e);
+        let read: Vec<u64> = if masks.len() > FEW_WORDS {
+            let (mut keys, mut words) = (
+                vec![0u32; maps::RESERVED_WORDS],
+                vec![0u64; maps::RESERVED_WORDS],
+            );
+            sys::lookup_batch(map.as_fd(), None, &mut keys, &mut words).map_err(failed)?;
+            let word = |word: &u32| words.get(*word as usize).copied().unwrap_or(0);
+            masks.keys().map(word).collect()
+        } else {
+            masks
+                .keys()
+                .map(|word| Ok(sys::lookup(map.as_fd(), word).map_err(failed)?.unwrap_or(0)))
+                .collect::<Result<_, Error>>()?
+        };
+        let (keys, words): (Vec<u32>, Vec<u64>) = masks
+            .iter()
+            .zip(read)
+            .filter_map(|((word, mask), old)| {
+                let new = if reserved { old | mask } else { old & !mask };
+                (new != old).then_some((*word, new))
+            })
+            .unzip();
+        batch::write(self, maps::RESERVED, &keys, &words)
     }
 
     /// Reserves what the administrator reserved, for a fresh instance.

@@ -10,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytemuck::{Pod, Zeroable};
@@ -26,6 +27,13 @@ const LINK_DETACH: libc::c_int = 34;
 /// `BPF_LINK_TYPE_CGROUP` and `BPF_LINK_TYPE_TCX`.
 pub(super) const LINK_CGROUP: u32 = 3;
 pub(super) const LINK_TCX: u32 = 11;
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many calls of bpf(2) this file has made in this process.
+pub(crate) fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -242,6 +250,7 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 }
 
 fn bpf<A: Pod>(command: libc::c_int, attr: &mut A) -> io::Result<i32> {
+    CALLS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: `attr` is the head of the kernel's `union bpf_attr` for this command, with its true
     // size; the addresses in it point to live memory of the length that it states.
     let rc = unsafe {

@@ -20,7 +20,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     maps,
-    records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, RuleRecord, UplinkRecord},
+    records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, UplinkRecord},
 };
 
 use super::{Datapath, Error, sys};
@@ -63,11 +63,6 @@ slots! {
         uplink,
         /// Writes the record of an uplink.
         set_uplink;
-    maps::RULES, RuleRecord:
-        /// The record of a publishing rule.
-        rule,
-        /// Writes the record of a publishing rule.
-        set_rule;
 }
 
 impl Datapath {
@@ -201,6 +196,14 @@ impl Datapath {
         MapData::from_pin(self.pins().map(map))
     }
 
+    /// How many entries a map holds at most.
+    pub(crate) fn capacity(&self, map: &str) -> Result<u32, Error> {
+        self.map_data(map)
+            .and_then(|data| data.info())
+            .map(|info| info.max_entries())
+            .map_err(|e| Error::map("opening", map, e))
+    }
+
     /// A descriptor of a map, for many look-ups in a row.
     pub(crate) fn map_fd(&self, map: &str) -> Result<OwnedFd, Error> {
         sys::open_pin(&self.pins().map(map)).map_err(|e| Error::system(format!("opening {map}"), e))
@@ -227,11 +230,12 @@ impl Datapath {
     }
 }
 
-/// Whether the conntrack table (a descriptor of it) has this key.
-pub(crate) fn contains_key(table: BorrowedFd<'_>, key: &Tuple) -> Result<bool, Error> {
-    sys::lookup::<Tuple, CtEntry>(table, key)
-        .map(|entry| entry.is_some())
-        .map_err(|e| Error::system(format!("reading {}", maps::CT4), e))
+/// The entry of the conntrack table (a descriptor of it) with this key.
+pub(crate) fn conntrack_entry(
+    table: BorrowedFd<'_>,
+    key: &Tuple,
+) -> Result<Option<CtEntry>, Error> {
+    sys::lookup(table, key).map_err(|e| Error::system(format!("reading {}", maps::CT4), e))
 }
 
 fn slot_error(action: &'static str, map: &str, e: MapError) -> Error {

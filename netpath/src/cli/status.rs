@@ -14,6 +14,16 @@ pub(super) async fn run(instance: &Instance, json: bool) -> Result<(), Error> {
     output::lines(text(&report))
 }
 
+/// The first few published ports; `netpath port` has them all.
+fn ports(all: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    if all.len() > SHOWN {
+        text.push(format!("and {} more", all.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
 fn text(r: &Report) -> Vec<String> {
     let mut lines = vec![format!("instance {}", r.instance)];
     let mut part = |title: &str, rows: Vec<String>| {
@@ -63,7 +73,7 @@ fn text(r: &Report) -> Vec<String> {
                     e.interface.clone(),
                 ];
                 row.extend(counts);
-                row.push(e.ports.join(", "));
+                row.push(ports(&e.ports));
                 row
             }),
         ),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Error, output};
 use crate::{
     config::{Config, DEFAULT_PATH},
-    instance::{Instance, UpOptions},
+    instance::{Done, Instance, UpOptions},
 };
 
 /// Options of `up`.
@@ -28,10 +28,18 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
         dry_run: args.dry_run,
         yes: args.yes,
     };
-    let plan = instance.up(&config, options).await?;
+    let Done { plan, maps } = instance.up(&config, options).await?;
     let changes: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     if json {
-        return output::json(&serde_json::json!({ "dry_run": args.dry_run, "changes": changes }));
+        return output::json(&serde_json::json!({
+            "dry_run": args.dry_run,
+            "changes": changes,
+            "published_ports": {
+                "written": maps.entries,
+                "system_calls": maps.calls,
+                "microseconds": maps.time.as_micros() as u64,
+            },
+        }));
     }
     if changes.is_empty() {
         return output::lines(["nothing to change"]);

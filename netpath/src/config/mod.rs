@@ -34,6 +34,11 @@ pub const DEFAULT_PATH: &str = "/etc/netpath/netpath.toml";
 /// The bridge of a network that names none.
 pub const DEFAULT_BRIDGE: &str = "netpath0";
 
+/// The largest super-packet of every device unless more is asked for, bytes: the kernel's name.
+pub const GSO_LEGACY_MAX_SIZE: u32 = 65_536;
+/// The largest super-packet that Linux knows, bytes: the kernel's name, 8 times 65,535.
+pub const GSO_MAX_SIZE: u32 = 524_280;
+
 /// A checked configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -58,6 +63,8 @@ pub struct Network {
     pub gateway: Option<Ipv4Addr>,
     /// MTU in bytes; `None` takes the uplink's.
     pub mtu: Option<u32>,
+    /// Largest super-packet of its devices in bytes (BIG TCP); `None` leaves them as they are.
+    pub gso_max_size: Option<u32>,
     /// Containers may talk to each other.
     pub icc: bool,
     /// What leaves is masqueraded.

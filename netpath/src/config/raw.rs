@@ -50,6 +50,7 @@ pub(super) struct Network {
     pub(super) gateway: Option<String>,
     pub(super) ipv6: Option<String>,
     pub(super) mtu: Option<i64>,
+    pub(super) gso_max_size: Option<i64>,
     pub(super) icc: Option<bool>,
     pub(super) masquerade: Option<bool>,
     pub(super) snat: Option<String>,

@@ -18,6 +18,7 @@ bridge = "netpath0"
 subnet = "172.17.0.0/16"
 gateway = "172.17.0.1"
 mtu = 1500
+gso_max_size = 196608
 icc = true
 masquerade = true
 internal = false
@@ -61,6 +62,7 @@ fn the_whole_form() {
         Ipv4Addr::new(172, 17, 0, 1)
     );
     assert_eq!(n.uplinks, Uplinks::Auto);
+    assert_eq!(n.gso_max_size, Some(196_608));
     let [e] = n.endpoints.as_slice() else {
         panic!("one endpoint")
     };
@@ -73,8 +75,8 @@ fn defaults() {
     let c = Config::parse("[[network]]\nname = \"n\"\n", "test.toml").unwrap();
     let n = &c.networks[0];
     assert_eq!(
-        (n.bridge.as_str(), n.subnet, n.mtu),
-        ("netpath0", None, None)
+        (n.bridge.as_str(), n.subnet, n.mtu, n.gso_max_size),
+        ("netpath0", None, None, None)
     );
     assert!(n.icc && n.masquerade && !n.internal);
     assert_eq!(n.host_binding, Ipv4Addr::UNSPECIFIED);
@@ -195,4 +197,8 @@ fn limits() {
     assert!(error("[limits]\nconntrack = -1\n").contains("within"));
     assert!(error("[timeouts]\nudp = \"soon\"\n").contains("[timeouts]: udp = \"soon\""));
     assert!(error(&network("mtu = 10")).contains("within 68 and 65535"));
+    for size in ["65535", "524281", "-1"] {
+        let e = error(&network(&format!("gso_max_size = {size}")));
+        assert!(e.contains("within 65536 and 524280"), "{e}");
+    }
 }

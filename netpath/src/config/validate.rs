@@ -6,8 +6,8 @@ use std::{net::Ipv4Addr, str::FromStr};
 use ipnet::Ipv4Net;
 
 use super::{
-    Config, DEFAULT_BRIDGE, Endpoint, Error, Mac, Network, PortSpec, Uplinks, check_ifname,
-    check_name, raw,
+    Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
+    PortSpec, Uplinks, check_ifname, check_name, raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -85,18 +85,24 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
             "it must be a unicast address of the outside".into(),
         ));
     }
-    let mtu = raw.mtu.map(|m| {
-        u32::try_from(m)
-            .ok()
-            .filter(|_| (MTU_MIN..=MTU_MAX).contains(&m))
-            .ok_or_else(|| {
-                invalid(
-                    "mtu",
-                    &m.to_string(),
-                    format!("it lies within {MTU_MIN} and {MTU_MAX}"),
-                )
+    let bytes = |key, value: Option<i64>, least: i64, most: i64| {
+        let number = |n: i64| {
+            let fits = (least..=most).contains(&n);
+            u32::try_from(n).ok().filter(|_| fits).ok_or_else(|| {
+                let reason = format!("it lies within {least} and {most}");
+                invalid(key, &n.to_string(), reason)
             })
-    });
+        };
+        value.map(number).transpose()
+    };
+    let mtu = bytes("mtu", raw.mtu, MTU_MIN, MTU_MAX)?;
+    let gso_max_size = bytes(
+        "gso_max_size",
+        raw.gso_max_size,
+        // Less than devices have by themselves would only slow them down.
+        i64::from(GSO_LEGACY_MAX_SIZE),
+        i64::from(GSO_MAX_SIZE),
+    )?;
     let uplinks = raw.uplinks.unwrap_or_else(|| vec!["auto".into()]);
     for name in &uplinks {
         check_ifname(name).map_err(|reason| invalid("uplinks", name, reason))?;
@@ -116,7 +122,8 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         bridge,
         subnet,
         gateway,
-        mtu: mtu.transpose()?,
+        mtu,
+        gso_max_size,
         icc: raw.icc.unwrap_or(true),
         masquerade: raw.masquerade.unwrap_or(true),
         snat,

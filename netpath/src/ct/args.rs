@@ -1,7 +1,7 @@
 //! The command line of `netpath ct`.
 //!
 //! Owns its options, which are conntrack's, and what they print. Reads the table through
-//! [`super::flows`].
+//! [`super::read`].
 
 use std::{
     io::{self, Write as _},
@@ -10,7 +10,11 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{Filter, NatFilter, flows, flush, format};
+use super::{
+    Filter, NatFilter, count, flush,
+    format::{Printer, Style},
+    read::Flows,
+};
 use crate::bpf::{Datapath, Error};
 
 /// Show and remove tracked connections.
@@ -105,27 +109,19 @@ impl FilterArgs {
 pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
     match &args.command {
         Command::List(list) => {
-            let mut found = flows(dp)?;
-            let filter = list.filter.filter();
-            found.retain(|flow| filter.matches(flow));
-            let config = dp.config()?;
-            let now = crate::bpf::coarse_now()?;
-            let text = if json || list.output.contains(&Output::Json) {
-                format::json(&found, &config.timeouts, now)
+            let style = if json || list.output.contains(&Output::Json) {
+                Style::Json
+            } else if list.output.contains(&Output::Extended) {
+                Style::Extended
             } else {
-                let extended = list.output.contains(&Output::Extended);
-                format::lines(&found, &config.timeouts, now, extended)
+                Style::Plain
             };
-            print(&text)?;
-            eprintln!("netpath ct: {} flow entries have been shown.", found.len());
+            let shown = show(dp, list.filter.filter(), style)?;
+            eprintln!("netpath ct: {shown} flow entries have been shown.");
             Ok(())
         }
         Command::Count(args) => {
-            let filter = args.filter();
-            let count = flows(dp)?
-                .iter()
-                .filter(|flow| filter.matches(flow))
-                .count();
+            let count = count(dp, &args.filter())?;
             print(&if json {
                 format!("{{\"count\":{count}}}\n")
             } else {
@@ -142,6 +138,18 @@ pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
             Ok(())
         }
     }
+}
+
+/// Prints the flows that match as they are read; how many.
+fn show(dp: &Datapath, filter: Filter, style: Style) -> Result<usize, Error> {
+    let timeouts = dp.config()?.timeouts;
+    let mut printer = Printer::new(style, timeouts);
+    let mut flows = Flows::new(dp, filter)?;
+    while let Some((flows, now)) = flows.next()? {
+        print(&printer.part(&flows, now))?;
+    }
+    print(printer.end())?;
+    Ok(printer.printed())
 }
 
 fn print(text: &str) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use netpath_common::{
     Tuple,
-    conntrack::CtEntry,
+    conntrack::{CtEntry, age_ns},
     records::Timeouts,
     tuple::{ICMP, TCP, UDP},
 };
@@ -14,20 +14,67 @@ use serde_json::{Value, json};
 
 use super::Flow;
 
-/// One line a flow. `extended` adds the network protocol and the counters.
-pub(super) fn lines(flows: &[Flow], t: &Timeouts, now: u64, extended: bool) -> String {
-    let mut text = String::new();
-    for flow in flows {
-        line(&mut text, flow, t, now, extended);
-        text.push('\n');
-    }
-    text
+/// How flows look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// One line a flow.
+    Plain,
+    /// The same with the network protocol and the counters.
+    Extended,
+    /// A JSON array of objects.
+    Json,
 }
 
-/// A JSON array of objects.
-pub(super) fn json(flows: &[Flow], t: &Timeouts, now: u64) -> String {
-    let array: Vec<_> = flows.iter().map(|flow| object(flow, t, now)).collect();
-    format!("{:#}\n", Value::Array(array))
+/// Prints flows part by part.
+pub(super) struct Printer {
+    style: Style,
+    timeouts: Timeouts,
+    printed: usize,
+}
+
+impl Printer {
+    pub(super) const fn new(style: Style, timeouts: Timeouts) -> Self {
+        Self {
+            style,
+            timeouts,
+            printed: 0,
+        }
+    }
+
+    /// The text of the next flows.
+    pub(super) fn part(&mut self, flows: &[Flow], now: u64) -> String {
+        let mut text = String::new();
+        let t = &self.timeouts;
+        for flow in flows {
+            match self.style {
+                Style::Plain | Style::Extended => {
+                    line(&mut text, flow, t, now, self.style == Style::Extended);
+                    text.push('\n');
+                }
+                Style::Json => {
+                    text.push_str(if self.printed == 0 { "[\n" } else { ",\n" });
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "{:#}", object(flow, t, now));
+                }
+            }
+            self.printed += 1;
+        }
+        text
+    }
+
+    /// What comes after the last flow.
+    pub(super) const fn end(&self) -> &'static str {
+        match (self.style, self.printed) {
+            (Style::Plain | Style::Extended, _) => "",
+            (Style::Json, 0) => "[]\n",
+            (Style::Json, _) => "\n]\n",
+        }
+    }
+
+    /// How many flows there were.
+    pub(super) const fn printed(&self) -> usize {
+        self.printed
+    }
 }
 
 /// The flow as the conntrack tool prints it, without its counters.
@@ -89,7 +136,7 @@ fn object(flow: &Flow, t: &Timeouts, now: u64) -> Value {
         "reply": direction(&flow.reply, Some(&flow.record)),
         "unreplied": !flow.is_answered(),
         "assured": flow.is_assured(),
-        "age": now.saturating_sub(flow.record.created) / 1_000_000_000,
+        "age": age_ns(flow.record.created, now) / 1_000_000_000,
     });
     if flow.tuple.proto == TCP {
         value["state"] = flow.record.tcp_state().as_str().into();
@@ -175,7 +222,7 @@ mod tests {
     #[test]
     fn extended_lines_have_the_family_and_the_counters() {
         assert_eq!(
-            lines(&[masqueraded()], &Timeouts::KERNEL, NOW, true),
+            Printer::new(Style::Extended, Timeouts::KERNEL).part(&[masqueraded()], NOW),
             "ipv4     2 tcp      6 431999 ESTABLISHED src=172.17.0.2 dst=198.51.100.2 sport=40000 \
              dport=80 packets=5 bytes=500 src=198.51.100.2 dst=198.51.100.1 sport=80 dport=40000 \
              packets=4 bytes=4000 [ASSURED] mark=0 use=1\n"
@@ -184,7 +231,13 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let text = json(&[masqueraded(), echo()], &Timeouts::KERNEL, NOW);
+        let mut printer = Printer::new(Style::Json, Timeouts::KERNEL);
+        assert_eq!(printer.end(), "[]\n");
+        let mut text = printer.part(&[masqueraded()], NOW);
+        text += &printer.part(&[], NOW);
+        text += &printer.part(&[echo()], NOW);
+        text += printer.end();
+        assert_eq!(printer.printed(), 2);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value[0]["protocol"], "tcp");
         assert_eq!(value[0]["state"], "ESTABLISHED");

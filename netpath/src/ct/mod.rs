@@ -1,37 +1,35 @@
 //! Connection tracking as users see it: listing, counting, removing.
 //!
-//! Owns reading the conntrack table and pairing its entries. Deletes nothing itself: the datapath
-//! alone decides what is expired and removes flows (see [`collect`]).
+//! Owns what a flow is to them. Deletes nothing itself: the datapath alone decides what is expired
+//! and removes flows (see [`collect`]). The table may hold millions of flows, so nothing here reads
+//! it into memory as a whole.
 
 mod args;
 pub mod collect;
 mod filter;
+mod flush;
 mod format;
+mod program;
+mod read;
 #[cfg(test)]
 mod testing;
-
-use std::collections::HashMap;
 
 use netpath_common::{
     Tuple,
     conntrack::{
-        CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY,
+        CtEntry, STATE_ASSURED, STATE_SEEN_REPLY,
         timeout::{is_udp_stream, lifetime_ns},
     },
-    maps,
     records::Timeouts,
     tuple::{TCP, UDP},
 };
 
 pub use self::{
     args::{Args, run},
-    collect::flush,
     filter::{Filter, NatFilter},
+    flush::flush,
+    read::count,
 };
-use crate::bpf::{Batches, Datapath, Error, coarse_now};
-
-/// Entries that one system call reads.
-const BATCH: usize = 4096;
 
 /// A tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,71 +86,12 @@ impl Flow {
     }
 }
 
-/// Every flow that is neither expired nor being removed, ordered by tuple.
-///
-/// # Errors
-/// If the table cannot be read.
-pub fn flows(dp: &Datapath) -> Result<Vec<Flow>, Error> {
-    let timeouts = dp.config()?.timeouts;
-    let mut entries = Vec::new();
-    let mut batches = Batches::<Tuple, CtEntry>::new(dp, maps::CT4, BATCH)?;
-    while let Some((keys, values)) = batches.next()? {
-        entries.extend(keys.iter().copied().zip(values.iter().copied()));
-    }
-    let now = coarse_now()?;
-    let mut found = pair(entries);
-    found.retain(|flow| {
-        flow.record.state & STATE_CLAIMED == 0 && flow.remaining_ns(&timeouts, now) > 0
-    });
-    Ok(found)
-}
-
-/// Puts records and indexes together; an index whose record is gone belongs to no flow.
-fn pair(entries: Vec<(Tuple, CtEntry)>) -> Vec<Flow> {
-    let (records, indexes): (Vec<_>, Vec<_>) = entries
-        .into_iter()
-        .partition(|(_, entry)| entry.is_record());
-    let indexes: HashMap<_, _> = indexes.into_iter().collect();
-    let mut flows: Vec<_> = records
-        .into_iter()
-        .map(|(reply, record)| {
-            let tuple = record.other_key(&reply);
-            Flow {
-                tuple,
-                reply,
-                record,
-                index: indexes.get(&tuple).copied(),
-            }
-        })
-        .collect();
-    flows.sort_by_key(|f| {
-        let t = f.tuple;
-        (t.proto, t.src, t.dst, t.sport, t.dport)
-    });
-    flows
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        testing::{NOW, echo, entries, masqueraded},
+        testing::{NOW, masqueraded},
         *,
     };
-
-    #[test]
-    fn entries_pair_up_whatever_their_order() {
-        let (a, b) = (masqueraded(), echo());
-        let mut all = [entries(&a), entries(&b)].concat();
-        assert_eq!(pair(all.clone()), [b, a]);
-        all.reverse();
-        assert_eq!(pair(all.clone()), [b, a]);
-        all.retain(|(_, entry)| entry.is_record());
-        assert!(pair(all).iter().all(|flow| flow.index.is_none()));
-        assert_eq!(
-            pair(entries(&a)[1..].to_vec()).len() + pair(entries(&a)[..1].to_vec()).len(),
-            1
-        );
-    }
 
     #[test]
     fn the_later_direction_keeps_a_flow_alive() {

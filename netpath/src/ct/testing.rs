@@ -4,7 +4,7 @@
 
 use netpath_common::{
     Tuple,
-    conntrack::{CtEntry, FLAG_RECORD, STATE_ASSURED, STATE_SEEN_REPLY, tcp::TcpState},
+    conntrack::{CtEntry, FLAG_RECORD, STATE_ASSURED, STATE_SEEN_REPLY, created_at, tcp::TcpState},
     tuple::{ICMP, ICMP_ECHO, TCP},
 };
 
@@ -49,7 +49,7 @@ fn flow(proto: u8, icmp_type: u8, sport: u16, dport: u16, state: u32) -> Flow {
         src: UPLINK,
         ..tuple
     };
-    let created = NOW - 60_000_000_000;
+    let created = created_at(NOW - 60_000_000_000);
     let stamp = NOW - 900_000_000;
     let index = CtEntry {
         src: UPLINK,

@@ -76,17 +76,18 @@ impl Instance {
     /// One of them is not published.
     pub async fn unpublish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<(), Error> {
         let mut work = Work::begin_running(self)?;
-        let (network, e) = work.existing_endpoint(endpoint)?;
+        let (network, _) = work.existing_endpoint(endpoint)?;
+        let rules = work.state.endpoint(endpoint).map(|(_, e)| e.rules.clone());
+        let rules = rules.unwrap_or_default();
         let mut slots = Vec::new();
         for spec in specs {
-            let found = e
-                .rules
+            let found = rules
                 .iter()
                 .filter(|r| matches(r, spec, network.host_binding));
             let before = slots.len();
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {
-                let specs: Vec<String> = e.rules.iter().map(|r| r.spec.to_string()).collect();
+                let specs: Vec<String> = rules.iter().map(|r| r.spec.to_string()).collect();
                 return Err(Error::NotPublished {
                     endpoint: endpoint.to_owned(),
                     spec: *spec,

@@ -12,23 +12,33 @@ use crate::{
 };
 
 impl Work<'_> {
-    /// Adds an endpoint with its published ports. The program is attached and the records are
-    /// written before either side of the pair is up.
-    pub(super) async fn add_endpoint(&mut self, network: &str, e: Endpoint) -> Result<(), Error> {
-        let name = e.name.clone();
-        self.existing_network(network)?;
-        self.undo.push(Undo::RemoveEndpoint(name.clone()));
-        let rules = e.rules.clone();
-        if let Some(n) = self.state.network_mut(network) {
-            n.endpoints.push(Endpoint {
-                rules: Vec::new(),
-                ifindex: 0,
-                ..e
-            });
+    /// Adds endpoints with their published ports, each to the network of its name. The program is
+    /// attached and the records are written before either side of a pair is up; ports are
+    /// published when all endpoints are there.
+    pub(super) async fn add_endpoints(&mut self, new: &[(&str, &Endpoint)]) -> Result<(), Error> {
+        if new.is_empty() {
+            return Ok(());
         }
+        for (network, e) in new {
+            self.existing_network(network)?;
+            self.undo.push(Undo::RemoveEndpoint(e.name.clone()));
+            if let Some(n) = self.state.network_mut(network) {
+                n.endpoints.push(Endpoint {
+                    ifindex: 0,
+                    ..e.alone()
+                });
+            }
+        }
+        // Once for all: the file grows with every endpoint.
         self.save()?;
-        self.make_endpoint(&name).await?;
-        self.publish(&name, rules)
+        for (_, e) in new {
+            self.make_endpoint(&e.name).await?;
+        }
+        let rules: Vec<_> = new
+            .iter()
+            .map(|(_, e)| (e.name.clone(), e.rules.clone()))
+            .collect();
+        self.publish(&rules)
     }
 
     async fn make_endpoint(&mut self, name: &str) -> Result<(), Error> {
@@ -70,6 +80,7 @@ impl Work<'_> {
         if let Some(stored) = self.state.endpoint_mut(name) {
             stored.ifindex = link.index;
         }
+        self.put_endpoint_segments(&network, &e, &link).await?;
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;
@@ -78,6 +89,9 @@ impl Work<'_> {
                 isolated: !network.icc,
             };
             netlink.add_port(network.ifindex, e.ifindex, flags).await?;
+            if let Some(bridge) = netlink.link_by_index(network.ifindex).await? {
+                self.put_bridge_segments(&network, &bridge).await?;
+            }
         }
         if !link.up {
             // The host has no IPv6 business on a port of the bridge; the setting goes with the
@@ -128,6 +142,7 @@ impl Work<'_> {
             return Ok(());
         };
         let (network, e) = (network.name.clone(), e.clone());
+        // Not saved here: an endpoint of the state that is gone is removed as well as any other.
         self.undo
             .push(Undo::AddEndpoint(network.clone(), Box::new(e.clone())));
         let slots: Vec<u16> = e.rules.iter().map(|r| r.slot).collect();
@@ -161,15 +176,15 @@ impl Work<'_> {
         if let Some(n) = self.state.network_mut(&network) {
             n.endpoints.retain(|other| other.name != name);
         }
-        self.save()
+        Ok(())
     }
 
-    /// The endpoint of this name, and its network.
+    /// The endpoint of this name without its rules, and its network without its endpoints.
     pub(super) fn existing_endpoint(&self, name: &str) -> Result<(Network, Endpoint), Error> {
         let found = self
             .state
             .endpoint(name)
-            .map(|(n, e)| (n.clone(), e.clone()));
+            .map(|(n, e)| (n.alone(), e.alone()));
         found.ok_or_else(|| Error::NoEndpoint {
             name: name.to_owned(),
             known: known(

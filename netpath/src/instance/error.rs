@@ -76,6 +76,19 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// The kernel has no larger segments.
+    #[error(
+        "network `{network}`: gso_max_size = {wanted} needs BIG TCP for IPv4, which Linux has since \
+         6.3, and this kernel is {found}; leave it out"
+    )]
+    NoBigTcp {
+        /// The network.
+        network: String,
+        /// As configured, bytes.
+        wanted: u32,
+        /// The kernel's release.
+        found: String,
+    },
     /// Every address is used up.
     #[error("network `{network}`: every address of {subnet} is taken; remove an endpoint")]
     NoAddress {

@@ -103,7 +103,7 @@ impl From<&Network> for NetworkView {
                 .iter()
                 .map(|e| (e.id.clone(), container(n, e)))
                 .collect(),
-            options: BTreeMap::from([
+            options: [
                 (
                     "com.docker.network.bridge.default_bridge",
                     default.to_string(),
@@ -119,7 +119,14 @@ impl From<&Network> for NetworkView {
                 ),
                 ("com.docker.network.bridge.name", n.bridge.clone()),
                 ("com.docker.network.driver.mtu", n.mtu.to_string()),
-            ]),
+            ]
+            .into_iter()
+            // Docker has no name for it.
+            .chain(
+                n.gso_max_size
+                    .map(|size| ("netpath.gso_max_size", size.to_string())),
+            )
+            .collect(),
             labels: BTreeMap::new(),
         }
     }

@@ -19,6 +19,7 @@ mod ports;
 mod report;
 mod rollback;
 mod rules;
+mod segments;
 mod sync;
 mod up;
 mod uplinks;
@@ -31,7 +32,8 @@ pub use error::Error;
 pub use inspect::{ContainerView, NetworkView};
 pub use plan::{Plan, Step};
 pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
-pub use up::UpOptions;
+pub use up::{Done, UpOptions};
+pub use work::MapWork;
 
 use crate::{
     bpf::{self, Datapath},

@@ -1,7 +1,8 @@
 //! Networks on the host and in the datapath: the bridge and its records.
 
 use netpath_common::records::{
-    IFACE_BRIDGE, IfaceRecord, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord,
+    IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
+    NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -47,7 +48,8 @@ impl Work<'_> {
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.
             let link = netlink.link_by_index(e.ifindex).await?;
-            if link.is_some_and(|l| l.controller == Some(network.ifindex)) {
+            if let Some(link) = link.filter(|l| l.controller == Some(network.ifindex)) {
+                self.put_endpoint_segments(&network, e, &link).await?;
                 netlink
                     .set_port(
                         e.ifindex,
@@ -89,6 +91,7 @@ impl Work<'_> {
                 up: link.up,
                 addressed,
                 mtu: link.mtu,
+                segments: link.segments,
             });
         }
         let old = std::mem::replace(&mut n.ifindex, link.index);
@@ -108,6 +111,7 @@ impl Work<'_> {
         if link.mtu != n.mtu {
             netlink.set_mtu(link.index, n.mtu).await?;
         }
+        self.put_bridge_segments(&n, &link).await?;
         self.set_sysctl(&sysctl::disable_ipv6(&n.bridge), "1", Some(name))?;
 
         let record = record(&n);
@@ -135,6 +139,10 @@ impl Work<'_> {
         let Some(n) = self.state.network(name).cloned() else {
             return Ok(());
         };
+        if self.datapath().is_ok() {
+            let names: Vec<&str> = n.endpoints.iter().map(|e| e.name.as_str()).collect();
+            self.withdraw_all(&names)?;
+        }
         for e in &n.endpoints {
             self.remove_endpoint(&e.name).await?;
         }
@@ -163,6 +171,9 @@ impl Work<'_> {
             }
             if netlink.link_by_index(n.ifindex).await?.is_some() {
                 netlink.set_mtu(n.ifindex, found.mtu).await?;
+                if let Some(segments) = found.segments {
+                    netlink.set_segments(n.ifindex, segments).await?;
+                }
                 netlink.set_up(n.ifindex, found.up).await?;
             }
         }
@@ -202,7 +213,7 @@ fn record(n: &Network) -> NetworkRecord {
         subnet: n.subnet.network().octets(),
         mask: n.subnet.netmask().octets(),
         flags: flag(n.masquerade, NETWORK_MASQUERADE)
-            | flag(n.icc, NETWORK_ICC)
+            | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.internal, NETWORK_INTERNAL),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,

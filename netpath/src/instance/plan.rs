@@ -2,7 +2,7 @@
 //!
 //! Owns the comparison of what is asked for with what is there. Reads only.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use super::{Error, facts::Facts, ports::Ports};
 use crate::{
@@ -109,12 +109,14 @@ impl<'a> Planner<'a> {
             }
         }
         let mut additions = Vec::new();
+        let mut added = HashSet::new();
         for network in &config.networks {
             for wanted in &network.endpoints {
                 match self.next.endpoint(&wanted.name) {
                     None => {
                         let e = self.new_endpoint(&network.name, wanted, Origin::Config)?;
                         additions.push(wanted.name.clone());
+                        added.insert(wanted.name.as_str());
                         self.insert_endpoint(&network.name, e);
                     }
                     Some(_) => self.withdraw_rules(&wanted.name, &wanted.publish),
@@ -127,7 +129,7 @@ impl<'a> Planner<'a> {
         for wanted in config.networks.iter().flat_map(|n| &n.endpoints) {
             let rules =
                 self.new_rules(&mut ports, &wanted.name, &wanted.publish, Origin::Config)?;
-            if additions.contains(&wanted.name) {
+            if added.contains(wanted.name.as_str()) {
                 continue;
             }
             if !rules.is_empty() {
@@ -173,23 +175,7 @@ impl<'a> Planner<'a> {
         specs: &[crate::config::PortSpec],
     ) -> Result<Plan, Error> {
         let mut ports = Ports::new(&self.next, self.facts);
-        let mut rules = Vec::new();
-        for spec in specs {
-            let addr = self.binding(endpoint, spec)?;
-            let host = ports.allocate(endpoint, spec, addr)?;
-            let slot = self.rule_slots(1)?[0];
-            let rule = Rule {
-                slot,
-                spec: *spec,
-                origin: Origin::Command,
-                addr,
-                host,
-            };
-            if let Some(e) = self.next.endpoint_mut(endpoint) {
-                e.rules.push(rule.clone());
-            }
-            rules.push(rule);
-        }
+        let rules = self.choose_ports(&mut ports, endpoint, specs, Origin::Command)?;
         self.plan
             .steps
             .push(Step::Publish(endpoint.to_owned(), rules));

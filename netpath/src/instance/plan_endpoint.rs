@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
-use netpath_common::maps::{MAX_ENDPOINTS, MAX_RULES};
+use netpath_common::maps::MAX_ENDPOINTS;
 
 use super::{
     Error,
@@ -185,34 +185,21 @@ impl Planner<'_> {
             .filter(|s| !have.contains(*s))
             .copied()
             .collect();
-        let slots = self.rule_slots(missing.len())?;
-        let mut rules = Vec::with_capacity(missing.len());
-        for (spec, slot) in missing.into_iter().zip(slots) {
-            let addr = self.binding(endpoint, &spec)?;
-            let host = ports.allocate(endpoint, &spec, addr)?;
-            rules.push(Rule {
-                slot,
-                spec,
-                origin,
-                addr,
-                host,
-            });
-        }
+        let rules = self.choose_ports(ports, endpoint, &missing, origin)?;
         if let Some(e) = self.next.endpoint_mut(endpoint) {
             e.rules.extend(rules.iter().cloned());
         }
         Ok(rules)
     }
 
-    pub(super) fn rule_slots(&self, n: usize) -> Result<Vec<u16>, Error> {
-        self.next.free_rule_slots(n).ok_or(Error::NoSlot {
-            what: "published port",
-            most: MAX_RULES - 1,
-        })
-    }
-
-    /// The host address of a published port.
-    pub(super) fn binding(&self, endpoint: &str, spec: &PortSpec) -> Result<Ipv4Addr, Error> {
+    /// One rule for each of `specs`, with slot, address and host port chosen.
+    pub(super) fn choose_ports(
+        &self,
+        ports: &mut Ports<'_>,
+        endpoint: &str,
+        specs: &[PortSpec],
+        origin: Origin,
+    ) -> Result<Vec<Rule>, Error> {
         let (n, _) = self
             .next
             .endpoint(endpoint)
@@ -223,7 +210,19 @@ impl Planner<'_> {
                     self.next.endpoints().map(|(_, e)| e.name.as_str()),
                 ),
             })?;
-        Ok(spec.host_ip.unwrap_or(n.host_binding))
+        specs
+            .iter()
+            .map(|spec| {
+                let addr = spec.host_ip.unwrap_or(n.host_binding);
+                Ok(Rule {
+                    slot: ports.slot()?,
+                    spec: *spec,
+                    origin,
+                    addr,
+                    host: ports.allocate(endpoint, spec, addr)?,
+                })
+            })
+            .collect()
     }
 }
 
@@ -252,7 +251,8 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
             }
         };
     }
-    let free = |a: &Ipv4Addr| *a != n.gateway && holder(*a).is_none();
+    let taken: HashSet<Ipv4Addr> = n.endpoints.iter().map(|e| e.addr).collect();
+    let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
     n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
         network: n.name.clone(),
         subnet: n.subnet,

@@ -58,6 +58,7 @@ impl Planner<'_> {
 
     pub(super) fn add_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
         self.check_uplinks(wanted)?;
+        self.check_segments(wanted)?;
         let goes = |n: &str| self.plan.steps.contains(&Step::RemoveNetwork(n.to_owned()));
         let found = self.facts.link(&wanted.bridge);
         // A bridge that this plan removes first is no obstacle, and none to adopt either.
@@ -101,6 +102,7 @@ impl Planner<'_> {
             subnet,
             gateway: wanted.gateway_in(subnet),
             mtu: self.mtu(wanted),
+            gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
             snat: wanted.snat,
@@ -109,6 +111,7 @@ impl Planner<'_> {
             uplinks: wanted.uplinks.clone(),
             endpoints: Vec::new(),
         };
+        self.warn_of_small_uplinks(wanted);
         self.plan
             .steps
             .push(Step::AddNetwork(Box::new(network.clone())));
@@ -118,7 +121,13 @@ impl Planner<'_> {
 
     pub(super) fn change_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
         self.check_uplinks(wanted)?;
+        self.check_segments(wanted)?;
         let mtu = wanted.mtu;
+        let larger =
+            |n: &Network| wanted.gso_max_size.is_some() && n.gso_max_size != wanted.gso_max_size;
+        if self.next.network(&wanted.name).is_some_and(larger) {
+            self.warn_of_small_uplinks(wanted);
+        }
         let link = self.facts.link(&wanted.bridge);
         let Some(n) = self.next.network_mut(&wanted.name) else {
             return Ok(());
@@ -126,6 +135,7 @@ impl Planner<'_> {
         let new = Network {
             // Left out, it stays: the uplink's MTU when the network was made.
             mtu: mtu.unwrap_or(n.mtu),
+            gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
             snat: wanted.snat,

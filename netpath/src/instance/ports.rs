@@ -1,6 +1,8 @@
 //! Host ports: who has which, and which are free. Pure.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{collections::HashMap, net::Ipv4Addr, rc::Rc};
+
+use netpath_common::maps::MAX_RULES;
 
 use super::{Error, facts::Facts};
 use crate::{
@@ -8,11 +10,14 @@ use crate::{
     state::State,
 };
 
-/// Host ports in use.
-#[derive(Debug)]
+/// A host address that a port is taken at, and who has it, in words.
+type Holder = (Ipv4Addr, Rc<str>);
+
+/// Host ports in use, and the slots that are free for rules.
 pub(super) struct Ports<'a> {
     facts: &'a Facts,
-    taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, String)>>,
+    taken: HashMap<(Protocol, u16), Vec<Holder>>,
+    slots: Box<dyn Iterator<Item = u16>>,
 }
 
 impl<'a> Ports<'a> {
@@ -21,29 +26,36 @@ impl<'a> Ports<'a> {
         let mut ports = Self {
             facts,
             taken: HashMap::new(),
+            slots: Box::new(state.free_rule_slots()),
         };
-        for (e, rule) in state.rules() {
-            let holder = format!("endpoint `{}` publishes it", e.name);
-            for (host, _) in rule.pairs() {
-                ports.take(rule.proto(), host, rule.addr, holder.clone());
+        for (_, e) in state.endpoints() {
+            let holder = publishes(&e.name);
+            for rule in &e.rules {
+                for (host, _) in rule.pairs() {
+                    ports.take(rule.proto(), host, rule.addr, &holder);
+                }
             }
         }
+        let socket = "a socket of the host is bound to it".into();
         for l in &facts.listeners {
-            ports.take(
-                l.proto,
-                l.port,
-                l.addr,
-                "a socket of the host is bound to it".into(),
-            );
+            ports.take(l.proto, l.port, l.addr, &socket);
         }
         ports
     }
 
-    fn take(&mut self, proto: Protocol, port: u16, addr: Ipv4Addr, holder: String) {
+    /// A free slot for one more rule.
+    pub(super) fn slot(&mut self) -> Result<u16, Error> {
+        self.slots.next().ok_or(Error::NoSlot {
+            what: "published port",
+            most: MAX_RULES - 1,
+        })
+    }
+
+    fn take(&mut self, proto: Protocol, port: u16, addr: Ipv4Addr, holder: &Rc<str>) {
         self.taken
             .entry((proto, port))
             .or_default()
-            .push((addr, holder));
+            .push((addr, Rc::clone(holder)));
     }
 
     /// Who has a port at an address; a wildcard meets every address.
@@ -53,7 +65,7 @@ impl<'a> Ports<'a> {
         holders
             .iter()
             .find(|(a, _)| meets(a))
-            .map(|(_, holder)| holder.as_str())
+            .map(|(_, holder)| &**holder)
     }
 
     /// Takes the ports of `spec` at `addr` for an endpoint; returns the first host port.
@@ -72,9 +84,9 @@ impl<'a> Ports<'a> {
                 self.choose(endpoint, spec, addr, range, reserved)?
             }
         };
-        let holder = format!("endpoint `{endpoint}` publishes it");
+        let holder = publishes(endpoint);
         for port in (first..=u16::MAX).take(width as usize) {
-            self.take(spec.proto, port, addr, holder.clone());
+            self.take(spec.proto, port, addr, &holder);
         }
         Ok(first)
     }
@@ -132,6 +144,10 @@ impl<'a> Ports<'a> {
             range,
         })
     }
+}
+
+fn publishes(endpoint: &str) -> Rc<str> {
+    format!("endpoint `{endpoint}` publishes it").into()
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Instance {
             warnings: warnings(&state, &attachments),
             attachments,
             conntrack: ConntrackStatus {
-                flows: ct::flows(&datapath)?.len(),
+                flows: ct::count(&datapath, &ct::Filter::default())?,
                 limit: state.conntrack,
                 bytes: datapath.memory(netpath_common::maps::CT4)?,
             },

@@ -79,9 +79,11 @@ impl Work<'_> {
             Undo::AddNetwork(network) => self.add_network(*network).await,
             Undo::ChangeNetwork(network) => self.change_network(*network).await,
             Undo::RemoveEndpoint(name) => self.remove_endpoint(&name).await,
-            Undo::AddEndpoint(network, endpoint) => self.add_endpoint(&network, *endpoint).await,
+            Undo::AddEndpoint(network, endpoint) => {
+                self.add_endpoints(&[(&network, &endpoint)]).await
+            }
             Undo::Unpublish(endpoint, slots) => self.unpublish(&endpoint, &slots),
-            Undo::Publish(endpoint, rules) => self.publish(&endpoint, rules),
+            Undo::Publish(endpoint, rules) => self.publish(&[(endpoint, rules)]),
             Undo::SyncHost => self.sync_host().await.map(|_| ()),
             Undo::Sysctl(key) => self.restore_sysctl(&key),
         }

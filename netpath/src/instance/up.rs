@@ -6,7 +6,7 @@ use super::{
     Error, Instance, Plan,
     facts::Facts,
     plan::{Planner, Step},
-    work::Work,
+    work::{MapWork, Work},
 };
 use crate::{
     bpf::{self, LoadOptions},
@@ -23,16 +23,29 @@ pub struct UpOptions {
     pub yes: bool,
 }
 
+/// What `up` did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Done {
+    /// The steps.
+    pub plan: Plan,
+    /// What of it was writing published ports.
+    pub maps: MapWork,
+}
+
 impl Instance {
     /// Makes everything be as `config` says and returns what was done. A second call does nothing.
     ///
     /// # Errors
     /// After an error the host is as it was.
-    pub async fn up(&self, config: &Config, options: UpOptions) -> Result<Plan, Error> {
+    pub async fn up(&self, config: &Config, options: UpOptions) -> Result<Done, Error> {
         bpf::check_kernel()?;
         if options.dry_run {
             let state = self.state()?.unwrap_or_else(|| self.fresh_state());
-            return Ok(self.plan_up(&state, config).await?.0);
+            let (plan, _) = self.plan_up(&state, config).await?;
+            return Ok(Done {
+                plan,
+                maps: MapWork::default(),
+            });
         }
         let mut work = Work::begin(self)?;
         let planned = self
@@ -54,7 +67,8 @@ impl Instance {
             }
         };
         let done = work.converge(&plan, &load).await;
-        work.finish(done).await.map(|()| plan)
+        let maps = work.maps;
+        work.finish(done).await.map(|()| Done { plan, maps })
     }
 
     async fn plan_up(&self, state: &State, config: &Config) -> Result<(Plan, LoadOptions), Error> {
@@ -83,6 +97,19 @@ impl Work<'_> {
             .steps
             .iter()
             .partition(|s| matches!(s, Step::AddEndpoint(..) | Step::Publish(..)));
+        let going: Vec<&str> = networks
+            .iter()
+            .filter_map(|step| match step {
+                Step::RemoveEndpoint(name) => Some(name.as_str()),
+                Step::Unpublish(..)
+                | Step::RemoveNetwork(_)
+                | Step::AddNetwork(_)
+                | Step::ChangeNetwork(_)
+                | Step::AddEndpoint(..)
+                | Step::Publish(..) => None,
+            })
+            .collect();
+        self.withdraw_all(&going)?;
         for step in networks {
             self.step(step).await?;
         }
@@ -99,9 +126,7 @@ impl Work<'_> {
         for name in &old {
             self.put_endpoint(name).await?;
         }
-        for step in endpoints {
-            self.step(step).await?;
-        }
+        self.grow(&endpoints).await?;
         self.put_rules()?;
         if self.state.networks.is_empty() {
             return Ok(());
@@ -113,6 +138,26 @@ impl Work<'_> {
             );
         }
         self.enable_forwarding()
+    }
+
+    /// Adds endpoints and publishes ports: one step for all of each kind, for one more must not cost
+    /// as much as all that are there.
+    pub(super) async fn grow(&mut self, steps: &[&Step]) -> Result<(), Error> {
+        let (mut endpoints, mut ports) = (Vec::new(), Vec::new());
+        for step in steps {
+            tracing::debug!("{step}");
+            match step {
+                Step::AddEndpoint(network, e) => endpoints.push((network.as_str(), &**e)),
+                Step::Publish(endpoint, rules) => ports.push((endpoint.clone(), rules.clone())),
+                Step::Unpublish(..)
+                | Step::RemoveEndpoint(_)
+                | Step::RemoveNetwork(_)
+                | Step::AddNetwork(_)
+                | Step::ChangeNetwork(_) => self.step(step).await?,
+            }
+        }
+        self.add_endpoints(&endpoints).await?;
+        self.publish(&ports)
     }
 
     /// Carries one step out.
@@ -127,8 +172,8 @@ impl Work<'_> {
             Step::RemoveNetwork(name) => self.remove_network(name).await,
             Step::AddNetwork(n) => self.add_network(n.as_ref().clone()).await,
             Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
-            Step::AddEndpoint(n, e) => self.add_endpoint(n, e.as_ref().clone()).await,
-            Step::Publish(endpoint, rules) => self.publish(endpoint, rules.clone()),
+            Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
+            Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
         }
     }
 }

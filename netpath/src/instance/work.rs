@@ -1,13 +1,47 @@
 //! A change under way: the lock, the state as it becomes, the datapath and the undo stack.
 
+use std::time::{Duration, Instant};
+
 use super::{
     Error, Instance,
     rollback::{Rollback, Undo},
 };
 use crate::{
-    bpf::{Datapath, LoadOptions},
+    bpf::{Datapath, LoadOptions, bpf_calls},
     state::{Lock, State},
 };
+
+/// Published ports that a change wrote into the datapath's maps, or erased.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MapWork {
+    /// Entries of the map of published ports.
+    pub entries: usize,
+    /// Calls of bpf(2) that it took, the opening of maps included.
+    pub calls: u64,
+    /// How long that took, with the generations of their rules and the bitmap of reserved ports.
+    pub time: Duration,
+}
+
+impl MapWork {
+    /// Does `work` on this many entries and notes what it took.
+    pub(super) fn of<T, E>(
+        &mut self,
+        entries: usize,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (began, before) = (Instant::now(), bpf_calls());
+        let done = work()?;
+        let (time, calls) = (began.elapsed(), bpf_calls() - before);
+        tracing::debug!(
+            "{entries} published ports written or erased in {} us by {calls} calls of bpf(2)",
+            time.as_micros()
+        );
+        self.entries += entries;
+        self.calls += calls;
+        self.time += time;
+        Ok(done)
+    }
+}
 
 /// A change under way. It ends with [`Work::finish`].
 #[derive(Debug)]
@@ -15,6 +49,7 @@ pub(super) struct Work<'a> {
     pub(super) instance: &'a Instance,
     pub(super) state: State,
     pub(super) undo: Rollback,
+    pub(super) maps: MapWork,
     before: Option<State>,
     datapath: Option<Datapath>,
     _lock: Lock,
@@ -30,6 +65,7 @@ impl<'a> Work<'a> {
             instance,
             state,
             undo: Rollback::default(),
+            maps: MapWork::default(),
             before,
             datapath: None,
             _lock: lock,
@@ -38,11 +74,18 @@ impl<'a> Work<'a> {
 
     /// As [`Work::begin`], for a change to an instance that is up.
     pub(super) fn begin_running(instance: &'a Instance) -> Result<Self, Error> {
+        let not_up = || Error::NotUp {
+            instance: instance.name.clone(),
+        };
         // Asked first, so that a command on nothing leaves no lock file behind.
-        instance.running()?;
+        if !instance.store.exists() || !Datapath::exists(&instance.name) {
+            return Err(not_up());
+        }
         let mut work = Self::begin(instance)?;
-        let (datapath, _) = instance.running()?;
-        work.datapath = Some(datapath);
+        if work.before.is_none() {
+            return Err(not_up());
+        }
+        work.datapath = Some(Datapath::open(&instance.name)?.ok_or_else(not_up)?);
         Ok(work)
     }
 
@@ -53,13 +96,26 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Loads the datapath, or replaces its programs by this version's.
+    /// Loads the datapath, or replaces its programs by this version's if they are not.
     pub(super) fn load(&mut self, options: &LoadOptions) -> Result<(), Error> {
-        if !Datapath::exists(&self.instance.name) {
+        let name = &self.instance.name;
+        self.state.conntrack = options.conntrack_flows;
+        if let Some(stamp) = &self.state.loaded {
+            self.datapath = Datapath::reuse(name, options, stamp)?;
+            if self.datapath.is_some() {
+                return Ok(());
+            }
+            // Half replaced must not be taken for whole.
+            self.state.loaded = None;
+            self.save()?;
+        }
+        let name = &self.instance.name;
+        if !Datapath::exists(name) {
             self.undo.push(Undo::Unload);
         }
-        self.datapath = Some(Datapath::load(&self.instance.name, options)?);
-        self.state.conntrack = options.conntrack_flows;
+        let datapath = Datapath::load(name, options)?;
+        self.state.loaded = Some(datapath.stamp()?);
+        self.datapath = Some(datapath);
         Ok(())
     }
 
@@ -67,6 +123,7 @@ impl<'a> Work<'a> {
     pub(super) fn unload(&mut self) -> Result<(), Error> {
         self.datapath = None;
         self.state.conntrack = 0;
+        self.state.loaded = None;
         Datapath::remove(&self.instance.name).map_err(|errors| Error::Teardown {
             left: errors
                 .iter()

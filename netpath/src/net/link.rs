@@ -7,7 +7,7 @@ use rtnetlink::{
     packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 
-use super::{Error, Netlink, error::is_errno};
+use super::{Error, Netlink, SegmentSizes, error::is_errno};
 use crate::config::Mac;
 
 /// A link as the kernel shows it.
@@ -27,6 +27,10 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the bridge or bond that it belongs to.
     pub controller: Option<u32>,
+    /// Largest super-packets; `None` where the kernel has no BIG TCP for IPv4.
+    pub segments: Option<SegmentSizes>,
+    /// The most that its driver allows for them, bytes.
+    pub tso_max: Option<u32>,
 }
 
 impl Link {
@@ -51,6 +55,8 @@ impl Link {
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
+            segments: SegmentSizes::of(&m),
+            tso_max: None,
         };
         for attribute in m.attributes {
             if let LinkAttribute::IfName(name) = attribute {
@@ -59,6 +65,8 @@ impl Link {
                 link.mtu = mtu;
             } else if let LinkAttribute::Controller(index) = attribute {
                 link.controller = Some(index);
+            } else if let LinkAttribute::TsoMaxSize(size) = attribute {
+                link.tso_max = Some(size);
             } else if let LinkAttribute::Address(bytes) = attribute {
                 link.mac = Mac(bytes.try_into().unwrap_or_default());
             } else if let LinkAttribute::LinkInfo(infos) = attribute {

@@ -2,18 +2,37 @@
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use serde::Deserialize;
+
 use super::{Error, Lock, State, VERSION};
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    version: u64,
+}
 
 /// Where one instance keeps its state.
 #[derive(Clone, Debug)]
 pub struct Store {
     base: PathBuf,
     dir: PathBuf,
+    read: Arc<Mutex<Option<(Version, State)>>>,
+}
+
+/// Tells one content of the file from another: each is a file of its own, written once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Version {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
 }
 
 impl Store {
@@ -23,6 +42,7 @@ impl Store {
         Self {
             base: base.to_owned(),
             dir: base.join(instance),
+            read: Arc::default(),
         }
     }
 
@@ -47,26 +67,48 @@ impl Store {
     /// The file is damaged or of another version.
     pub fn load(&self) -> Result<Option<State>, Error> {
         let path = self.path();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(Error::Io {
-                    what: "reading",
-                    path,
-                    source,
-                });
-            }
+        let reading = |source| Error::Io {
+            what: "reading",
+            path: path.clone(),
+            source,
         };
+        let mut file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(reading(e)),
+        };
+        let found = file.metadata().map_err(reading)?;
+        let version = Version {
+            inode: found.ino(),
+            size: found.size(),
+            changed: (found.ctime(), found.ctime_nsec()),
+        };
+        // The agent looks every few seconds, and the file hardly ever changes.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, state)) = &*read
+            && *known == version
+        {
+            return Ok(Some(state.clone()));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(reading)?;
+        let state = Self::parse(path, &text)?;
+        *read = Some((version, state.clone()));
+        Ok(Some(state))
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<State, Error> {
         let damaged = |source| Error::Damaged {
             path: path.clone(),
             source,
         };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
-        let found = value
-            .get("version")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or(0);
+        // Read as a whole at once, which is all there is to do as a rule. Another version may have
+        // another form, so its number is looked for where that fails.
+        let state = serde_json::from_str::<State>(text);
+        let found = match &state {
+            Ok(state) => u64::from(state.version),
+            Err(_) => serde_json::from_str::<Head>(text).map_err(damaged)?.version,
+        };
         if found != u64::from(VERSION) {
             return Err(Error::Version {
                 path,
@@ -74,7 +116,7 @@ impl Store {
                 wanted: VERSION,
             });
         }
-        serde_json::from_value(value).map(Some).map_err(damaged)
+        state.map_err(damaged)
     }
 
     /// Replaces the remembered state. A crash leaves the old or the new one, never a part.
@@ -88,7 +130,7 @@ impl Store {
             let path = path.to_owned();
             move |source| Error::Io { what, path, source }
         };
-        let mut text = serde_json::to_vec_pretty(state).map_err(|source| Error::Damaged {
+        let mut text = serde_json::to_vec(state).map_err(|source| Error::Damaged {
             path: path.clone(),
             source,
         })?;

@@ -13,7 +13,10 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mac, NetnsRef, Uplinks};
+use crate::{
+    config::{Mac, NetnsRef, Uplinks},
+    net::SegmentSizes,
+};
 pub use error::Error;
 pub use file::Store;
 pub use lock::Lock;
@@ -36,6 +39,10 @@ pub struct State {
     pub generation: u32,
     /// Flows that the conntrack table was made for; 0 before it is.
     pub conntrack: u32,
+    /// What the pinned maps and programs were loaded from, see [`crate::bpf::Datapath::stamp`];
+    /// `None` before they are and while they are being replaced.
+    #[serde(default)]
+    pub loaded: Option<String>,
     /// Networks in the order they were made.
     pub networks: Vec<Network>,
     /// Uplinks in use.
@@ -82,6 +89,9 @@ pub struct Network {
     pub gateway: Ipv4Addr,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Largest super-packet of its devices in bytes; `None` where that is not netpath's matter.
+    #[serde(default)]
+    pub gso_max_size: Option<u32>,
     /// Containers may talk to each other.
     pub icc: bool,
     /// What leaves is masqueraded.
@@ -108,6 +118,9 @@ pub struct Found {
     pub addressed: bool,
     /// Its MTU.
     pub mtu: u32,
+    /// Its largest super-packets.
+    #[serde(default)]
+    pub segments: Option<SegmentSizes>,
 }
 
 /// An endpoint that exists.
@@ -164,6 +177,37 @@ pub struct Sysctl {
     pub before: String,
     /// The network it was changed for; `None` for the instance as a whole.
     pub network: Option<String>,
+}
+
+impl Network {
+    /// The network without its endpoints, which may be thousands.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            created: self.created.clone(),
+            name: self.name.clone(),
+            bridge: self.bridge.clone(),
+            uplinks: self.uplinks.clone(),
+            endpoints: Vec::new(),
+            ..*self
+        }
+    }
+}
+
+impl Endpoint {
+    /// The endpoint without its published ports, which may be thousands.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            netns: self.netns.clone(),
+            ifname: self.ifname.clone(),
+            rules: Vec::new(),
+            ..*self
+        }
+    }
 }
 
 impl State {
@@ -257,13 +301,16 @@ impl State {
         )
     }
 
-    /// The lowest free slots of rules, as many as `n`.
-    #[must_use]
-    pub fn free_rule_slots(&self, n: usize) -> Option<Vec<u16>> {
-        let used: BTreeSet<u16> = self.rules().map(|(_, r)| r.slot).collect();
-        let last = u16::try_from(netpath_common::maps::MAX_RULES - 1).unwrap_or(u16::MAX);
-        let free: Vec<u16> = (1..=last).filter(|s| !used.contains(s)).take(n).collect();
-        (free.len() == n).then_some(free)
+    /// The free slots of rules, the lowest first. Later changes of the state do not show.
+    pub fn free_rule_slots(&self) -> impl Iterator<Item = u16> + use<> {
+        let mut used = vec![false; netpath_common::maps::MAX_RULES];
+        for (_, rule) in self.rules() {
+            if let Some(used) = used.get_mut(usize::from(rule.slot)) {
+                *used = true;
+            }
+        }
+        let slots = (0..=u16::MAX).zip(used).skip(1);
+        slots.filter_map(|(slot, used)| (!used).then_some(slot))
     }
 }
 
@@ -291,7 +338,8 @@ mod tests {
         assert_eq!(free_slot([].into_iter(), 16), Some(1));
         assert_eq!(free_slot([1, 2, 4].into_iter(), 16), Some(3));
         assert_eq!(free_slot([1, 2, 3].into_iter(), 4), None);
-        assert_eq!(State::default().free_rule_slots(3), Some(vec![1, 2, 3]));
-        assert_eq!(State::default().free_rule_slots(70_000), None);
+        let all = State::default().free_rule_slots();
+        assert_eq!(all.take(3).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(State::default().free_rule_slots().count(), 65_535);
     }
 }

@@ -64,11 +64,22 @@ impl Instance {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         instance.run(router, &["up", "-c", &file, "--yes"])?;
-        let state = instance.state();
+        instance.start_agent()?;
+        Ok(instance)
+    }
+
+    /// Starts its agent and returns the process's number.
+    pub(crate) fn start_agent(&mut self) -> Result<u32> {
         // Its CPUs are those of this thread: not the one that is measured on.
-        let mut agent = Command::new(&instance.program);
+        let mut agent = Command::new(&self.program);
         agent
-            .args(["--netns", router.name(), "--state-dir", &state, "agent"])
+            .args([
+                "--netns",
+                &self.router,
+                "--state-dir",
+                &self.state(),
+                "agent",
+            ])
             .env("NETPATH_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -77,9 +88,20 @@ impl Instance {
             // It ends with this thread, the main one, also where that is killed.
             agent.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
         }
-        let agent = agent.spawn();
-        instance.agent = Some(agent.with_context(|| format!("cannot run {}", instance.program))?);
-        Ok(instance)
+        let agent = agent
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program))?;
+        Ok(self.agent.insert(agent).id())
+    }
+
+    /// Ends its agent.
+    pub(crate) fn end_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // It leaves nothing half-done: the datapath needs no agent. One that has ended by
+            // itself cannot be killed.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
     }
 
     fn state(&self) -> String {
@@ -109,12 +131,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(agent) = &mut self.agent {
-            // It leaves nothing half-done: the datapath needs no agent. One that has ended by
-            // itself cannot be killed.
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
+        self.end_agent();
         for error in Datapath::remove(&self.router).err().into_iter().flatten() {
             eprintln!("warning: {}: {error}", self.router);
         }

@@ -24,7 +24,10 @@ use crate::{
 
 /// Builds netpath and the measuring program, and becomes the latter.
 pub(crate) fn bench(context: &Context, options: &Options) -> Result<ExitCode> {
-    setup::bench_tools()?;
+    let measures = options.from.is_none() && options.compare.is_empty();
+    if measures {
+        setup::bench_tools()?;
+    }
     build::object(context)?;
     // In one call, so that what both depend on is built once.
     run(context.cargo().args([
@@ -36,7 +39,11 @@ pub(crate) fn bench(context: &Context, options: &Options) -> Result<ExitCode> {
         "--bin=netpath",
         "--bin=xtask-bench",
     ]))?;
-    let prefix = as_root("measuring in network namespaces")?;
+    let prefix = if measures {
+        as_root("measuring in network namespaces")?
+    } else {
+        Vec::new()
+    };
     let mut command = prefixed(&prefix, context.target_dir.join("release/xtask-bench"));
     command.args(words(options));
     if options.netpath.is_none() {
@@ -52,7 +59,9 @@ fn words(options: &Options) -> Vec<OsString> {
     let Options {
         quick,
         json,
-        svg,
+        plots,
+        from,
+        compare,
         only,
         rounds,
         slice_ms,
@@ -65,7 +74,13 @@ fn words(options: &Options) -> Vec<OsString> {
             add("--only", value.get_name().as_ref());
         }
     }
-    for (name, path) in [("--json", json), ("--svg", svg), ("--netpath", netpath)] {
+    let paths = [
+        ("--json", json),
+        ("--plots", plots),
+        ("--from", from),
+        ("--netpath", netpath),
+    ];
+    for (name, path) in paths {
         if let Some(path) = path {
             add(name, path.as_ref());
         }
@@ -78,6 +93,9 @@ fn words(options: &Options) -> Vec<OsString> {
     }
     if *quick {
         words.push("--quick".into());
+    }
+    if let [first, second] = compare.as_slice() {
+        words.extend(["--compare".into(), first.into(), second.into()]);
     }
     words
 }
@@ -99,9 +117,9 @@ mod tests {
         let line = [
             "bench",
             "--only",
-            "rr_in,crr_out",
+            "rr_in,crr_out,flows",
             "--json=a b",
-            "--svg=c",
+            "--plots=c",
             "--netpath=d",
             "--rounds=7",
             "--slice-ms=50",
@@ -110,8 +128,8 @@ mod tests {
         let once = words(&Line::try_parse_from(line).unwrap().options);
         let again = std::iter::once(OsString::from("bench")).chain(once.clone());
         assert_eq!(words(&Line::try_parse_from(again).unwrap().options), once);
-        // Two measures and five values with their names, and one flag.
-        assert_eq!(once.len(), 15);
+        // Three measures and five values with their names, and one flag.
+        assert_eq!(once.len(), 17);
     }
 
     #[test]

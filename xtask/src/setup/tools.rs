@@ -50,7 +50,7 @@ const TOOLS: [Tool; 8] = [
 ];
 
 /// Those of them that the benchmark runs.
-const BENCH: [&str; 4] = ["ip", "nft", "iptables", "ethtool"];
+const BENCH: [&str; 5] = ["ip", "nft", "iptables", "ethtool", "conntrack"];
 
 /// Those that are not installed.
 pub(crate) fn missing() -> Vec<Tool> {

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::PossibleValue};
 
 /// What to measure, how often, and where to write it.
 #[derive(Args, Clone, Debug)]
@@ -16,12 +16,18 @@ pub(crate) struct Options {
     /// Write every slice and every ratio to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Write the plot of new connections over published ports to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
+    /// Draw the plots into this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) plots: Option<PathBuf>,
+    /// Measure nothing: report on what --json has written to this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "json", "only", "rounds", "slice_ms"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Measure nothing: say which targets are met in both of these runs.
+    #[arg(long, value_names = ["FILE", "FILE"], num_args = 2, conflicts_with_all = ["quick", "json", "only", "rounds", "slice_ms", "from", "plots"])]
+    pub(crate) compare: Vec<PathBuf>,
     /// Only these measures.
     #[arg(long, value_name = "MEASURE", value_enum, value_delimiter = ',')]
-    pub(crate) only: Vec<Measure>,
+    pub(crate) only: Vec<Choice>,
     /// Rounds after the warm-up round: a round is one slice of every variant. 60, quick 6.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
@@ -53,4 +59,63 @@ pub(crate) enum Measure {
     BulkIn,
     /// The same, from the container to the outside host.
     BulkOut,
+}
+
+/// What is measured in namespaces of its own, beside those that the measures above share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Special {
+    /// The first packet of a flow, and one of a flow that is there, among many live flows.
+    Flows,
+    /// Publishing many ports, and one more.
+    Install,
+    /// Kernel memory of a flow.
+    Bytes,
+    /// From container to container on one bridge.
+    Bridge,
+    /// From the host to the published port by 127.0.0.1.
+    Local,
+    /// The host's own connections, with netpath loaded and not.
+    Host,
+}
+
+/// A measure of either kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Choice {
+    /// One of those that share their namespaces.
+    Shared(Measure),
+    /// One of the others.
+    Special(Special),
+}
+
+impl Choice {
+    const ALL: [Self; 14] = [
+        Self::Shared(Measure::UdpIn),
+        Self::Shared(Measure::UdpOut),
+        Self::Shared(Measure::RrIn),
+        Self::Shared(Measure::RrOut),
+        Self::Shared(Measure::CrrIn),
+        Self::Shared(Measure::CrrOut),
+        Self::Shared(Measure::BulkIn),
+        Self::Shared(Measure::BulkOut),
+        Self::Special(Special::Flows),
+        Self::Special(Special::Install),
+        Self::Special(Special::Bytes),
+        Self::Special(Special::Bridge),
+        Self::Special(Special::Local),
+        Self::Special(Special::Host),
+    ];
+}
+
+impl ValueEnum for Choice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Shared(measure) => measure.to_possible_value(),
+            Self::Special(special) => special.to_possible_value(),
+        }
+    }
 }

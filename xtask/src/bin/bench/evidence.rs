@@ -105,7 +105,7 @@ fn bypasses_stack(variant: Variant) -> bool {
 }
 
 /// The counter of forwarded datagrams (RFC 4293, ipForwDatagrams).
-fn forwarded(site: &Site) -> Result<u64> {
+pub(crate) fn forwarded(site: &Site) -> Result<u64> {
     let snmp = site
         .router_ns
         .run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?
@@ -171,7 +171,7 @@ fn iptables(site: &Site, program: &str, direction: Direction) -> Result<(u64, u6
 }
 
 /// Packets of all rules that hold `words`, in the form of `iptables-save -c`.
-fn rule_packets(text: &str, words: &str) -> u64 {
+pub(crate) fn rule_packets(text: &str, words: &str) -> u64 {
     let count = |line: &str| -> Option<u64> {
         let (counters, rule) = line.strip_prefix('[')?.split_once(']')?;
         let (packets, _bytes) = counters.split_once(':')?;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Flows that the table holds: what the kernel's own connection tracking takes by default.
-const CONNTRACK: u32 = 262_144;
+pub(crate) const CONNTRACK: u32 = 262_144;
 
 /// A running instance; removed when dropped.
 pub(crate) struct Instance {
@@ -60,7 +60,7 @@ impl Instance {
             router: router.name().to_owned(),
         };
         let file = instance.directory.join("netpath.toml");
-        fs::write(&file, config(container.name(), ports))
+        fs::write(&file, config(container.name(), ports, CONNTRACK))
             .with_context(|| format!("cannot write {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         instance.run(router, &["up", "-c", &file, "--yes"])?;
@@ -150,8 +150,9 @@ struct Endpoint {
     flows: u64,
 }
 
-/// The configuration, with the ports in the order of the peers' rules.
-fn config(container: &str, ports: Published) -> String {
+/// The configuration, with the ports in the order of the peers' rules, for a table of this many
+/// flows.
+pub(crate) fn config(container: &str, ports: Published, flows: u32) -> String {
     let measured = ports.measured();
     let mut publish = format!("\"{measured}:{CONTAINER_PORT}/udp\"");
     let others = ports.others();
@@ -162,7 +163,7 @@ fn config(container: &str, ports: Published) -> String {
     let _ = write!(publish, ", \"{measured}:{CONTAINER_PORT}\"");
     format!(
         "[limits]
-conntrack = {CONNTRACK}
+conntrack = {flows}
 
 [timeouts]
 tcp_time_wait = \"30s\"
@@ -187,12 +188,12 @@ mod tests {
 
     #[test]
     fn one_port_and_many_are_published() {
-        let one = config("c", Published::new(1));
+        let one = config("c", Published::new(1), CONNTRACK);
         assert!(
             one.contains("publish = [\"8080:80/udp\", \"8080:80\"]"),
             "{one}"
         );
-        let many = config("c", Published::new(100));
+        let many = config("c", Published::new(100), CONNTRACK);
         let wanted = "publish = [\"10099:80/udp\", \"10000-10098:10000-10098\", \"10099:80\"]";
         assert!(many.contains(wanted), "{many}");
     }

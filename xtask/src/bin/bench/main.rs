@@ -9,31 +9,41 @@ mod evidence;
 mod forward;
 mod instance;
 mod interrupt;
+mod json;
+mod judge;
 mod load;
 mod machine;
+mod plot;
 mod progress;
+mod report;
 mod results;
 mod rules;
 mod run;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod site;
+mod special;
+mod stats;
+mod targets;
 mod tool;
 mod variant;
 mod workdir;
 mod worker;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result};
-use clap::Parser;
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum as _};
 
 use crate::{
-    args::Options,
+    args::{Choice, Options, Special},
     cpu::Cpu,
     progress::Progress,
     results::Results,
     run::Sites,
-    schedule::{Pace, phases},
+    schedule::{Pace, phases, wanted},
+    special::Setup,
     workdir::Workdir,
 };
 
@@ -46,19 +56,8 @@ struct Line {
 }
 
 fn main() -> ExitCode {
-    match measure(&Line::parse().options) {
-        Ok(results) => {
-            for series in &results.series {
-                let mut rates: Vec<_> = series.rounds.iter().map(|slice| slice.rate).collect();
-                rates.sort_by(f64::total_cmp);
-                let median = rates.get(rates.len() / 2).copied().unwrap_or_default();
-                println!(
-                    "{:9} {:6} {:13} {median:12.0} {}",
-                    series.measure, series.ports, series.variant, series.unit
-                );
-            }
-            ExitCode::SUCCESS
-        }
+    match execute(&Line::parse().options) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -66,8 +65,53 @@ fn main() -> ExitCode {
     }
 }
 
+fn execute(options: &Options) -> Result<()> {
+    if let [first, second] = options.compare.as_slice() {
+        return compare(first, second);
+    }
+    let results = match &options.from {
+        Some(path) => json::load(path)?,
+        None => {
+            let mut results = Results::default();
+            let ended = measure(options, &mut results);
+            if let Err(error) = &ended {
+                let why = ("incomplete".to_owned(), format!("{error:#}"));
+                results.machine.push(why);
+            }
+            // Also where it has failed, if there is something: it took long.
+            if let (Some(path), false) = (&options.json, results.series.is_empty()) {
+                json::save(&results, path)?;
+            }
+            ended?;
+            results
+        }
+    };
+    print!("{}", report::text(&results)?);
+    if let Some(directory) = &options.plots {
+        for path in plot::save(&results, directory)? {
+            println!("drawn: {path}");
+        }
+    }
+    Ok(())
+}
+
+/// Says which targets two runs meet.
+fn compare(first: &Path, second: &Path) -> Result<()> {
+    let runs = [json::load(first)?, json::load(second)?];
+    ensure!(
+        runs[0] != runs[1],
+        "{} and {} hold the same run; a target counts when two runs meet it",
+        first.display(),
+        second.display()
+    );
+    let names = [first.to_string_lossy(), second.to_string_lossy()];
+    let text = report::comparison((&names[0], &runs[0]), (&names[1], &runs[1]))?;
+    print!("{text}");
+    Ok(())
+}
+
 /// Everything from the first namespace to the last.
-fn measure(options: &Options) -> Result<Results> {
+fn measure(options: &Options, results: &mut Results) -> Result<()> {
     let netpath = options
         .netpath
         .as_deref()
@@ -78,17 +122,29 @@ fn measure(options: &Options) -> Result<Results> {
     let phases = phases(options);
     let workdir = Workdir::take()?;
     let progress = Progress::new(run::steps(&phases, pace));
-    let mut results = Results {
-        machine: machine::describe(netpath, &cpu, pace)?,
-        series: Vec::new(),
-    };
-    let sites = Sites::build(&phases, netpath, &workdir, &cpu, &progress)?;
+    results.machine = machine::describe(netpath, &cpu, pace)?;
+    let shared = Sites::build(&phases, netpath, &workdir, &cpu, &progress)?;
     for phase in &phases {
-        let measured = run::phase(phase, pace, &sites, &cpu, &progress)?;
+        let measured = run::phase(phase, pace, &shared, &cpu, &progress)?;
         results.series.extend(measured.series);
         results
             .machine
             .extend(machine::losses(phase.measure, &measured.losses));
     }
-    Ok(results)
+    // Idle sites cost nothing but memory, and the others use their names.
+    drop(shared);
+    let setup = Setup {
+        netpath,
+        workdir: &workdir,
+        cpu: &cpu,
+        pace,
+        quick: options.quick,
+        progress: &progress,
+    };
+    for special in Special::value_variants().iter().copied() {
+        if wanted(options, Choice::Special(special)) {
+            special::run(special, setup, results)?;
+        }
+    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Share of datagrams beyond whose loss a rate says nothing.
-const MOST_LOST: f64 = 0.05;
+pub(crate) const MOST_LOST: f64 = 0.05;
 
 /// All sites of a run, alive at once.
 pub(crate) struct Sites {
@@ -170,7 +170,9 @@ pub(crate) fn phase(
 
 impl Turn<'_> {
     fn slice(&mut self, measure: Measure, cpu: &Cpu, pace: Pace) -> Result<Outcome> {
-        let outcome = self.session.slice(self.site, cpu, pace.slice)?;
+        let outcome = self
+            .session
+            .slice(self.site, measure.direction(), cpu, pace.slice)?;
         ensure!(
             outcome.lost == 0 || measure.kind() == Kind::Udp,
             "{} operations were begun and never came to their end",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use crate::{
-    args::{Measure, Options},
+    args::{Choice, Measure, Options},
     variant::{Published, Variant},
 };
 
@@ -48,13 +48,18 @@ impl Pace {
 /// The phases, as asked for.
 pub(crate) fn phases(options: &Options) -> Vec<Phase> {
     let all = Measure::value_variants().iter().copied();
-    let measures = all.filter(|it| options.only.is_empty() || options.only.contains(it));
+    let measures = all.filter(|it| wanted(options, Choice::Shared(*it)));
     measures
         .map(|measure| Phase {
             measure,
             contestants: contestants(measure, options.quick),
         })
         .collect()
+}
+
+/// Whether this is to be measured.
+pub(crate) fn wanted(options: &Options, choice: Choice) -> bool {
+    options.only.is_empty() || options.only.contains(&choice)
 }
 
 /// Everyone with one port; those whose cost may depend on the ports with more, where it may show.

@@ -32,7 +32,7 @@ use crate::{
 /// translator more than a reset. The streams are long-lived and paused between slices. Nothing is
 /// lost on a veth, so that congestion control has nothing to do; reno is the one that every kernel
 /// lets a namespace choose, and it does not pace.
-const ENDPOINT: [(&str, &str); 3] = [
+pub(crate) const ENDPOINT: [(&str, &str); 3] = [
     ("ipv4/tcp_max_tw_buckets", "0"),
     ("ipv4/tcp_slow_start_after_idle", "0"),
     ("ipv4/tcp_congestion_control", "reno"),

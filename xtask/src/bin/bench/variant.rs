@@ -36,8 +36,14 @@ impl Variant {
     ];
 
     /// Those whose cost may depend on the number of published ports.
-    pub(crate) const SCALING: [Self; 4] =
-        [Self::Netpath, Self::Legacy, Self::IptablesNft, Self::Nft];
+    pub(crate) const SCALING: [Self; 5] = [
+        Self::Netpath,
+        Self::Legacy,
+        Self::IptablesNft,
+        Self::Nft,
+        // The noise of a measure is that of its own ports.
+        Self::LegacyAgain,
+    ];
 
     /// As the results name it.
     pub(crate) fn name(self) -> &'static str {

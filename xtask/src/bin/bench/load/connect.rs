@@ -35,14 +35,15 @@ const PORTS: u32 = 40_000;
 /// the other, and when they are used up the outside host's next address. That lasts for 320,000
 /// connections, more than two minutes of turns.
 pub(super) struct Tuples {
-    direction: Direction,
+    /// `None`: only the client's ports change.
+    direction: Option<Direction>,
     target: SocketAddrV4,
     next: AtomicU32,
 }
 
 impl Tuples {
     /// From the first one on.
-    pub(super) fn new(direction: Direction, target: SocketAddrV4) -> Self {
+    pub(super) fn new(direction: Option<Direction>, target: SocketAddrV4) -> Self {
         Self {
             direction,
             target,
@@ -59,11 +60,12 @@ impl Tuples {
         // Below 60,000.
         let port = (FIRST_PORT + number % PORTS) as u16;
         match self.direction {
-            Direction::In => (SocketAddrV4::new(outside, port), self.target),
-            Direction::Out => (
+            Some(Direction::In) => (SocketAddrV4::new(outside, port), self.target),
+            Some(Direction::Out) => (
                 SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
                 SocketAddrV4::new(outside, self.target.port()),
             ),
+            None => (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), self.target),
         }
     }
 }
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn no_connection_comes_again_for_long() {
         for direction in [Direction::In, Direction::Out] {
-            let tuples = Tuples::new(direction, SocketAddrV4::new(OUTSIDE, 7000));
+            let tuples = Tuples::new(Some(direction), SocketAddrV4::new(OUTSIDE, 7000));
             let all: HashSet<_> = (0..320_000).map(|_| tuples.next()).collect();
             assert_eq!(all.len(), 320_000);
             assert!(all.contains(&tuples.next()), "begins again");

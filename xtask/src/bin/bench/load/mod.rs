@@ -148,7 +148,6 @@ pub(crate) struct Outcome {
 /// Open sockets of one site for one measure.
 pub(crate) struct Session {
     sockets: Sockets,
-    direction: Direction,
 }
 
 enum Sockets {
@@ -169,7 +168,30 @@ impl Session {
         };
         let seen = expected_source(site, direction);
         let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let sockets = match measure.kind() {
+        Self::between(
+            measure.kind(),
+            Some(direction),
+            client,
+            server,
+            target,
+            bind,
+            seen,
+        )
+    }
+
+    /// Opens them between two threads: the server binds to `bind`, which is reached as `target`,
+    /// and has to see the client as `seen`. Without a direction, new connections come from and go
+    /// to one address.
+    pub(crate) fn between(
+        kind: Kind,
+        direction: Option<Direction>,
+        client: &Worker,
+        server: &Worker,
+        target: SocketAddrV4,
+        bind: SocketAddrV4,
+        seen: Seen,
+    ) -> Result<Self> {
+        let sockets = match kind {
             Kind::Udp => {
                 let (client, server) = udp::open(client, server, target, bind, seen)?;
                 Sockets::Udp(client, server)
@@ -187,12 +209,29 @@ impl Session {
                 Sockets::Crr(tuples, connect::listen(server, bind)?, seen)
             }
         };
-        Ok(Self { sockets, direction })
+        Ok(Self { sockets })
     }
 
     /// Puts the site under load for a while.
-    pub(crate) fn slice(&self, site: &Site, cpu: &Cpu, span: Duration) -> Result<Outcome> {
-        let (client, server) = sides(site, self.direction);
+    pub(crate) fn slice(
+        &self,
+        site: &Site,
+        direction: Direction,
+        cpu: &Cpu,
+        span: Duration,
+    ) -> Result<Outcome> {
+        let (client, server) = sides(site, direction);
+        self.run(client, server, cpu, span)
+    }
+
+    /// The same between the two threads that it was opened for.
+    pub(crate) fn run(
+        &self,
+        client: &Worker,
+        server: &Worker,
+        cpu: &Cpu,
+        span: Duration,
+    ) -> Result<Outcome> {
         let before = cpu.softirq_thread()?;
         // The server first: it has to be there when the client begins.
         let (sent, received) = match &self.sockets {

@@ -1,0 +1,382 @@
+//! What a run proves.
+//!
+//! Owns three rules. A measure counts only if two copies of its baseline cannot be told apart: its
+//! A/A interval lies within 0.95–1.05; a time against the clock has no copy, since noise can only
+//! make it longer. A target is met if the median reaches it and the lower bound
+//! of the interval nine tenths of it, in at least 40 rounds. And it is met for good if it is met in
+//! two runs.
+
+use crate::{
+    results::{Results, Series},
+    stats::{self, Estimate, StatsError},
+    targets::{Goal, Key, Target},
+};
+
+/// How the second copy of a baseline is called: the baseline's name and this.
+pub(crate) const AGAIN: &str = "-again";
+
+/// Where the A/A interval has to lie.
+pub(crate) const QUIET: (f64, f64) = (0.95, 1.05);
+
+/// Rounds that a comparison needs.
+pub(crate) const ROUNDS: usize = 40;
+
+/// The part of a target that the far bound of the interval has to reach.
+pub(crate) const SLACK: f64 = 0.9;
+
+/// How far two copies of one thing are apart, and so what a difference means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Noise {
+    /// The copies cannot be told apart.
+    Quiet(Estimate),
+    /// They can: nothing that this measure says counts.
+    Noisy(Estimate),
+    /// There is no second copy.
+    Unknown,
+}
+
+/// What a run says about a target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// Reached.
+    Met(Estimate),
+    /// The median falls short.
+    Missed {
+        /// What was found.
+        found: Estimate,
+        /// The part of the target that is lacking.
+        short: f64,
+    },
+    /// The median reaches it, but the interval is too wide to be sure.
+    Unsure {
+        /// What was found.
+        found: Estimate,
+        /// Where the far bound had to be.
+        bound: f64,
+    },
+    /// The run was too noisy to tell.
+    Noisy {
+        /// What was found, for what it is worth.
+        found: Estimate,
+        /// The A/A estimate that says so; `None` without a second copy of the baseline.
+        copies: Option<Estimate>,
+    },
+    /// Too few rounds to tell.
+    Short(Estimate),
+    /// Not part of this run.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// Whether the target is met in this run.
+    pub(crate) fn met(&self) -> bool {
+        matches!(self, Self::Met(_))
+    }
+
+    /// What was found, whatever it is worth.
+    pub(crate) fn found(&self) -> Option<&Estimate> {
+        match self {
+            Self::Met(found)
+            | Self::Missed { found, .. }
+            | Self::Unsure { found, .. }
+            | Self::Noisy { found, .. }
+            | Self::Short(found) => Some(found),
+            Self::NotMeasured => None,
+        }
+    }
+}
+
+impl Results {
+    /// The series of this name, if the run has it.
+    pub(crate) fn find(&self, measure: &str, ports: u32, variant: &str) -> Option<&Series> {
+        self.series.iter().find(|series| {
+            series.measure == measure && series.ports == ports && series.variant == variant
+        })
+    }
+
+    /// What the variants of a measure are compared with: the one that has a second copy, else
+    /// iptables-legacy, else the first.
+    pub(crate) fn baseline(&self, measure: &str, ports: u32) -> Option<&Series> {
+        let group = || {
+            self.series
+                .iter()
+                .filter(move |series| series.measure == measure && series.ports == ports)
+        };
+        group()
+            .find_map(|series| {
+                let original = series.variant.strip_suffix(AGAIN)?;
+                self.find(measure, ports, original)
+            })
+            .or_else(|| self.find(measure, ports, "legacy"))
+            .or_else(|| group().next())
+    }
+
+    /// Whether no other variant was measured beside this series.
+    pub(crate) fn is_alone(&self, series: &Series) -> bool {
+        let group =
+            |other: &&Series| other.measure == series.measure && other.ports == series.ports;
+        self.series.iter().filter(group).count() == 1
+    }
+
+    /// How noisy a measure was.
+    pub(crate) fn noise(&self, measure: &str, ports: u32) -> Result<Noise, StatsError> {
+        let Some(baseline) = self.baseline(measure, ports) else {
+            return Ok(Noise::Unknown);
+        };
+        let copy = format!("{}{AGAIN}", baseline.variant);
+        let Some(copy) = self.find(measure, ports, &copy) else {
+            return Ok(Noise::Unknown);
+        };
+        Ok(match stats::ratio(copy, baseline)? {
+            Some(copies) if copies.within(QUIET.0, QUIET.1) => Noise::Quiet(copies),
+            Some(copies) => Noise::Noisy(copies),
+            None => Noise::Unknown,
+        })
+    }
+
+    fn key(&self, key: Key) -> Option<&Series> {
+        self.find(key.measure, key.ports, key.variant)
+    }
+}
+
+/// What a run says about a target.
+pub(crate) fn judge(results: &Results, target: &Target) -> Result<Verdict, StatsError> {
+    match target.goal {
+        Goal::Ratio {
+            subject,
+            baseline,
+            least,
+        } => ratio(results, subject, baseline, least),
+        Goal::Value { subject, most, .. } => {
+            let found = results.key(subject).map(stats::rate).transpose()?.flatten();
+            Ok(match found {
+                None => Verdict::NotMeasured,
+                Some(found) if found.rounds < ROUNDS => Verdict::Short(found),
+                // No copies to compare: noise makes a time longer, never shorter.
+                Some(found) => at_most(found, most),
+            })
+        }
+        Goal::Elsewhere { .. } => Ok(Verdict::NotMeasured),
+    }
+}
+
+fn ratio(
+    results: &Results,
+    subject: Key,
+    baseline: Key,
+    least: f64,
+) -> Result<Verdict, StatsError> {
+    let (Some(series), Some(other)) = (results.key(subject), results.key(baseline)) else {
+        return Ok(Verdict::NotMeasured);
+    };
+    let Some(found) = stats::ratio(series, other)? else {
+        return Ok(Verdict::NotMeasured);
+    };
+    // A comparison across numbers of ports rests on both.
+    for key in [subject, baseline] {
+        match results.noise(key.measure, key.ports)? {
+            Noise::Quiet(_) => {}
+            Noise::Noisy(copies) => {
+                let copies = Some(copies);
+                return Ok(Verdict::Noisy { found, copies });
+            }
+            Noise::Unknown => {
+                let copies = None;
+                return Ok(Verdict::Noisy { found, copies });
+            }
+        }
+    }
+    if found.rounds < ROUNDS {
+        return Ok(Verdict::Short(found));
+    }
+    Ok(at_least(found, least))
+}
+
+fn at_least(found: Estimate, least: f64) -> Verdict {
+    let bound = least * SLACK;
+    if found.median < least {
+        let short = 1.0 - found.median / least;
+        Verdict::Missed { found, short }
+    } else if found.low < bound {
+        Verdict::Unsure { found, bound }
+    } else {
+        Verdict::Met(found)
+    }
+}
+
+/// The mirror image of [`at_least`], for values that are to be small.
+fn at_most(found: Estimate, most: f64) -> Verdict {
+    let bound = most / SLACK;
+    if found.median > most {
+        let short = found.median / most - 1.0;
+        Verdict::Missed { found, short }
+    } else if found.high > bound {
+        Verdict::Unsure { found, bound }
+    } else {
+        Verdict::Met(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{samples::run, targets::TARGETS};
+
+    /// The target of new connections in over iptables-legacy, 1.3.
+    fn target() -> &'static Target {
+        let found = TARGETS.iter().find(|target| {
+            matches!(target.goal, Goal::Ratio { subject, baseline, .. }
+                if subject.measure == "crr_in" && subject.ports == 1 && baseline.variant == "legacy")
+        });
+        found.unwrap()
+    }
+
+    fn verdict(results: &Results) -> Verdict {
+        judge(results, target()).unwrap()
+    }
+
+    #[test]
+    fn a_target_is_met_at_its_value_and_missed_below() {
+        assert!(verdict(&run("crr_in", 1, 1.0, 1.3001)).met());
+        let Verdict::Missed { short, .. } = verdict(&run("crr_in", 1, 1.0, 1.17)) else {
+            panic!("1.17 is below 1.3");
+        };
+        assert!((short - 0.1).abs() < 1e-9, "{short}");
+    }
+
+    #[test]
+    fn a_wide_interval_is_not_sure() {
+        let mut results = run("crr_in", 1, 1.0, 1.35);
+        // 19 of 40 rounds far below: the median stands, the lower bound falls.
+        for slice in results.series[2].rounds.iter_mut().take(19) {
+            slice.rate *= 0.5;
+        }
+        let Verdict::Unsure { found, bound } = verdict(&results) else {
+            panic!("{:?}", verdict(&results));
+        };
+        assert!(found.median >= 1.3 && found.low < bound, "{found:?}");
+        assert!((bound - 1.17).abs() < 1e-9, "{bound}");
+    }
+
+    #[test]
+    fn copies_that_differ_make_a_measure_noisy() {
+        for (again, quiet) in [(0.949, false), (0.951, true), (1.049, true), (1.051, false)] {
+            let results = run("crr_in", 1, again, 2.0);
+            let noise = results.noise("crr_in", 1).unwrap();
+            assert_eq!(
+                matches!(noise, Noise::Quiet(_)),
+                quiet,
+                "{again}: {noise:?}"
+            );
+            assert_eq!(verdict(&results).met(), quiet, "{again}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_swings_is_noise_though_its_median_is_right() {
+        let mut results = run("crr_in", 1, 1.0, 2.0);
+        for (round, slice) in results.series[1].rounds.iter_mut().enumerate() {
+            slice.rate *= if round % 2 == 0 { 1.2 } else { 0.8 };
+        }
+        assert!(matches!(
+            verdict(&results),
+            Verdict::Noisy {
+                copies: Some(_),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn without_a_copy_nothing_counts() {
+        let mut results = run("crr_in", 1, 1.0, 2.0);
+        results.series.remove(1);
+        assert!(matches!(
+            verdict(&results),
+            Verdict::Noisy { copies: None, .. }
+        ));
+    }
+
+    #[test]
+    fn fewer_than_forty_rounds_do_not_count() {
+        let mut results = run("crr_in", 1, 1.0, 2.0);
+        for series in &mut results.series {
+            series.rounds.truncate(39);
+        }
+        assert!(matches!(verdict(&results), Verdict::Short(_)));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_met() {
+        assert_eq!(verdict(&run("udp_in", 1, 1.0, 2.0)), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn across_ports_the_noise_of_both_counts() {
+        let across = TARGETS
+            .iter()
+            .find(|target| target.against == "netpath")
+            .unwrap();
+        let both = |again_at_ten_thousand| {
+            let mut results = run("crr_in", 1, 1.0, 2.0);
+            let more = run("crr_in", 10_000, again_at_ten_thousand, 1.9);
+            results.series.extend(more.series);
+            judge(&results, across).unwrap()
+        };
+        let Verdict::Met(found) = both(1.0) else {
+            panic!("{:?}", both(1.0));
+        };
+        assert!((found.median - 0.95).abs() < 1e-9, "{found:?}");
+        assert!(matches!(both(1.2), Verdict::Noisy { .. }));
+    }
+
+    #[test]
+    fn a_time_is_met_below_its_bound() {
+        let of = |median, high| {
+            at_most(
+                Estimate {
+                    median,
+                    low: median,
+                    high,
+                    rounds: 10,
+                },
+                50.0,
+            )
+        };
+        assert!(of(49.0, 55.0).met());
+        assert!(matches!(of(49.0, 56.0), Verdict::Unsure { .. }));
+        let Verdict::Missed { short, .. } = of(75.0, 80.0) else {
+            panic!("75 is above 50");
+        };
+        assert!((short - 0.5).abs() < 1e-9, "{short}");
+    }
+
+    #[test]
+    fn a_time_of_few_rounds_does_not_count() {
+        let clock = TARGETS
+            .iter()
+            .find(|target| matches!(target.goal, Goal::Value { subject, .. } if subject.measure == "install"))
+            .unwrap();
+        let mut results = run("install", 10_000, 1.0, 0.5);
+        assert!(judge(&results, clock).unwrap().met());
+        results.series[2].rounds.truncate(39);
+        assert!(matches!(judge(&results, clock).unwrap(), Verdict::Short(_)));
+    }
+
+    /// A target with a baseline of another measure or a zero would be met or missed for nothing.
+    #[test]
+    fn targets_compare_like_with_like() {
+        for target in TARGETS {
+            if let Goal::Ratio {
+                subject,
+                baseline,
+                least,
+            } = target.goal
+            {
+                assert_eq!(subject.measure, baseline.measure, "{}", target.what);
+                assert_ne!(subject, baseline, "{}", target.what);
+                assert!(least > 0.5, "{}", target.what);
+            }
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) fn bench(context: &Context, options: &Options) -> Result<ExitCode> {
     // In one call, so that what both depend on is built once.
     run(context.cargo().args([
         "build",
-        "--release",
+        "--profile=measure",
         "--package=netpath",
         "--package=xtask",
         "--features=xtask/bench",
@@ -44,10 +44,10 @@ pub(crate) fn bench(context: &Context, options: &Options) -> Result<ExitCode> {
     } else {
         Vec::new()
     };
-    let mut command = prefixed(&prefix, context.target_dir.join("release/xtask-bench"));
+    let mut command = prefixed(&prefix, context.target_dir.join("measure/xtask-bench"));
     command.args(words(options));
     if options.netpath.is_none() {
-        command.arg("--netpath").arg(context.netpath("release"));
+        command.arg("--netpath").arg(context.netpath("measure"));
     }
     // Replacing this process leaves signals and the exit status to the measuring program.
     let error = command.exec();

@@ -63,6 +63,7 @@ fn words(options: &Options) -> Vec<OsString> {
         from,
         compare,
         only,
+        variants,
         rounds,
         slice_ms,
         netpath,
@@ -73,6 +74,9 @@ fn words(options: &Options) -> Vec<OsString> {
         if let Some(value) = measure.to_possible_value() {
             add("--only", value.get_name().as_ref());
         }
+    }
+    for variant in variants {
+        add("--variants", variant.as_ref());
     }
     let paths = [
         ("--json", json),
@@ -119,6 +123,7 @@ mod tests {
             "--only",
             "rr_in,crr_out,flows",
             "--json=a b",
+            "--variants=netpath,none",
             "--plots=c",
             "--netpath=d",
             "--rounds=7",
@@ -128,8 +133,8 @@ mod tests {
         let once = words(&Line::try_parse_from(line).unwrap().options);
         let again = std::iter::once(OsString::from("bench")).chain(once.clone());
         assert_eq!(words(&Line::try_parse_from(again).unwrap().options), once);
-        // Three measures and five values with their names, and one flag.
-        assert_eq!(once.len(), 17);
+        // Three measures, two variants and five values with their names, and one flag.
+        assert_eq!(once.len(), 21);
     }
 
     #[test]

@@ -7,6 +7,17 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::PossibleValue};
 
+/// The variants' names.
+pub(crate) const VARIANTS: [&str; 7] = [
+    "netpath",
+    "legacy",
+    "iptables-nft",
+    "nft",
+    "none",
+    "forward",
+    "legacy-again",
+];
+
 /// What to measure, how often, and where to write it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -28,6 +39,10 @@ pub(crate) struct Options {
     /// Only these measures.
     #[arg(long, value_name = "MEASURE", value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Choice>,
+    /// Only these variants, of those measures that share their namespaces. Without `legacy` and its
+    /// copy nothing counts: for development.
+    #[arg(long, value_name = "VARIANT", value_delimiter = ',', value_parser = VARIANTS)]
+    pub(crate) variants: Vec<String>,
     /// Rounds after the warm-up round: a round is one slice of every variant. 60, quick 6.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,

@@ -52,7 +52,7 @@ pub(crate) fn phases(options: &Options) -> Vec<Phase> {
     measures
         .map(|measure| Phase {
             measure,
-            contestants: contestants(measure, options.quick),
+            contestants: contestants(measure, options),
         })
         .collect()
 }
@@ -63,9 +63,9 @@ pub(crate) fn wanted(options: &Options, choice: Choice) -> bool {
 }
 
 /// Everyone with one port; those whose cost may depend on the ports with more, where it may show.
-fn contestants(measure: Measure, quick: bool) -> Vec<Contestant> {
+fn contestants(measure: Measure, options: &Options) -> Vec<Contestant> {
     let more: &[u32] = match measure {
-        Measure::CrrIn if quick => &[10_000],
+        Measure::CrrIn if options.quick => &[10_000],
         // The points of the plot.
         Measure::CrrIn => &[100, 1_000, 10_000],
         Measure::UdpIn | Measure::RrIn => &[10_000],
@@ -77,7 +77,10 @@ fn contestants(measure: Measure, quick: bool) -> Vec<Contestant> {
     let scaled = more
         .iter()
         .flat_map(|count| Variant::SCALING.map(|variant| (variant, Published::new(*count))));
-    single.into_iter().chain(scaled).collect()
+    let takes_part = |(variant, _): &Contestant| {
+        options.variants.is_empty() || options.variants.iter().any(|it| it == variant.name())
+    };
+    single.into_iter().chain(scaled).filter(takes_part).collect()
 }
 
 /// The order of a round: each round begins with another contestant, and every other round goes
@@ -128,6 +131,16 @@ mod tests {
         let names: Vec<_> = phases.iter().map(|phase| phase.measure).collect();
         assert_eq!(names, [Measure::RrOut, Measure::BulkIn]);
         assert!(phases.iter().all(|phase| phase.contestants.len() == 7));
+    }
+
+    #[test]
+    fn variants_can_be_chosen() {
+        let names = Variant::ALL.map(Variant::name);
+        assert_eq!(names, crate::args::VARIANTS);
+        let phases = phases(&options(&["--only=udp_in", "--variants=netpath,none"]));
+        let taken = phases.iter().flat_map(|phase| &phase.contestants);
+        let names: Vec<_> = taken.map(|(it, ports)| (it.name(), ports.count())).collect();
+        assert_eq!(names, [("netpath", 1), ("none", 1), ("netpath", 10_000)]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Hook {
     UplinkEgress = 3,
     /// The driver of an uplink has received the packet.
     Xdp = 4,
+    /// The same, where the driver's program translates as well.
+    XdpTranslate = 5,
 }
 
 impl Hook {
@@ -30,6 +32,7 @@ impl Hook {
             Self::UplinkIngress => "uplink-in",
             Self::UplinkEgress => "uplink-out",
             Self::Xdp => "xdp",
+            Self::XdpTranslate => "xdp-translate",
         }
     }
 
@@ -42,6 +45,7 @@ impl Hook {
             2 => Some(Self::UplinkIngress),
             3 => Some(Self::UplinkEgress),
             4 => Some(Self::Xdp),
+            5 => Some(Self::XdpTranslate),
             _ => None,
         }
     }

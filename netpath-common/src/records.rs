@@ -35,6 +35,8 @@ pub const NETWORK_ICC: u32 = 2;
 pub const NETWORK_INTERNAL: u32 = 4;
 /// Frames between containers of the network go straight, not through the bridge.
 pub const NETWORK_DIRECT: u32 = 8;
+/// Containers' interfaces of the network take frames that a driver's program redirects to them.
+pub const NETWORK_XDP: u32 = 16;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]

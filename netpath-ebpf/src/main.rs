@@ -27,7 +27,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext, XdpContext},
 };
 use ctx::{TcPacket, XdpPacket};
-use finish::{NEXT, finish, take_translated, take_vetted};
+use finish::{NEXT, finish, finish_early, take_translated, take_vetted};
 use netpath_common::{DropReason, Tuple, Verdict, datapath, event::Hook, packet::Packet};
 use tables::KernelTables;
 
@@ -116,10 +116,26 @@ pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
     match datapath::uplink_xdp(&pkt, &tables, work, refused) {
         Ok(_) => XDP_PASS,
         Err(reason) => {
-            counters::dropped_early(&ctx, reason);
+            counters::dropped_early(&ctx, reason, Hook::Xdp);
             XDP_DROP
         }
     }
+}
+
+/// The driver of an uplink: drops early what nobody wants, and translates and delivers what belongs
+/// to flows into containers.
+#[xdp(frags)]
+pub fn np_xdp_nat(ctx: XdpContext) -> u32 {
+    let (mut pkt, tables) = (XdpPacket::new(&ctx), KernelTables::new(&ctx));
+    if datapath::is_known_nobodys(&pkt, &tables) {
+        counters::dropped_again(DropReason::UnpublishedFlood);
+        return XDP_DROP;
+    }
+    let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
+        return XDP_PASS;
+    };
+    let result = datapath::uplink_xdp_translate(&mut pkt, &tables, work, refused);
+    finish_early(&ctx, result)
 }
 
 /// Most keys that one run of [`np_collect`] takes.

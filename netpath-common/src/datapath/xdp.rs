@@ -1,14 +1,14 @@
 //! Early drop at an uplink, before the kernel makes a socket buffer.
 //!
 //! Owns the choice of what nobody wants: packets that the tc hook or the host's stack would drop,
-//! and, beyond a rate, packets that the stack would only refuse. Does not translate and changes no
-//! flow: everything else passes as it is, and the tc hook decides about it.
+//! and, beyond a rate, packets that the stack would only refuse. Changes no flow: everything else
+//! passes as it is, and the tc hook decides about it. Translating is [`super::xdp_translate`]'s.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{Tables, Work, is_loopback, is_martian_source, published};
 use crate::{
-    conntrack::tcp,
+    conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
     tuple,
@@ -130,15 +130,30 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
         return Ok(Verdict::Pass);
     }
     parse_ipv4(pkt, &mut w.ip)?;
-    let ip = &w.ip;
-    // Established flows first: they cost one lookup more than without this hook. An entry that has
-    // expired is left to the tc hook as well, which alone judges and removes it.
-    if ip.is_tracked()
-        && let Some(e) = t.ct(&ip.tuple)
-        && e.from() == 0
-    {
+    if entry(t, &w.ip).is_some() {
         return Ok(Verdict::Pass);
     }
+    unless_unwanted(t, &w.ip, refused)
+}
+
+/// The entry of the flow from the outside that a packet belongs to, expired or not. Flows come
+/// first: they cost one look-up more than without this hook.
+#[inline(always)]
+pub(super) fn entry<T: Tables>(t: &T, ip: &Ipv4) -> Option<CtRef> {
+    // An entry that has expired is left to the tc hook as well, which judges and removes it.
+    if !ip.is_tracked() {
+        return None;
+    }
+    t.ct(&ip.tuple).filter(|e| e.from() == 0)
+}
+
+/// A packet that belongs to no flow.
+#[inline(always)]
+pub(super) fn unless_unwanted<T: Tables>(
+    t: &T,
+    ip: &Ipv4,
+    refused: &mut Bucket,
+) -> Result<Verdict, DropReason> {
     let dst = ip.tuple.dst;
     let to_us = t.is_host_addr(&dst);
     if is_loopback(&dst) {

@@ -147,8 +147,13 @@ impl Host {
                 }
                 result
             }
-            Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
+            Hook::Xdp | Hook::XdpTranslate if datapath::is_known_nobodys(&frame, t) => {
+                Err(DropReason::UnpublishedFlood)
+            }
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
+            Hook::XdpTranslate => {
+                datapath::uplink_xdp_translate(&mut frame, t, w, &mut self.refused)
+            }
         };
         let out = Outcome { result, frame };
         if let Err(reason) = result {

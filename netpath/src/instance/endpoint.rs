@@ -81,6 +81,8 @@ impl Work<'_> {
             stored.ifindex = link.index;
         }
         self.put_endpoint_segments(&network, &e, &link).await?;
+        // Before its address is known: from then on packets may come.
+        self.put_endpoint_gro(&network, &e, &link).await?;
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;

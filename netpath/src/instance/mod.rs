@@ -25,6 +25,7 @@ mod up;
 mod uplinks;
 mod work;
 mod xdp;
+mod xdp_translate;
 
 use std::{fs, path::Path};
 

@@ -2,7 +2,7 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NetworkRecord,
+    NETWORK_XDP, NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -45,8 +45,17 @@ impl Work<'_> {
             };
         }
         self.save()?;
+        let network = self.existing_network(&name)?;
+        if network.xdp_translate {
+            // Their interfaces take frames before any is sent to them …
+            self.put_all_gro(&network).await?;
+        }
         self.put_network(&name).await?;
         let network = self.existing_network(&name)?;
+        if !network.xdp_translate {
+            // … and as long as any is.
+            self.put_all_gro(&network).await?;
+        }
         for e in &network.endpoints {
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.
@@ -217,7 +226,8 @@ fn record(n: &Network) -> NetworkRecord {
         mask: n.subnet.netmask().octets(),
         flags: flag(n.masquerade, NETWORK_MASQUERADE)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
-            | flag(n.internal, NETWORK_INTERNAL),
+            | flag(n.internal, NETWORK_INTERNAL)
+            | flag(n.xdp_translate, NETWORK_XDP),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
         zero: 0,

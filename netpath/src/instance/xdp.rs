@@ -23,6 +23,8 @@ const KERNEL_CONNTRACK: &str = "net/netfilter/nf_conntrack_count";
 pub(super) struct Ask<'a> {
     /// A network that wants XDP, or nothing.
     xdp: Option<&'a str>,
+    /// A network that wants XDP to translate.
+    translate: Option<&'a str>,
     /// A network that wants tc.
     tc: Option<&'a str>,
     /// Early drop is wanted where it is known to work.
@@ -32,7 +34,12 @@ pub(super) struct Ask<'a> {
 impl<'a> Ask<'a> {
     fn add(&mut self, n: &'a Network) {
         match n.uplink_hook {
-            UplinkHook::Xdp => self.xdp = Some(&n.name),
+            UplinkHook::Xdp => {
+                self.xdp = Some(&n.name);
+                if n.xdp_translate {
+                    self.translate = Some(&n.name);
+                }
+            }
             UplinkHook::Tc => self.tc = Some(&n.name),
             UplinkHook::Auto => self.early_drop |= n.early_drop,
         }
@@ -46,6 +53,7 @@ impl<'a> Ask<'a> {
                 xdp: xdp.into(),
                 tc: tc.into(),
             }),
+            (Some(_), None) if self.translate.is_some() => Ok(Some(XdpProgram::Translate)),
             (Some(_), None) => Ok(Some(XdpProgram::EarlyDrop)),
             (None, Some(_)) => Ok(None),
             (None, None) => Ok((self.early_drop && TESTED_DRIVERS.contains(&driver))
@@ -75,7 +83,7 @@ impl Work<'_> {
                 driver(&uplink.name)
             };
             let wanted = ask.program(&uplink.name, &driver)?;
-            match self.put_xdp(&uplink, wanted, &driver).await {
+            match self.put_xdp(&uplink, wanted, ask, &driver).await {
                 // Nobody has insisted.
                 Err(e) if ask.xdp.is_none() => tracing::warn!("{e}"),
                 done => done?,
@@ -88,6 +96,7 @@ impl Work<'_> {
         &mut self,
         uplink: &Uplink,
         wanted: Option<XdpProgram>,
+        ask: Ask<'_>,
         driver: &str,
     ) -> Result<(), Error> {
         let datapath = self.datapath()?;
@@ -97,6 +106,9 @@ impl Work<'_> {
                 None => datapath.detach_xdp(uplink.ifindex)?,
                 Some(program) => {
                     let link = self.instance.netlink.link_by_index(uplink.ifindex).await?;
+                    if let (Some(network), Some(link)) = (ask.translate, &link) {
+                        self.instance.check_peer(network, link).await?;
+                    }
                     let target = XdpTarget {
                         ifname: &uplink.name,
                         ifindex: uplink.ifindex,
@@ -143,6 +155,7 @@ pub(super) fn hook_in_use(datapath: &Datapath, uplink: &Uplink) -> Result<&'stat
     Ok(match datapath.xdp_at(uplink.ifindex)? {
         None => "tc",
         Some(XdpProgram::EarlyDrop) => "tc, xdp",
+        Some(XdpProgram::Translate) => "tc, xdp+translate",
     })
 }
 
@@ -190,6 +203,7 @@ mod tests {
     fn ask(xdp: bool, tc: bool, early_drop: bool) -> Ask<'static> {
         Ask {
             xdp: xdp.then_some("x"),
+            translate: None,
             tc: tc.then_some("t"),
             early_drop,
         }
@@ -204,6 +218,11 @@ mod tests {
         assert_eq!(of(ask(false, false, true), "e1000e"), None);
         assert_eq!(of(ask(true, false, false), "e1000e"), early);
         assert_eq!(of(ask(false, true, true), "veth"), None);
+        let translate = Ask {
+            translate: Some("x"),
+            ..ask(true, false, false)
+        };
+        assert_eq!(of(translate, "e1000e"), Some(XdpProgram::Translate));
     }
 
     #[test]

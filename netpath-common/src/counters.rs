@@ -51,6 +51,8 @@ counters! {
     HostConnect = "host-connect",
     /// Drop events that found the ring buffer full, or that only repeated another one of a flood.
     EventLost = "event-lost",
+    /// Packets, of those that were delivered straight into a container, that XDP has translated.
+    ToEndpointEarly = "to-endpoint-early",
 }
 
 impl Counter {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     checksum,
     conntrack::CtRef,
+    counters::Counter,
     drop_reason::DropReason,
     packet::{ETH_LEN, ETHERTYPE_IPV4, Ipv4, Kind, Packet, parse_eth},
     records::NETWORK_XDP,
@@ -68,10 +69,11 @@ fn translate<P: Packet, T: Tables>(
     // From here on the tc hook never sees the packet, or sees that its flow is gone: what it does
     // to the state of the flow happens once.
     w.reset(t);
-    match admitted(t, w, e)? {
-        Some(e) => w.forward(pkt, t, e),
-        None => Ok(Verdict::Pass),
-    }
+    let Some(e) = admitted(t, w, e)? else {
+        return Ok(Verdict::Pass);
+    };
+    t.count(Counter::ToEndpointEarly);
+    w.forward(pkt, t, e)
 }
 
 /// Whether a packet has nothing that only a socket buffer can tell or hold.

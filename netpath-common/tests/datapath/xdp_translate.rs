@@ -14,7 +14,10 @@ use netpath_common::{
     tuple,
 };
 
-use super::xdp::{arrived, use_up};
+use super::{
+    xdp::{arrived, use_up},
+    xdp_model::counters,
+};
 
 /// A host whose first network takes frames from a driver.
 fn host() -> Host {
@@ -100,7 +103,10 @@ fn a_packet_is_counted_once_and_as_at_tc() {
     assert_eq!(at_xdp.result, at_tc.result);
     assert_eq!(at_xdp.frame, at_tc.frame);
     assert_eq!(with.tables.entries(), without.tables.entries());
-    assert_eq!(with.tables.counters(), without.tables.counters());
+    assert_eq!(counters(&with), counters(&without));
+    // The answer to the SYN as well.
+    assert_eq!(with.tables.counter(Counter::ToEndpointEarly), 2);
+    assert_eq!(with.tables.counter(Counter::ToEndpoint), 2);
     let after = with.tables.stats(C1.slot);
     assert_eq!(after, without.tables.stats(C1.slot));
     assert_eq!(after.rx_packets, before.rx_packets + 1);
@@ -171,7 +177,7 @@ fn what_a_driver_cannot_do_is_left_as_it_is_and_changes_nothing() {
     ];
     let mut h = host();
     asked(&mut h);
-    let (entries, counters) = (h.tables.entries(), h.tables.counters());
+    let (entries, counted) = (h.tables.entries(), h.tables.counters());
     for (name, p) in &cases {
         assert!(early(&mut h, p).passed(), "{name}");
     }
@@ -182,7 +188,7 @@ fn what_a_driver_cannot_do_is_left_as_it_is_and_changes_nothing() {
         "a super-packet"
     );
     assert_eq!(h.tables.entries(), entries);
-    assert_eq!(h.tables.counters(), counters);
+    assert_eq!(h.tables.counters(), counted);
     let _ = early(&mut h, &udp(S, 53, H, 5000, &most)).to_container(&C1);
 }
 

@@ -28,6 +28,9 @@ use crate::{
     tuple::Tuple,
 };
 
+/// The kernel's tick at 250 Hz, with which its coarse clock moves on, nanoseconds.
+const TICK_NS: u64 = 4_000_000;
+
 /// What a test does in the middle of a packet, in place of another processor.
 type Interloper = Box<dyn FnOnce(&MemTables)>;
 
@@ -206,7 +209,7 @@ fn in_prefix(addr: Addr, net: Addr, len: u8) -> bool {
 
 impl Tables for MemTables {
     fn now(&self) -> u64 {
-        self.now
+        self.now / TICK_NS * TICK_NS
     }
 
     fn random(&self) -> u32 {
@@ -348,8 +351,8 @@ impl Tables for MemTables {
                 && self.host_listeners.contains(&(tuple.proto, tuple.dport))
     }
 
-    fn tick(&self) -> u32 {
-        (self.now / 4_000_000) as u32 // 250 Hz
+    fn tick(&self) -> u64 {
+        1 + self.now / TICK_NS
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {

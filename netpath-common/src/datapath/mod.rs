@@ -12,6 +12,7 @@ mod uplink;
 mod veth;
 mod work;
 mod xdp;
+mod xdp_nat;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
@@ -24,6 +25,8 @@ pub(crate) use xdp::mark_used;
 pub use xdp::{
     Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
 };
+
+pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{
     conntrack::{CtEntry, CtRef},

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Tables, Work, is_loopback, is_martian_source, published};
 use crate::{
-    conntrack::tcp,
+    conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
     tuple,
@@ -125,20 +125,54 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
     w: &mut Work,
     refused: &mut Bucket,
 ) -> Result<Verdict, DropReason> {
+    match look(pkt, t, w)? {
+        // An entry that has expired is left to the tc hook as well, which alone judges and removes
+        // it.
+        Found::Other | Found::Flow(_) => Ok(Verdict::Pass),
+        Found::NoFlow => judge(t, &w.ip, refused),
+    }
+}
+
+/// What the tables say about a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// Not IPv4.
+    Other,
+    /// A flow that comes in by an uplink has an entry for it.
+    Flow(CtRef),
+    /// There is none.
+    NoFlow,
+}
+
+/// Parses a frame and looks for its flow. Established flows first: they cost one lookup more than
+/// without this hook.
+#[inline(always)]
+pub(super) fn look<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Found, DropReason> {
     parse_eth(pkt, &mut w.eth)?;
     if w.eth.ethertype != ETHERTYPE_IPV4 {
-        return Ok(Verdict::Pass);
+        return Ok(Found::Other);
     }
     parse_ipv4(pkt, &mut w.ip)?;
-    let ip = &w.ip;
-    // Established flows first: they cost one lookup more than without this hook. An entry that has
-    // expired is left to the tc hook as well, which alone judges and removes it.
-    if ip.is_tracked()
-        && let Some(e) = t.ct(&ip.tuple)
+    if w.ip.is_tracked()
+        && let Some(e) = t.ct(&w.ip.tuple)
         && e.from() == 0
     {
-        return Ok(Verdict::Pass);
+        return Ok(Found::Flow(e));
     }
+    Ok(Found::NoFlow)
+}
+
+/// Decides about a packet that belongs to no flow.
+#[inline(always)]
+pub(super) fn judge<T: Tables>(
+    t: &T,
+    ip: &Ipv4,
+    refused: &mut Bucket,
+) -> Result<Verdict, DropReason> {
     let dst = ip.tuple.dst;
     let to_us = t.is_host_addr(&dst);
     if is_loopback(&dst) {

@@ -24,3 +24,4 @@ mod timeout;
 mod truncate;
 mod xdp;
 mod xdp_model;
+mod xdp_nat;

@@ -7,6 +7,7 @@ use netpath_common::{
     conntrack::tcp::{ACK, SYN},
     datapath::Tables,
     event::Hook,
+    records::NETWORK_XDP,
     testing::*,
     tuple,
 };
@@ -216,11 +217,16 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Two hosts live the same life, one with early drop. Whatever that drops, the tc hook of the
-    /// other drops, or its stack drops or refuses; and all else becomes the same on both.
+    /// Two hosts live the same life, one with early drop, and with translation there or without.
+    /// Whatever that drops, the tc hook of the other drops, or its stack drops or refuses; and all
+    /// else becomes the same on both.
     #[test]
-    fn nothing_is_lost(tokens in any::<bool>(), events in prop::collection::vec(event(), 1..60)) {
+    fn nothing_is_lost(tokens in any::<bool>(), translate in any::<bool>(), events in prop::collection::vec(event(), 1..60)) {
         let (mut early, mut late) = (host(tokens), host(tokens));
+        early.xdp_translates = translate;
+        for host in [&mut early, &mut late] {
+            host.tables.networks[usize::from(NET1)].flags |= NETWORK_XDP;
+        }
         for event in events {
             match event {
                 Event::Waited { ms } => {
@@ -248,6 +254,10 @@ proptest! {
                         let harmless = tc.dropped().is_some()
                             || tc.passed() && stack(&frame.bytes, &late.tables) == Fate::Unwanted;
                         prop_assert!(harmless, "{} dropped as {:?}, at tc {:?}", first.text(), reason, tc.result);
+                    } else if !first.passed() {
+                        prop_assert!(translate);
+                        prop_assert_eq!(first.result, tc.result);
+                        prop_assert_eq!(first.frame, tc.frame);
                     } else {
                         let again = early.run(Hook::UplinkIngress, &frame);
                         prop_assert_eq!(again.result, tc.result);

@@ -101,6 +101,20 @@ impl Packet for XdpPacket<'_> {
     }
 
     #[inline(always)]
+    fn write_fixed<const OFF: usize, const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+    ) -> Result<(), DropReason> {
+        let start = self.ctx.data();
+        if start + OFF + N <= self.ctx.data_end() {
+            // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
+            unsafe { ((start + OFF) as *mut [u8; N]).write_unaligned(*bytes) };
+            return Ok(());
+        }
+        self.write(OFF, bytes)
+    }
+
+    #[inline(always)]
     fn update_l4_checksum(
         &mut self,
         off: usize,

@@ -31,16 +31,19 @@ use super::{
 pub enum XdpProgram {
     /// Drops early what nobody wants.
     EarlyDrop,
+    /// That, and translates packets of established flows.
+    Translate,
 }
 
 impl XdpProgram {
     /// All of them.
-    pub(super) const ALL: [Self; 1] = [Self::EarlyDrop];
+    pub(super) const ALL: [Self; 2] = [Self::EarlyDrop, Self::Translate];
 
     /// Its name in the object.
     pub(super) const fn program(self) -> &'static str {
         match self {
             Self::EarlyDrop => "np_uplink_xdp",
+            Self::Translate => "np_uplink_xdp_nat",
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct Network {
     /// Drop early, in the uplinks' drivers, what nobody wants: where `uplink_hook` is auto and the
     /// driver is one that this was tested on.
     pub early_drop: bool,
+    /// Translate packets of established flows in the uplinks' drivers as well.
+    pub xdp_translate: bool,
     /// Interfaces that lead out.
     pub uplinks: Uplinks,
     /// Endpoints in the order of the file.

@@ -207,6 +207,11 @@ fn the_hook_of_uplinks() {
     );
     let e = error(&network("uplink_hook = \"xdp\"\nearly_drop = false"));
     assert!(e.contains("network `n`: early_drop"), "{e}");
+    let e = error(&network("xdp_translate = true"));
+    assert!(
+        e.contains("network `n`: xdp_translate") && e.contains("uplink_hook"),
+        "{e}"
+    );
     let e = error(&network("uplink_hook = \"ebpf\""));
     assert!(e.contains("the values are auto, tc, xdp"), "{e}");
 }

@@ -136,6 +136,11 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         let reason = "dropping early is what XDP is for: set uplink_hook = \"tc\", or leave it out";
         return Err(invalid("early_drop", "false", reason.into()));
     }
+    let xdp_translate = raw.xdp_translate.unwrap_or(false);
+    if xdp_translate && uplink_hook != UplinkHook::Xdp {
+        let reason = "it needs uplink_hook = \"xdp\"; set that, or leave it out";
+        return Err(invalid("xdp_translate", "true", reason.into()));
+    }
     Ok(Network {
         bridge,
         subnet,
@@ -150,6 +155,7 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
             .unwrap_or(Ipv4Addr::UNSPECIFIED),
         uplink_hook,
         early_drop,
+        xdp_translate,
         uplinks,
         endpoints: raw
             .endpoint

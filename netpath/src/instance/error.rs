@@ -89,6 +89,20 @@ pub enum Error {
         /// The network that wants tc.
         tc: String,
     },
+    /// XDP would translate frames whose checksums are not there yet.
+    #[error(
+        "network `{network}`: xdp_translate is refused at uplink {uplink}, a veth device whose peer \
+         {found}: XDP cannot tell a checksum that is to be completed from a whole one; turn it off \
+         with `ethtool -K PEER tx off` in the peer's namespace, or leave xdp_translate out"
+    )]
+    PartialChecksums {
+        /// The network.
+        network: String,
+        /// The uplink.
+        uplink: String,
+        /// What was found about the peer.
+        found: &'static str,
+    },
     /// The kernel has no larger segments.
     #[error(
         "network `{network}`: gso_max_size = {wanted} needs BIG TCP for IPv4, which Linux has since \

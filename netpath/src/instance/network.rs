@@ -2,10 +2,10 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NetworkRecord,
+    NETWORK_XDP, NetworkRecord,
 };
 
-use super::{Error, error::known, rollback::Undo, work::Work};
+use super::{Error, error::known, rollback::Undo, work::Work, xdp::put_endpoint_gro};
 use crate::{
     bpf::Hook,
     net::{PortFlags, sysctl},
@@ -53,6 +53,7 @@ impl Work<'_> {
             let link = netlink.link_by_index(e.ifindex).await?;
             if let Some(link) = link.filter(|l| l.controller == Some(network.ifindex)) {
                 self.put_endpoint_segments(&network, e, &link).await?;
+                put_endpoint_gro(&network, e)?;
                 netlink
                     .set_port(
                         e.ifindex,
@@ -217,7 +218,8 @@ fn record(n: &Network) -> NetworkRecord {
         mask: n.subnet.netmask().octets(),
         flags: flag(n.masquerade, NETWORK_MASQUERADE)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
-            | flag(n.internal, NETWORK_INTERNAL),
+            | flag(n.internal, NETWORK_INTERNAL)
+            | flag(n.xdp_translate, NETWORK_XDP),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
         zero: 0,

@@ -110,6 +110,7 @@ impl Planner<'_> {
             host_binding: wanted.host_binding,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
+            xdp_translate: wanted.xdp_translate,
             uplinks: wanted.uplinks.clone(),
             endpoints: Vec::new(),
         };
@@ -145,6 +146,7 @@ impl Planner<'_> {
             host_binding: wanted.host_binding,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
+            xdp_translate: wanted.xdp_translate,
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };

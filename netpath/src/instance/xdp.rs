@@ -7,8 +7,8 @@ use crate::{
     bpf::{Datapath, XdpProgram, XdpTarget},
     config::UplinkHook,
     ct,
-    net::{self, listeners, sysctl},
-    state::{Network, State, Uplink},
+    net::{self, container::IFNAME, listeners, namespace::Namespace, sysctl},
+    state::{Endpoint, Network, State, Uplink},
 };
 
 /// Drivers on which `uplink_hook = "auto"` takes XDP where early drop is asked for: those whose
@@ -27,12 +27,19 @@ pub(super) struct Ask<'a> {
     tc: Option<&'a str>,
     /// Early drop is wanted where it is known to work.
     early_drop: bool,
+    /// A network that wants its packets translated there too.
+    translate: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
     fn add(&mut self, n: &'a Network) {
         match n.uplink_hook {
-            UplinkHook::Xdp => self.xdp = Some(&n.name),
+            UplinkHook::Xdp => {
+                self.xdp = Some(&n.name);
+                if n.xdp_translate {
+                    self.translate = Some(&n.name);
+                }
+            }
             UplinkHook::Tc => self.tc = Some(&n.name),
             UplinkHook::Auto => self.early_drop |= n.early_drop,
         }
@@ -46,6 +53,7 @@ impl<'a> Ask<'a> {
                 xdp: xdp.into(),
                 tc: tc.into(),
             }),
+            (Some(_), None) if self.translate.is_some() => Ok(Some(XdpProgram::Translate)),
             (Some(_), None) => Ok(Some(XdpProgram::EarlyDrop)),
             (None, Some(_)) => Ok(None),
             (None, None) => Ok((self.early_drop && TESTED_DRIVERS.contains(&driver))
@@ -75,6 +83,9 @@ impl Work<'_> {
                 driver(&uplink.name)
             };
             let wanted = ask.program(&uplink.name, &driver)?;
+            if let Some(network) = ask.translate {
+                self.check_checksums(&uplink, network).await?;
+            }
             match self.put_xdp(&uplink, wanted, &driver).await {
                 // Nobody has insisted.
                 Err(e) if ask.xdp.is_none() => tracing::warn!("{e}"),
@@ -82,6 +93,29 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to translate where frames come without their checksums and XDP cannot see it: over a
+    /// veth pair whose other end leaves them to the device. Other drivers turn that off by themselves
+    /// when they are given a program (`virtnet_xdp_set`), or have no such frames.
+    async fn check_checksums(&self, uplink: &Uplink, network: &str) -> Result<(), Error> {
+        let netlink = &self.instance.netlink;
+        let Some(link) = netlink.link_by_index(uplink.ifindex).await? else {
+            return Ok(());
+        };
+        if link.kind.as_deref() != Some("veth") {
+            return Ok(());
+        }
+        let found = match net::peer_offloads_checksums(netlink, &link).await? {
+            Some(false) => return Ok(()),
+            Some(true) => "leaves checksums to the device",
+            None => "cannot be looked at (its namespace has no name in /run/netns)",
+        };
+        Err(Error::PartialChecksums {
+            network: network.into(),
+            uplink: uplink.name.clone(),
+            found,
+        })
     }
 
     async fn put_xdp(
@@ -133,6 +167,27 @@ impl Work<'_> {
     }
 }
 
+/// Has the container's device take frames from XDP, where its network asks for that.
+pub(super) fn put_endpoint_gro(n: &Network, e: &Endpoint) -> Result<(), Error> {
+    if !n.xdp_translate {
+        return Ok(());
+    }
+    match Namespace::open(&e.netns) {
+        Ok(netns) if netns.ino() == e.netns_ino => {
+            Ok(netns.run(async |_| net::merge_received(IFNAME))?)
+        }
+        Ok(_) | Err(_) => {
+            tracing::warn!(
+                "endpoint `{}`: its namespace is no longer `{}`: what XDP sends it is lost unless \
+                 its eth0 has generic receive offload on",
+                e.name,
+                e.netns
+            );
+            Ok(())
+        }
+    }
+}
+
 /// The driver's name; a device that does not say has none of the names that count.
 fn driver(ifname: &str) -> String {
     net::driver(ifname).unwrap_or_else(|_| "unknown".into())
@@ -143,6 +198,7 @@ pub(super) fn hook_in_use(datapath: &Datapath, uplink: &Uplink) -> Result<&'stat
     Ok(match datapath.xdp_at(uplink.ifindex)? {
         None => "tc",
         Some(XdpProgram::EarlyDrop) => "tc, xdp",
+        Some(XdpProgram::Translate) => "tc, xdp with translation",
     })
 }
 
@@ -192,6 +248,7 @@ mod tests {
             xdp: xdp.then_some("x"),
             tc: tc.then_some("t"),
             early_drop,
+            translate: None,
         }
     }
 
@@ -204,6 +261,11 @@ mod tests {
         assert_eq!(of(ask(false, false, true), "e1000e"), None);
         assert_eq!(of(ask(true, false, false), "e1000e"), early);
         assert_eq!(of(ask(false, true, true), "veth"), None);
+        let translate = Ask {
+            translate: Some("x"),
+            ..ask(true, false, false)
+        };
+        assert_eq!(of(translate, "e1000e"), Some(XdpProgram::Translate));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a network device tells of itself by ethtool's ioctl: its driver.
+//! What a network device tells of itself by ethtool's ioctl, and one setting.
 //!
 //! Owns the call. rtnetlink does not tell it, and sysfs shows the devices of the namespace in which
 //! it was mounted.
@@ -9,6 +9,10 @@ use super::Error;
 
 /// `ETHTOOL_GDRVINFO` (`linux/ethtool.h`).
 const GET_DRIVER: u32 = 3;
+/// `ETHTOOL_GTXCSUM`.
+const GET_TX_CHECKSUMS: u32 = 0x16;
+/// `ETHTOOL_SGRO`.
+const SET_GRO: u32 = 0x2c;
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -37,6 +41,45 @@ pub fn driver(ifname: &str) -> Result<String, Error> {
     })?;
     let name = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
     Ok(name.to_string_lossy().into_owned())
+}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+/// Whether an interface of the current network namespace leaves transport checksums to its device.
+///
+/// # Errors
+/// There is no such interface, or it does not say.
+pub(super) fn offloads_checksums(ifname: &str) -> Result<bool, Error> {
+    let mut value = Value {
+        command: GET_TX_CHECKSUMS,
+        data: 0,
+    };
+    ethtool(ifname, &mut value).map_err(|source| Error::Request {
+        what: format!("asking interface {ifname} about checksum offload"),
+        source,
+    })?;
+    Ok(value.data != 0)
+}
+
+/// Has an interface of the current network namespace merge what it receives (GRO). A veth device
+/// takes XDP frames only then (`veth_xdp_xmit`, `drivers/net/veth.c`; Linux 5.13).
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn merge_received(ifname: &str) -> Result<(), Error> {
+    let mut value = Value {
+        command: SET_GRO,
+        data: 1,
+    };
+    ethtool(ifname, &mut value).map_err(|source| Error::Request {
+        what: format!("turning on generic receive offload of interface {ifname}"),
+        source,
+    })
 }
 
 /// Gives an ethtool command, whose number `command` begins with.

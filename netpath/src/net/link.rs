@@ -29,6 +29,10 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the bridge or bond that it belongs to.
     pub controller: Option<u32>,
+    /// The interface that it belongs to in another way: of a veth device, its peer.
+    pub lower: Option<u32>,
+    /// The kernel's number of the namespace where that one is; `None` for this one.
+    pub lower_netns: Option<i32>,
     /// Number of its XDP program; 0 where there are several.
     pub xdp: Option<u32>,
     /// Largest super-packets; `None` where the kernel has no BIG TCP for IPv4.
@@ -59,6 +63,8 @@ impl Link {
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
+            lower: None,
+            lower_netns: None,
             xdp: None,
             segments: SegmentSizes::of(&m),
             tso_max: None,
@@ -70,6 +76,10 @@ impl Link {
                 link.mtu = mtu;
             } else if let LinkAttribute::Controller(index) = attribute {
                 link.controller = Some(index);
+            } else if let LinkAttribute::Link(index) = attribute {
+                link.lower = Some(index);
+            } else if let LinkAttribute::LinkNetNsId(id) = attribute {
+                link.lower_netns = Some(id);
             } else if let LinkAttribute::TsoMaxSize(size) = attribute {
                 link.tso_max = Some(size);
             } else if let LinkAttribute::Address(bytes) = attribute {

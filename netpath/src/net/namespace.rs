@@ -72,6 +72,11 @@ impl Namespace {
         Self::open(&netns)
     }
 
+    /// Its file descriptor, open as long as this lives.
+    pub(super) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.file)
+    }
+
     /// What the user calls it.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -109,6 +109,9 @@ pub struct Network {
     /// What nobody wants is dropped early where that is known to work.
     #[serde(default)]
     pub early_drop: bool,
+    /// Packets of established flows are translated in the uplinks' drivers.
+    #[serde(default)]
+    pub xdp_translate: bool,
     /// Interfaces that lead out, as they were asked for.
     pub uplinks: Uplinks,
     /// Endpoints in the order they were added.

@@ -6,12 +6,13 @@ use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{bpf_fib_lookup, bpf_sock_tuple},
+    bindings::{__sk_buff, bpf_fib_lookup, bpf_sock_tuple},
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
         generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop},
     },
+    programs::TcContext,
 };
 use netpath_common::{
     Tuple,
@@ -19,6 +20,7 @@ use netpath_common::{
     counters::Counter,
     datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
     maps::{port_index, reserved_word},
+    nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
@@ -264,6 +266,11 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
+    fn make(&self, _flow: &mut NewFlow) -> u32 {
+        np_make(self.ctx.as_ptr().cast())
+    }
+
+    #[inline(always)]
     fn count(&self, counter: Counter) {
         counters::count(counter);
     }
@@ -358,6 +365,19 @@ fn lookup(ctx: *mut c_void, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
             flags,
         )
     }
+}
+
+/// Makes the flow in the working memory.
+///
+/// A global function: the verifier looks at it once a program, whatever the caller knows. It may
+/// take the context and numbers only, so it finds the working memory itself.
+#[unsafe(no_mangle)]
+extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
+    let Some(work) = work() else {
+        return u32::MAX;
+    };
+    let ctx = TcContext::new(ctx);
+    reserve_and_index(&KernelTables::new(&ctx), &mut work.flow)
 }
 
 /// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none

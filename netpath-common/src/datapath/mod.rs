@@ -28,6 +28,7 @@ pub use xdp::{
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
+    nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
@@ -118,6 +119,17 @@ pub trait Tables {
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
+    /// [`reserve_and_index`] of the flow in the working memory, which `flow` is.
+    ///
+    /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
+    /// rather than once for each way that leads there.
+    #[inline(always)]
+    fn make(&self, flow: &mut NewFlow) -> u32
+    where
+        Self: Sized,
+    {
+        reserve_and_index(self, flow)
+    }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
     /// Counts a translated packet that an endpoint sent.

@@ -101,8 +101,10 @@ pub trait Tables {
     )]
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop>;
     /// Writes the kernel's route for a packet that came in by `ifindex` into `hop`: everything but
-    /// `tuple` and `until`.
-    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop);
+    /// `tuple`, `back` and `until`.
+    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
+    /// The same for a packet that is to go out of `ifindex`, whatever other routes there are.
+    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
     /// Whether the kernel itself takes packets to this address: slow, and right at any moment.
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.

@@ -69,6 +69,23 @@ pub const fn update(check: [u8; 2], diff: u32) -> [u8; 2] {
     (!fold(((sum & 0xffff) + (sum >> 16)) as u32)).to_ne_bytes()
 }
 
+/// A sum that is not inverted (two bytes as they are in memory) after `diff`.
+#[inline(always)]
+#[must_use]
+pub const fn add(sum: [u8; 2], diff: u32) -> [u8; 2] {
+    let [a, b] = sum;
+    let [c, d] = update([!a, !b], diff);
+    [!c, !d]
+}
+
+/// Whether two fields stand for the same sum, of which zero has two representations.
+#[inline(always)]
+#[must_use]
+pub const fn equal(a: [u8; 2], b: [u8; 2]) -> bool {
+    let (a, b) = (u16::from_ne_bytes(a), u16::from_ne_bytes(b));
+    a == b || a == !b && (a == 0 || b == 0)
+}
+
 /// As [`update`] for UDP: 0 means no checksum and stays; a computed 0 becomes 0xffff (RFC 768).
 #[inline(always)]
 #[must_use]

@@ -223,9 +223,9 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn tick(&self) -> u32 {
+    fn tick(&self) -> u64 {
         // SAFETY: the helper has no preconditions. The kernel makes a single load of it.
-        (unsafe { bpf_jiffies64() }) as u32
+        unsafe { bpf_jiffies64() }
     }
 
     #[inline(always)]

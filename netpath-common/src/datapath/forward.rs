@@ -32,7 +32,7 @@ pub fn forward_out<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work,
 ) -> Result<Verdict, DropReason> {
-    w.now = t.now();
+    w.look_at_clock(t);
     if !hop(pkt, w)? {
         return Ok(Verdict::Pass);
     }

@@ -110,7 +110,7 @@ pub trait Tables {
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
     fn host_socket(&self, tuple: &Tuple) -> bool;
     /// The kernel's own clock, one to ten milliseconds a tick: coarser than [`Tables::now`] and free.
-    fn tick(&self) -> u32;
+    fn tick(&self) -> u64;
     /// What is known about a port of the host; `None` for protocols without ports.
     fn port(&self, proto: u8, port: u16) -> Option<PortUse>;
     /// Remembers that nobody wants what comes to a port, see [`PortUse::nobody`].

@@ -60,6 +60,8 @@ pub struct Work {
     pub flow: NewFlow,
     /// Now, nanoseconds of the coarse monotonic clock.
     pub now: u64,
+    /// The kernel's tick of which `now` is the time; outlives the packet.
+    pub tick: u64,
 }
 
 /// A packet quoted by an ICMP error.
@@ -101,8 +103,20 @@ impl Work {
         self.leased = false;
         self.mtu = 0;
         self.out = 0;
-        self.now = t.now();
+        self.look_at_clock(t);
         parse_eth(pkt, &mut self.eth)
+    }
+
+    /// Sets the time. The kernel moves the coarse clock on when it counts a tick
+    /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`), so the clock is read once a tick and
+    /// not for every packet; a packet in the moment between the two makes it late by a tick.
+    #[inline(always)]
+    pub fn look_at_clock<T: Tables>(&mut self, t: &T) {
+        let tick = t.tick();
+        if tick != self.tick {
+            self.tick = tick;
+            self.now = t.now();
+        }
     }
 
     /// Parses the IPv4 packet.

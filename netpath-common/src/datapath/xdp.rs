@@ -109,7 +109,7 @@ pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
         return false;
     }
     t.port(ip.tuple.proto, ip.tuple.dport)
-        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick()))
+        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick() as u32))
 }
 
 /// Decides about a frame that an uplink's driver has received: [`Verdict::Pass`], or dropped.
@@ -192,7 +192,7 @@ fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict,
         t.set_nobody(
             ip.tuple.proto,
             ip.tuple.dport,
-            nobody(ip.tuple.dst, t.tick()),
+            nobody(ip.tuple.dst, t.tick() as u32),
         );
     }
     Err(DropReason::UnpublishedFlood)

@@ -46,6 +46,18 @@ pub struct NewFlow {
     pub now: u64,
     /// Working memory of [`create`], which is too large for the stack.
     pub entry: CtEntry,
+    /// Working memory of its search for a port.
+    pub search: Search,
+}
+
+/// The state of a search for a free port. Not on the stack: there the verifier follows every value,
+/// and walks the search once for each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    ports: Ports,
+    offset: u32,
+    result: u32,
 }
 
 /// The initial state word for the first packet of a flow.
@@ -86,6 +98,18 @@ enum Try {
     Same = 1,
     Taken = 2,
     Full = 3,
+}
+
+impl Try {
+    #[inline(always)]
+    const fn from_u32(value: u32) -> Self {
+        match value {
+            0 => Self::Reserved,
+            1 => Self::Same,
+            3 => Self::Full,
+            _ => Self::Taken,
+        }
+    }
 }
 
 /// Makes the flow and answers its original direction's entry.
@@ -273,46 +297,42 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;
     }
-    let ports = Ports::class_of(flow.reply.proto, preserved);
-    let mut search = Search {
-        t,
-        flow,
-        ports,
+    flow.search = Search {
+        ports: Ports::class_of(flow.reply.proto, preserved),
         offset: 0,
-        result: Try::Taken,
+        result: Try::Taken as u32,
     };
-    t.repeat(TRIES, &mut search, search_step::<T>);
-    let result = search.result;
+    let mut turn = Turn { t, flow };
+    t.repeat(TRIES, &mut turn, search_step::<T>);
+    let result = Try::from_u32(turn.flow.search.result);
     if matches!(result, Try::Reserved) {
         t.count(Counter::PortChanged);
     }
     result
 }
 
-/// The state of a search for a free port.
-struct Search<'s, T> {
+/// What a turn of the search is given.
+struct Turn<'s, T> {
     t: &'s T,
     flow: &'s mut NewFlow,
-    ports: Ports,
-    offset: u32,
-    result: Try,
 }
 
 /// Tries one port; 1 ends the search.
-extern "C" fn search_step<T: Tables>(i: u32, search: *mut Search<'_, T>) -> i64 {
+extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `reserve` gave it, and nobody else uses it.
-    let s = unsafe { &mut *search };
+    let Turn { t, flow } = unsafe { &mut *turn };
     if starts_run(i) {
-        s.offset = s.t.random();
+        flow.search.offset = t.random();
     }
-    let port = s.ports.at(s.offset);
-    s.offset = s.offset.wrapping_add(1);
-    s.flow.reply.dport = port;
-    if s.flow.reply.proto == tuple::ICMP {
-        s.flow.reply.sport = port;
+    let port = flow.search.ports.at(flow.search.offset);
+    flow.search.offset = flow.search.offset.wrapping_add(1);
+    flow.reply.dport = port;
+    if flow.reply.proto == tuple::ICMP {
+        flow.reply.sport = port;
     }
-    s.result = try_port(s.t, s.flow);
-    i64::from(!matches!(s.result, Try::Taken))
+    let result = try_port(*t, flow);
+    flow.search.result = result as u32;
+    i64::from(!matches!(result, Try::Taken))
 }
 
 /// Tries to reserve the tuple `flow.reply` as it stands.

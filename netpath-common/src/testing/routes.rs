@@ -3,7 +3,8 @@
 use super::build::Addr;
 use crate::datapath::NextHop;
 
-/// Destination, prefix length, where it leads.
+/// Destination, prefix length, where it leads: of the [`NextHop`] what the kernel fills in. Of equal
+/// prefixes the first one is the better one.
 pub type Route = (Addr, u8, NextHop);
 
 pub(super) fn in_prefix(addr: Addr, net: Addr, len: u8) -> bool {
@@ -11,7 +12,7 @@ pub(super) fn in_prefix(addr: Addr, net: Addr, len: u8) -> bool {
     u32::from_be_bytes(addr) & mask == u32::from_be_bytes(net) & mask
 }
 
-/// The longest of the matching prefixes, of those the first one.
+/// The best of the routes that fit.
 pub(super) fn best(routes: &[Route], dst: Addr, fits: impl Fn(&NextHop) -> bool) -> NextHop {
     let nowhere = NextHop {
         no_route: 1,

@@ -14,11 +14,7 @@ use std::{
     vec::Vec,
 };
 
-use super::{
-    build::Addr,
-    ports::PortTable,
-    routes::{Route, best, in_prefix},
-};
+use super::{build::Addr, ports::PortTable, routes};
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
@@ -31,6 +27,9 @@ use crate::{
     },
     tuple::Tuple,
 };
+
+/// The kernel's tick at 250 Hz, with which its coarse clock moves on, nanoseconds.
+const TICK_NS: u64 = 4_000_000;
 
 /// What a test does in the middle of a packet, in place of another processor.
 type Interloper = Box<dyn FnOnce(&MemTables)>;
@@ -61,9 +60,8 @@ pub struct MemTables {
     pub published: HashMap<PublishedKey, Published>,
     /// The configuration; `None`: not written yet.
     pub config: Option<Config>,
-    /// Destination, prefix length, where it leads: of each [`NextHop`] what the kernel fills in. Of
-    /// equal prefixes the first one counts.
-    pub routes: Vec<Route>,
+    /// The kernel's.
+    pub routes: Vec<routes::Route>,
     /// Tuples of packets that a socket of the host would receive.
     pub host_sockets: HashSet<Tuple>,
     /// Protocols and ports at which a socket of the host takes packets from everybody.
@@ -206,7 +204,7 @@ impl MemTables {
 
 impl Tables for MemTables {
     fn now(&self) -> u64 {
-        self.now
+        self.now / TICK_NS * TICK_NS
     }
 
     fn random(&self) -> u32 {
@@ -286,7 +284,7 @@ impl Tables for MemTables {
     fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
         self.subnets
             .iter()
-            .filter(|(net, len, _)| in_prefix(*addr, *net, *len))
+            .filter(|(net, len, _)| routes::in_prefix(*addr, *net, *len))
             .max_by_key(|(_, len, _)| *len)
             .map(|(_, _, slot)| *slot)
     }
@@ -330,11 +328,11 @@ impl Tables for MemTables {
     }
 
     fn route(&self, tuple: &Tuple, _ifindex: u32, hop: &mut NextHop) {
-        *hop = best(&self.routes, tuple.dst, |_| true);
+        *hop = routes::best(&self.routes, tuple.dst, |_| true);
     }
 
     fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
-        *hop = best(&self.routes, tuple.dst, |hop| hop.ifindex == ifindex);
+        *hop = routes::best(&self.routes, tuple.dst, |hop| hop.ifindex == ifindex);
     }
 
     fn is_local(&self, ip: &Ipv4, _ifindex: u32) -> bool {
@@ -347,8 +345,8 @@ impl Tables for MemTables {
                 && self.host_listeners.contains(&(tuple.proto, tuple.dport))
     }
 
-    fn tick(&self) -> u32 {
-        (self.now / 4_000_000) as u32 // 250 Hz
+    fn tick(&self) -> u64 {
+        1 + self.now / TICK_NS
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {

@@ -15,7 +15,7 @@ use crate::{
     evidence,
     load::Kind,
     results::Results,
-    site::Site,
+    site::{self, Site},
     tool,
     variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Variant},
     worker::Worker,
@@ -110,6 +110,7 @@ link set veth1 up
         let lines = format!("addr add {NEIGHBOUR}/16 dev eth0\nlink set eth0 up\n");
         tool::run(&namespace, "ip", &["-batch", "-"], &lines)?;
     }
+    site::one_by_one(&namespace)?;
     Ok(Pair {
         neighbour: Worker::start(&namespace, setup.cpu)?,
         site,

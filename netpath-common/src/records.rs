@@ -242,8 +242,8 @@ pub struct FragRecord {
     pub rule: u16,
     /// Sum of the generations of both endpoints, uplink and rule.
     pub generation: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// The interface that it left by, 0 for the uplink's.
+    pub out: u32,
 }
 
 /// Key of a socket of the host that was sent to a published port.

@@ -12,6 +12,7 @@
 
 mod counters;
 mod ctx;
+mod fib;
 mod finish;
 mod maps;
 mod measure;

@@ -31,6 +31,7 @@ pub use xdp_nat::uplink_xdp_nat;
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
+    nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
@@ -103,8 +104,10 @@ pub trait Tables {
     )]
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop>;
     /// Writes the kernel's route for a packet that came in by `ifindex` into `hop`: everything but
-    /// `tuple` and `until`.
-    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop);
+    /// `tuple`, `back` and `until`.
+    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
+    /// The same for a packet that is to go out of `ifindex`, whatever other routes there are.
+    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
     /// Whether the kernel itself takes packets to this address: slow, and right at any moment.
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
@@ -121,6 +124,17 @@ pub trait Tables {
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
+    /// [`reserve_and_index`] of the flow in the working memory, which `flow` is.
+    ///
+    /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
+    /// rather than once for each way that leads there.
+    #[inline(always)]
+    fn make(&self, flow: &mut NewFlow) -> u32
+    where
+        Self: Sized,
+    {
+        reserve_and_index(self, flow)
+    }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
     /// Counts a translated packet that an endpoint sent.

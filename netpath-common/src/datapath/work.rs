@@ -50,6 +50,8 @@ pub struct Work {
     pub src_mac: [u8; 6],
     /// MTU of the way out in bytes, 0 for the uplink's.
     pub mtu: u32,
+    /// The interface that it leaves by, 0 for the uplink's.
+    pub out: u32,
     /// The packet that an ICMP error quotes.
     pub quoted: Quoted,
     /// What it is to become.
@@ -100,6 +102,7 @@ impl Work {
         self.refresh = true;
         self.leased = false;
         self.mtu = 0;
+        self.out = 0;
         self.look_at_clock(t);
         parse_eth(pkt, &mut self.eth)
     }
@@ -192,6 +195,7 @@ impl Work {
         self.to_endpoint = record.to;
         self.uplink = record.uplink;
         self.rule = record.rule;
+        self.out = record.out;
         self.is_tail = true;
         true
     }
@@ -287,7 +291,7 @@ impl Work {
                     self.uplink,
                     self.rule,
                 ),
-                zero: 0,
+                out: self.out,
             };
             t.frag_insert(&self.frag_key(), &record);
         }
@@ -310,7 +314,11 @@ impl Work {
             return Ok(Verdict::TranslatedToStack);
         }
         if self.to_endpoint == 0 {
-            let ifindex = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex;
+            let ifindex = if self.out == 0 {
+                t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex
+            } else {
+                self.out
+            };
             t.count(Counter::ToUplink);
             if self.leased {
                 set_macs(pkt, self.dst_mac, self.src_mac)?;

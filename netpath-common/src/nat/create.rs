@@ -121,7 +121,7 @@ impl Try {
 pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason> {
     flow.now = t.now();
     flow.salt = t.random() & STATE_SALT_MASK;
-    let code = reserve_and_index(t, flow);
+    let code = t.make(flow);
     if let Some(reason) = DropReason::from_code(code) {
         return Err(reason);
     }
@@ -134,7 +134,7 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason>
 }
 
 impl DropReason {
-    /// 0 is success; a reason is its number plus one. Subprograms of the kernel return one word.
+    /// 0 is success; a reason is its number plus one.
     #[inline(always)]
     const fn code(self) -> u32 {
         self as u32 + 1
@@ -155,8 +155,11 @@ impl DropReason {
     }
 }
 
-#[inline(never)]
-fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
+/// Reserves the outside tuple of `flow` and writes both entries: what [`Tables::make`] is.
+///
+/// The result is 0, or the reason against it as a number: subprograms of the kernel return one word.
+#[inline(always)]
+pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     let made = match reserve(t, flow) {
         Try::Reserved => true,
         Try::Same => {

@@ -96,6 +96,7 @@ impl Runner {
             "np_uplink_out",
             "np_collect",
             "np_uplink_xdp",
+            "np_uplink_xdp_nat",
         ] {
             let program = ebpf.program_mut(name).unwrap();
             load(program).unwrap_or_else(|e| panic!("{name}: {e}"));

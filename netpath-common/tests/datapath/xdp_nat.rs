@@ -132,7 +132,8 @@ fn what_one_entry_does_not_decide_is_left_alone() {
 
 #[test]
 fn what_is_old_or_changed_is_left_alone() {
-    let changes: [(&str, fn(&mut Host)); 4] = [
+    type Change = (&'static str, fn(&mut Host));
+    let changes: [Change; 4] = [
         ("nothing", |_| {}),
         ("a second of silence", |h| h.tables.advance_ms(1004)),
         ("the endpoint's generation", |h| {

@@ -35,11 +35,11 @@ pub struct NewFlow {
     pub host_address: bool,
     /// Initial state word without salt.
     pub state: u32,
-    /// Filled in by [`create`]: random bits of this life.
+    /// Filled in by [`super::create()`]: random bits of this life.
     pub salt: u32,
-    /// Filled in by [`create`]: now.
+    /// Filled in by [`super::create()`]: now.
     pub now: u64,
-    /// Working memory of [`create`], which is too large for the stack.
+    /// Working memory of [`super::create()`], which is too large for the stack.
     pub entry: CtEntry,
     /// Working memory of its search for a port.
     pub search: Search,

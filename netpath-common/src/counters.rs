@@ -35,6 +35,8 @@ counters! {
     ToEndpoint = "to-endpoint",
     /// Packets between containers of a network that were handed over without the bridge.
     ToNeighbour = "to-neighbour",
+    /// Packets that were translated in an uplink's driver and delivered straight into a container.
+    TranslatedInXdp = "translated-in-xdp",
     /// Flows that were made.
     FlowNew = "flow-new",
     /// Flows that were removed because they had expired or their configuration had changed.
@@ -51,8 +53,6 @@ counters! {
     HostConnect = "host-connect",
     /// Drop events that found the ring buffer full, or that only repeated another one of a flood.
     EventLost = "event-lost",
-    /// Packets, of those that were delivered straight into a container, that XDP has translated.
-    ToEndpointEarly = "to-endpoint-early",
 }
 
 impl Counter {

@@ -18,8 +18,6 @@ pub enum Hook {
     UplinkEgress = 3,
     /// The driver of an uplink has received the packet.
     Xdp = 4,
-    /// The same, where the driver's program translates as well.
-    XdpTranslate = 5,
 }
 
 impl Hook {
@@ -32,7 +30,6 @@ impl Hook {
             Self::UplinkIngress => "uplink-in",
             Self::UplinkEgress => "uplink-out",
             Self::Xdp => "xdp",
-            Self::XdpTranslate => "xdp-translate",
         }
     }
 
@@ -45,7 +42,6 @@ impl Hook {
             2 => Some(Self::UplinkIngress),
             3 => Some(Self::UplinkEgress),
             4 => Some(Self::Xdp),
-            5 => Some(Self::XdpTranslate),
             _ => None,
         }
     }

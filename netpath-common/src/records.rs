@@ -35,7 +35,8 @@ pub const NETWORK_ICC: u32 = 2;
 pub const NETWORK_INTERNAL: u32 = 4;
 /// Frames between containers of the network go straight, not through the bridge.
 pub const NETWORK_DIRECT: u32 = 8;
-/// Containers' interfaces of the network take frames that a driver's program redirects to them.
+
+/// Packets of established flows are translated in the uplinks' drivers.
 pub const NETWORK_XDP: u32 = 16;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
@@ -241,8 +242,8 @@ pub struct FragRecord {
     pub rule: u16,
     /// Sum of the generations of both endpoints, uplink and rule.
     pub generation: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// The interface that it left by, 0 for the uplink's.
+    pub out: u32,
 }
 
 /// Key of a socket of the host that was sent to a published port.

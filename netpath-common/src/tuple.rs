@@ -58,27 +58,30 @@ impl Tuple {
             sport: self.dport,
             dport: self.sport,
             proto: self.proto,
-            icmp_type: if self.proto == ICMP {
-                answer_type(self.icmp_type)
-            } else {
-                0
-            },
+            icmp_type: answer_type(self.icmp_type) & all_ones_if_icmp(self.proto),
             zero: 0,
         }
     }
 }
 
-/// The ICMP type that answers `icmp_type`: the other one of its request and reply pair.
+/// The ICMP type that answers `icmp_type`, one of a request and reply pair: the other one. Any other
+/// type has none, and the result is no type of a pair either.
+///
+/// Without branches, as is [`Tuple::inverse`]: the kernel's verifier would walk whatever follows
+/// once for each of them.
 #[inline(always)]
 #[must_use]
 pub const fn answer_type(icmp_type: u8) -> u8 {
-    match icmp_type {
-        ICMP_ECHO => ICMP_ECHO_REPLY,
-        ICMP_ECHO_REPLY => ICMP_ECHO,
-        ICMP_TIMESTAMP => ICMP_TIMESTAMP_REPLY,
-        ICMP_TIMESTAMP_REPLY => ICMP_TIMESTAMP,
-        other => other,
-    }
+    /// Nibble n is the answer to type n.
+    const ANSWERS: u64 = 0xfdec_ba90_7654_3218;
+    let low = (ANSWERS >> (icmp_type as u32 % 16 * 4)) as u8 & 0x0f;
+    icmp_type & 0xf0 | low
+}
+
+#[inline(always)]
+const fn all_ones_if_icmp(proto: u8) -> u8 {
+    // Only of 0 does the difference reach the second byte.
+    ((proto ^ ICMP) as u32).wrapping_sub(1).to_le_bytes()[1]
 }
 
 /// Whether `icmp_type` asks a question that netpath tracks (RFC 5508 REQ-1: echo; timestamp too).
@@ -125,11 +128,29 @@ mod tests {
             assert_eq!(t.inverse().inverse(), t);
             assert_eq!(t.inverse().sport, 9);
         }
-        let echo = Tuple {
-            proto: ICMP,
-            icmp_type: ICMP_ECHO,
-            ..Tuple::default()
-        };
-        assert_eq!(echo.inverse().icmp_type, ICMP_ECHO_REPLY);
+        for icmp_type in 0..=u8::MAX {
+            let answer = |proto| {
+                let t = Tuple {
+                    proto,
+                    icmp_type,
+                    ..Tuple::default()
+                };
+                t.inverse().icmp_type
+            };
+            let want = match icmp_type {
+                ICMP_ECHO => ICMP_ECHO_REPLY,
+                ICMP_ECHO_REPLY => ICMP_ECHO,
+                ICMP_TIMESTAMP => ICMP_TIMESTAMP_REPLY,
+                ICMP_TIMESTAMP_REPLY => ICMP_TIMESTAMP,
+                other => {
+                    assert!(!is_icmp_request(answer(ICMP)), "{other}");
+                    answer(ICMP)
+                }
+            };
+            assert_eq!(answer(ICMP), want);
+            for proto in (0..=u8::MAX).filter(|proto| *proto != ICMP) {
+                assert_eq!(answer(proto), 0, "protocol {proto}");
+            }
+        }
     }
 }

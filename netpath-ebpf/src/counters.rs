@@ -47,7 +47,7 @@ pub(crate) fn dropped_again(reason: DropReason) {
 /// As [`dropped`] at the XDP hook, where a flood must not cost what nobody reads: with the ring
 /// full the event is lost without being made.
 #[inline(always)]
-pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason, hook: Hook) {
+pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason) {
     /// An event with the ring's own header.
     const EVENT: u64 = (size_of::<DropEvent>() + 8) as u64;
     count_drop(reason);
@@ -57,13 +57,13 @@ pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason, hook: Hook) {
     if unread + EVENT > EVENT_BYTES as u64 {
         count(Counter::EventLost);
     } else {
-        reported_early(ctx, reason, hook);
+        reported_early(ctx, reason);
     }
 }
 
 #[inline(never)]
-fn reported_early(ctx: &XdpContext, reason: DropReason, hook: Hook) {
-    report(&XdpPacket::new(ctx), reason, hook);
+fn reported_early(ctx: &XdpContext, reason: DropReason) {
+    report(&XdpPacket::new(ctx), reason, Hook::Xdp);
 }
 
 #[inline(always)]

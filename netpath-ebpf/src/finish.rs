@@ -4,12 +4,9 @@
 //! one hook of another.
 
 use aya_ebpf::{
-    bindings::{
-        TC_ACT_SHOT,
-        xdp_action::{XDP_DROP, XDP_PASS},
-    },
+    bindings::TC_ACT_SHOT,
     helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
-    programs::{TcContext, XdpContext},
+    programs::TcContext,
 };
 use netpath_common::{DropReason, Verdict, counters::Counter, event::Hook};
 
@@ -77,27 +74,6 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
         Err(reason) => {
             counters::dropped(ctx, reason, hook);
             TC_ACT_SHOT
-        }
-    }
-}
-
-/// Carries out a decision of the hook that translates before there is a socket buffer.
-#[inline(always)]
-pub(crate) fn finish_early(ctx: &XdpContext, result: Result<Verdict, DropReason>) -> u32 {
-    match result {
-        // Into the ring of the container's interface (`veth_xdp_xmit`), which takes frames from
-        // others only while it is polled (NAPI).
-        // SAFETY: the helper has no preconditions.
-        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect(ifindex, 0) as u32 },
-        Ok(
-            Verdict::Pass
-            | Verdict::TranslatedToStack
-            | Verdict::ToUplink { .. }
-            | Verdict::ToNeighbour { .. },
-        ) => XDP_PASS,
-        Err(reason) => {
-            counters::dropped_early(ctx, reason, Hook::XdpTranslate);
-            XDP_DROP
         }
     }
 }

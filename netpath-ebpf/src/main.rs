@@ -12,6 +12,7 @@
 
 mod counters;
 mod ctx;
+mod fib;
 mod finish;
 mod maps;
 mod measure;
@@ -23,12 +24,18 @@ use aya_ebpf::{
         TC_ACT_SHOT,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
+    helpers::generated::bpf_redirect,
     macros::{cgroup_sock_addr, classifier, xdp},
     programs::{SockAddrContext, TcContext, XdpContext},
 };
 use ctx::{TcPacket, XdpPacket};
-use finish::{NEXT, finish, finish_early, take_translated, take_vetted};
-use netpath_common::{DropReason, Tuple, Verdict, datapath, event::Hook, packet::Packet};
+use finish::{NEXT, finish, take_translated, take_vetted};
+use netpath_common::{
+    DropReason, Tuple, Verdict,
+    datapath::{self, Bucket, Work},
+    event::Hook,
+    packet::Packet,
+};
 use tables::KernelTables;
 
 /// Lets connect, sendmsg, recvmsg and getpeername go on.
@@ -105,7 +112,28 @@ pub fn np_forward_in(ctx: TcContext) -> i32 {
 /// The driver of an uplink: drops early what nobody wants.
 #[xdp(frags)]
 pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
-    let (pkt, tables) = (XdpPacket::new(&ctx), KernelTables::new(&ctx));
+    early(&ctx, |pkt, t, w, refused| {
+        datapath::uplink_xdp(pkt, t, w, refused)
+    })
+}
+
+/// The same, and translates what belongs to established flows.
+#[xdp(frags)]
+pub fn np_uplink_xdp_nat(ctx: XdpContext) -> u32 {
+    early(&ctx, datapath::uplink_xdp_nat)
+}
+
+#[inline(always)]
+fn early<'c>(
+    ctx: &'c XdpContext,
+    decide: impl FnOnce(
+        &mut XdpPacket<'c>,
+        &KernelTables<'c, XdpContext>,
+        &mut Work,
+        &mut Bucket,
+    ) -> Result<Verdict, DropReason>,
+) -> u32 {
+    let (mut pkt, tables) = (XdpPacket::new(ctx), KernelTables::new(ctx));
     if datapath::is_known_nobodys(&pkt, &tables) {
         counters::dropped_again(DropReason::UnpublishedFlood);
         return XDP_DROP;
@@ -113,29 +141,15 @@ pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
     let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
         return XDP_PASS;
     };
-    match datapath::uplink_xdp(&pkt, &tables, work, refused) {
+    match decide(&mut pkt, &tables, work, refused) {
+        // SAFETY: the helper has no preconditions.
+        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect(ifindex, 0) as u32 },
         Ok(_) => XDP_PASS,
         Err(reason) => {
-            counters::dropped_early(&ctx, reason, Hook::Xdp);
+            counters::dropped_early(ctx, reason);
             XDP_DROP
         }
     }
-}
-
-/// The driver of an uplink: drops early what nobody wants, and translates and delivers what belongs
-/// to flows into containers.
-#[xdp(frags)]
-pub fn np_xdp_nat(ctx: XdpContext) -> u32 {
-    let (mut pkt, tables) = (XdpPacket::new(&ctx), KernelTables::new(&ctx));
-    if datapath::is_known_nobodys(&pkt, &tables) {
-        counters::dropped_again(DropReason::UnpublishedFlood);
-        return XDP_DROP;
-    }
-    let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
-        return XDP_PASS;
-    };
-    let result = datapath::uplink_xdp_translate(&mut pkt, &tables, work, refused);
-    finish_early(&ctx, result)
 }
 
 /// Most keys that one run of [`np_collect`] takes.

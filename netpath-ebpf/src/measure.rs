@@ -48,7 +48,7 @@ pub fn np_time_clock(ctx: TcContext) -> i32 {
     let Some(work) = tables::work() else {
         return FAILED;
     };
-    work.now = KernelTables::new(&ctx).now();
+    work.look_at_clock(&KernelTables::new(&ctx));
     NEXT
 }
 

@@ -2,16 +2,17 @@
 //!
 //! Owns every map look-up of the programs that see packets. Decides nothing.
 
-use core::{ffi::c_void, ptr::NonNull};
+use core::ptr::NonNull;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{bpf_fib_lookup, bpf_sock_tuple},
+    bindings::{__sk_buff, bpf_sock_tuple},
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
-        generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop},
+        generated::{bpf_jiffies64, bpf_loop},
     },
+    programs::TcContext,
 };
 use netpath_common::{
     Tuple,
@@ -19,6 +20,7 @@ use netpath_common::{
     counters::Counter,
     datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
     maps::{port_index, reserved_word},
+    nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
@@ -27,20 +29,11 @@ use netpath_common::{
     tuple,
 };
 
-use crate::{counters, maps};
+use crate::{counters, fib, maps};
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 const EEXIST: i32 = -17;
-const AF_INET: u8 = 2;
-const FIB_SUCCESS: i64 = 0;
-/// The route is known, the next hop's MAC address is not yet: `bpf_redirect_neigh` asks for it.
-const FIB_NO_NEIGH: i64 = 7;
-/// Not a unicast route: a local address, or a broadcast one.
-const FIB_NOT_FWDED: i64 = 4;
-/// Answer with the source address too (Linux 6.7; before, the flag is refused).
-const BPF_FIB_LOOKUP_SRC: u32 = 1 << 4;
-const EINVAL: i64 = -22;
 
 /// The kernel's tables as seen from one program run.
 pub(crate) struct KernelTables<'c, C> {
@@ -185,13 +178,18 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
-        route(self.ctx.as_ptr(), ip, ifindex, hop);
+    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+        fib::route(self.ctx.as_ptr(), tuple, ifindex, false, hop);
+    }
+
+    #[inline(always)]
+    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+        fib::route(self.ctx.as_ptr(), tuple, ifindex, true, hop);
     }
 
     #[inline(always)]
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool {
-        is_local(self.ctx.as_ptr(), ip, ifindex)
+        fib::is_local(self.ctx.as_ptr(), &ip.tuple, ifindex)
     }
 
     #[inline(always)]
@@ -225,9 +223,9 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn tick(&self) -> u32 {
+    fn tick(&self) -> u64 {
         // SAFETY: the helper has no preconditions. The kernel makes a single load of it.
-        (unsafe { bpf_jiffies64() }) as u32
+        unsafe { bpf_jiffies64() }
     }
 
     #[inline(always)]
@@ -264,6 +262,11 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
+    fn make(&self, _flow: &mut NewFlow) -> u32 {
+        np_make(self.ctx.as_ptr().cast())
+    }
+
+    #[inline(always)]
     fn count(&self, counter: Counter) {
         counters::count(counter);
     }
@@ -290,74 +293,17 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 }
 
-/// Asks the kernel for the way to `dst` from `src`. A subprogram, so that its parameters do not lie
-/// on the stack while a flow is made.
-#[inline(never)]
-fn route(ctx: *mut c_void, ip: &Ipv4, ifindex: u32, hop: &mut NextHop) {
-    hop.ifindex = 0;
-    hop.source = [0; 4];
-    hop.mtu = 0;
-    hop.dst_mac = [0; 6];
-    let mut p = fib_parameters(ip, ifindex);
-    let mut flags = BPF_FIB_LOOKUP_SRC;
-    let mut code = lookup(ctx, &mut p, flags);
-    if code == EINVAL {
-        flags = 0;
-        p = fib_parameters(ip, ifindex);
-        code = lookup(ctx, &mut p, flags);
-    }
-    if code != FIB_SUCCESS && code != FIB_NO_NEIGH {
-        return;
-    }
-    hop.ifindex = p.ifindex;
-    if flags != 0 {
-        // SAFETY: the kernel has written an IPv4 address for this family.
-        hop.source = unsafe { p.__bindgen_anon_3.ipv4_src }.to_ne_bytes();
-    }
-    if code == FIB_SUCCESS {
-        // SAFETY: the kernel has written the MTU over the length.
-        hop.mtu = u32::from(unsafe { p.__bindgen_anon_1.mtu_result });
-        hop.src_mac = p.smac;
-        hop.dst_mac = p.dmac;
-    }
-}
-
-/// Whether the kernel's routes say that a packet is for the host itself.
-#[inline(never)]
-fn is_local(ctx: *mut c_void, ip: &Ipv4, ifindex: u32) -> bool {
-    let mut p = fib_parameters(ip, ifindex);
-    // Also broadcast, which matches no flow and no published address.
-    lookup(ctx, &mut p, 0) == FIB_NOT_FWDED
-}
-
-#[inline(always)]
-fn fib_parameters(ip: &Ipv4, ifindex: u32) -> bpf_fib_lookup {
-    // SAFETY: all zero is a valid value of this C struct.
-    let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
-    p.family = AF_INET;
-    p.l4_protocol = ip.tuple.proto;
-    p.sport = ip.tuple.sport.to_be();
-    p.dport = ip.tuple.dport.to_be();
-    p.ifindex = ifindex;
-    // The kernel answers with the MTU of the way only where it is given a length, and refuses a
-    // packet that is longer: the shortest one asks without being refused.
-    p.__bindgen_anon_1.tot_len = 1;
-    p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(ip.tuple.src);
-    p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(ip.tuple.dst);
-    p
-}
-
-#[inline(always)]
-fn lookup(ctx: *mut c_void, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
-    // SAFETY: the struct is initialised and of the size given.
-    unsafe {
-        fib_lookup(
-            ctx,
-            core::ptr::from_mut(p),
-            size_of::<bpf_fib_lookup>() as i32,
-            flags,
-        )
-    }
+/// Makes the flow in the working memory.
+///
+/// A global function: the verifier looks at it once a program, whatever the caller knows. It may
+/// take the context and numbers only, so it finds the working memory itself.
+#[unsafe(no_mangle)]
+extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
+    let Some(work) = work() else {
+        return u32::MAX;
+    };
+    let ctx = TcContext::new(ctx);
+    reserve_and_index(&KernelTables::new(&ctx), &mut work.flow)
 }
 
 /// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none

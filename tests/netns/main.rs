@@ -26,4 +26,4 @@ mod scale;
 mod uplinks;
 mod xdp;
 mod xdp_attach;
-mod xdp_translate;
+mod xdp_nat;

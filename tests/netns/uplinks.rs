@@ -3,12 +3,16 @@
 
 use std::{net::Ipv4Addr, time::Instant};
 
+use netpath::lab::probe;
+use netpath_common::DropReason;
 use netpath_tests::{
-    probe::at,
+    netns::within,
+    probe::{BRIEFLY, at},
     recover::{Client, LIMIT, flows, recovers, without_agent},
     skip,
     topology::{A, HOST, OUTSIDE},
-    ways::{HOST2, OUTSIDE2, PUBLISHED, SERVER, SERVER_PORT, Ways, Without, ip},
+    wait,
+    ways::{HOST2, OUTSIDE2, PUBLISHED, SERVER, SERVER_PORT, Ways, Without, ip, set},
 };
 
 /// A second default route, for when the first goes.
@@ -60,6 +64,67 @@ fn published_ports_of_the_second_outlive_the_first() {
     flows(&inward, SERVER);
     ip(&ways.world.host, "link del uplink0");
     recovers(Instant::now(), LIMIT, &inward, SERVER);
+}
+
+/// The server asks by the first uplink.
+fn inward(ways: &Ways) -> [Client<'_>; 1] {
+    let to = at(HOST, PUBLISHED);
+    [Client::udp_and_tcp(&ways.server, SERVER, to, "a")]
+}
+
+/// Answers that no route leads back leave by the second uplink, with the address that was asked.
+#[test]
+fn published_ports_of_the_first_outlive_its_route() {
+    without_agent(|without| {
+        let ways = Ways::new(without);
+        let clients = inward(&ways);
+        flows(&clients, SERVER);
+        let host = &ways.world.host;
+        ip(host, &format!("route replace default via {OUTSIDE2}"));
+        recovers(Instant::now(), LIMIT, &clients, SERVER);
+        assert_eq!(ways.world.dropped(DropReason::NoRoute), 0);
+        // No route at all: lost, and counted.
+        ip(host, "route del default");
+        wait::until("answers without a route are counted", || {
+            let _ = within(&ways.server, || {
+                probe::udp(at(HOST, PUBLISHED), None, BRIEFLY)
+            });
+            ways.world.dropped(DropReason::NoRoute) > 0
+        });
+    });
+}
+
+/// Answers go back by the first uplink although the second has the better route: only the first
+/// gateway forwards.
+fn answers_go_back(without: Without, routes: &[&str], change: impl Fn(&Ways)) {
+    let ways = Ways::with_routes(without, routes);
+    set(&ways.second, "ip_forward", "0");
+    change(&ways);
+    let clients = inward(&ways);
+    recovers(Instant::now(), LIMIT, &clients, SERVER);
+}
+
+#[test]
+fn answers_take_a_worse_route_back() {
+    let worse = format!("add default via {OUTSIDE} metric 200");
+    without_agent(|without| {
+        answers_go_back(without, &[&worse], |ways| {
+            let route = format!("route replace default via {OUTSIDE2}");
+            ip(&ways.world.host, &route);
+        });
+    });
+}
+
+#[test]
+fn answers_take_the_route_of_their_source() {
+    without_agent(|without| {
+        answers_go_back(without, &[], |ways| {
+            let host = &ways.world.host;
+            ip(host, &format!("route add default via {OUTSIDE} table 100"));
+            ip(host, &format!("rule add from {HOST} lookup 100"));
+            ip(host, &format!("route replace default via {OUTSIDE2}"));
+        });
+    });
 }
 
 /// The uplink's address changes as a DHCP client does it: the routes go with the old one.

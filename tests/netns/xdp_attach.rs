@@ -46,7 +46,8 @@ fn up_puts_it_there_again_replaces_it_and_takes_it_away() {
         "{listed}"
     );
 
-    // The programs are replaced under a flood: at no moment is there none.
+    // Another build's programs are replaced under a flood: at no moment is there none.
+    forget_build(&world);
     let flood = Flood::start(&world);
     world.up(&config(&world, "uplink_hook = \"xdp\""));
     let second = program(&world).expect("it stays");
@@ -61,6 +62,19 @@ fn up_puts_it_there_again_replaces_it_and_takes_it_away() {
     world.run(&["down", "--all"]);
     assert_eq!(program(&world), None);
     assert!(!world.pins().exists());
+}
+
+/// Has the state know nothing of the build that the pinned programs are of.
+fn forget_build(world: &World) {
+    let path = world
+        .file("state")
+        .join(world.instance())
+        .join("state.json");
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(state["loaded"].is_string(), "{state}");
+    state["loaded"] = serde_json::Value::Null;
+    std::fs::write(&path, state.to_string()).unwrap();
 }
 
 #[test]

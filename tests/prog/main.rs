@@ -14,7 +14,6 @@ mod timing;
 mod translate;
 mod truncate;
 mod xdp;
-mod xdp_translate;
 
 use std::collections::BTreeMap;
 

@@ -72,6 +72,23 @@ impl<'n> Client<'n> {
         }
     }
 
+    /// One that asks by UDP and new TCP connections.
+    ///
+    /// # Panics
+    /// When its socket cannot be made.
+    #[must_use]
+    pub fn udp_and_tcp(
+        namespace: &'n Namespace,
+        source: Ipv4Addr,
+        to: SocketAddrV4,
+        server: &'static str,
+    ) -> Self {
+        Self {
+            tcp: true,
+            ..Self::udp(namespace, source, to, server)
+        }
+    }
+
     /// One that asks by UDP, new TCP connections and ping.
     ///
     /// # Panics
@@ -90,8 +107,7 @@ impl<'n> Client<'n> {
         });
         Self {
             echo: Some(echo.unwrap()),
-            tcp: true,
-            ..Self::udp(namespace, source, to, server)
+            ..Self::udp_and_tcp(namespace, source, to, server)
         }
     }
 

@@ -96,7 +96,7 @@ impl Runner {
             "np_uplink_out",
             "np_collect",
             "np_uplink_xdp",
-            "np_xdp_nat",
+            "np_uplink_xdp_nat",
         ] {
             let program = ebpf.program_mut(name).unwrap();
             load(program).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -354,7 +354,6 @@ pub const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Xdp => "np_uplink_xdp",
-        Hook::XdpTranslate => "np_xdp_nat",
     }
 }
 

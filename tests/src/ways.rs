@@ -40,7 +40,7 @@ pub const UPLINK2: &str = "uplink1";
 pub const SERVER_PORT: u16 = 7000;
 /// The TCP port that the server echoes on.
 pub const ECHO_PORT: u16 = 7001;
-/// The published UDP port; it leads to port 53 of the container.
+/// The published port, UDP and TCP; it leads to port 53 of the container.
 pub const PUBLISHED: u16 = 5353;
 
 /// Why no agent runs.
@@ -198,8 +198,9 @@ impl Ways {
             ip(&world.host, &format!("route {route}"));
         }
         let uplinks = format!("uplinks = [\"{UPLINK}\", \"{UPLINK2}\"]");
+        let [udp, tcp] = ["udp", "tcp"].map(|proto| format!("{PUBLISHED}:53/{proto}"));
         let config = world.network("bridge", "netpath0", "172.17.0.0/16", &uplinks)
-            + &world.endpoint("a", A, &[&format!("{PUBLISHED}:53/udp")]);
+            + &world.endpoint("a", A, &[&udp, &tcp]);
         world.up(&config);
         if without == Without::Killed {
             let agent = Agent::start(world);
@@ -234,10 +235,14 @@ impl Ways {
 
     fn serve_in_container(&mut self) {
         let a = self.world.container("a");
-        let server = Server::udp(a, "a", at(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
+        let every = at(Ipv4Addr::UNSPECIFIED, 53);
+        let servers = [
+            Server::udp(a, "a", every).unwrap(),
+            Server::tcp(a, "a", every).unwrap(),
+        ];
         // Echo sockets that keep their identifier.
         set(a, "ping_group_range", "0 0");
-        self.servers.push(server);
+        self.servers.extend(servers);
     }
 
     /// The first gateway forwards nothing any more, and the server knows to answer by the second.

@@ -167,17 +167,21 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
 /// Removes the flow of an entry that is of no use any more. `key` is the entry's key.
 #[inline(never)]
 pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
-    if is_record(e) {
-        return remove(t, key, e);
+    let (mut record_key, mut record) = (*key, e);
+    if !is_record(e) {
+        record_key = other_key(e, key);
+        match t.ct(&record_key).filter(|r| r.salt() == e.salt()) {
+            Some(found) => record = found,
+            None => return forget_half(t, key, e.salt()),
+        }
     }
-    let record_key = other_key(e, key);
-    let salt = e.salt();
-    if let Some(record) = t.ct(&record_key)
-        && record.salt() == salt
-    {
-        return remove(t, &record_key, record);
-    }
-    // An index without its record. Look again: the slot may have a new life by now.
+    remove(t, &record_key, record)
+}
+
+/// Removes an index without its record.
+#[inline(always)]
+fn forget_half<T: Tables>(t: &T, key: &Tuple, salt: u32) -> bool {
+    // Look again: the slot may have a new life by now.
     match t.ct(key) {
         Some(again) if again.salt() == salt && !is_record(again) => {
             t.ct_delete(key);

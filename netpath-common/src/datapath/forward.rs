@@ -32,7 +32,7 @@ pub fn forward_out<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work,
 ) -> Result<Verdict, DropReason> {
-    w.now = t.now();
+    w.look_at_clock(t);
     if !hop(pkt, w)? {
         return Ok(Verdict::Pass);
     }
@@ -40,7 +40,7 @@ pub fn forward_out<P: Packet, T: Tables>(
         .uplink(FORWARD_UPLINK)
         .ok_or(DropReason::NoConfig)?
         .ifindex;
-    if let Some(hop) = leased(t, w) {
+    if let Some(hop) = leased(t, w, 0) {
         let leased = hop.ifindex == ifindex && hop.dst_mac != [0; 6];
         if leased {
             set_macs(pkt, hop.dst_mac, hop.src_mac)?;

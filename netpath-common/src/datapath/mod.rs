@@ -12,7 +12,7 @@ mod uplink;
 mod veth;
 mod work;
 mod xdp;
-mod xdp_translate;
+mod xdp_nat;
 
 pub use bridge::bridge_ingress;
 pub use collect::collect;
@@ -25,11 +25,13 @@ pub(crate) use xdp::mark_used;
 pub use xdp::{
     Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
 };
-pub use xdp_translate::uplink_xdp_translate;
+
+pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
+    nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
         Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
@@ -102,14 +104,16 @@ pub trait Tables {
     )]
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop>;
     /// Writes the kernel's route for a packet that came in by `ifindex` into `hop`: everything but
-    /// `tuple` and `until`.
-    fn route(&self, ip: &Ipv4, ifindex: u32, hop: &mut NextHop);
+    /// `tuple`, `back` and `until`.
+    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
+    /// The same for a packet that is to go out of `ifindex`, whatever other routes there are.
+    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
     /// Whether the kernel itself takes packets to this address: slow, and right at any moment.
     fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
     fn host_socket(&self, tuple: &Tuple) -> bool;
     /// The kernel's own clock, one to ten milliseconds a tick: coarser than [`Tables::now`] and free.
-    fn tick(&self) -> u32;
+    fn tick(&self) -> u64;
     /// What is known about a port of the host; `None` for protocols without ports.
     fn port(&self, proto: u8, port: u16) -> Option<PortUse>;
     /// Remembers that nobody wants what comes to a port, see [`PortUse::nobody`].
@@ -120,6 +124,17 @@ pub trait Tables {
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
+    /// [`reserve_and_index`] of the flow in the working memory, which `flow` is.
+    ///
+    /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
+    /// rather than once for each way that leads there.
+    #[inline(always)]
+    fn make(&self, flow: &mut NewFlow) -> u32
+    where
+        Self: Sized,
+    {
+        reserve_and_index(self, flow)
+    }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
     /// Counts a translated packet that an endpoint sent.

@@ -6,10 +6,9 @@
 
 use super::{Tables, work::Work};
 use crate::{
-    conntrack::{CtRef, FLAG_RECORD},
+    conntrack::{CtRef, FLAG_RECORD, snapshot},
     drop_reason::DropReason,
-    records::NetworkRecord,
-    records::UplinkRecord,
+    records::{IFACE_UPLINK, NetworkRecord},
     tuple::Tuple,
 };
 
@@ -27,7 +26,7 @@ pub struct NextHop {
     pub tuple: Tuple,
     /// When the lease ends: coarse monotonic clock, nanoseconds.
     pub until: u64,
-    /// The interface that the routes lead out of, 0 for none: the stack has to answer.
+    /// The interface that the routes lead out of, 0 for none.
     pub ifindex: u32,
     /// The address that the kernel would give its own packets on this way; zero where it does not
     /// say (before Linux 6.7).
@@ -38,8 +37,12 @@ pub struct NextHop {
     pub dst_mac: [u8; 6],
     /// MAC address of the interface.
     pub src_mac: [u8; 6],
+    /// The uplink that the flow came in by, which is asked for first; 0 for flows from inside.
+    pub back: u32,
+    /// Not zero: the routes lead nowhere. Zero without an interface: the stack may know more.
+    pub no_route: u32,
     /// Always zero.
-    pub zero: [u32; 3],
+    pub zero: u32,
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64);
@@ -58,10 +61,12 @@ fn slot(t: &Tuple) -> u32 {
 }
 
 /// The lease of the packet's flow, if it still holds.
+///
+/// `back`: see [`NextHop::back`]. Clients may use a port again by another uplink.
 #[inline(always)]
-pub(super) fn leased<'t, T: Tables>(t: &'t T, w: &Work) -> Option<&'t NextHop> {
+pub(super) fn leased<'t, T: Tables>(t: &'t T, w: &Work, back: u32) -> Option<&'t NextHop> {
     let hop = t.next_hop(slot(&w.ip.tuple))?;
-    (hop.tuple == w.ip.tuple && w.now < hop.until).then_some(&*hop)
+    (hop.tuple == w.ip.tuple && hop.back == back && w.now < hop.until).then_some(&*hop)
 }
 
 /// Asks the kernel, and leases its answer.
@@ -77,8 +82,9 @@ pub(super) fn renew<'t, T: Tables>(
     ifindex: u32,
 ) -> Result<&'t NextHop, DropReason> {
     let hop = t.next_hop(slot(&w.ip.tuple)).ok_or(DropReason::NoConfig)?;
-    t.route(&w.ip, ifindex, hop);
+    t.route(&w.ip.tuple, ifindex, hop);
     hop.tuple = w.ip.tuple;
+    hop.back = 0;
     hop.until = w.now + LEASE_NS;
     Ok(hop)
 }
@@ -89,7 +95,7 @@ pub(super) fn renew<'t, T: Tables>(
 pub(super) enum Way {
     /// Out, as the flow says.
     Out = 0,
-    /// The routes lead nowhere: the stack has to answer.
+    /// The routes lead nowhere, or not simply out of an interface: the stack has to answer.
     Stack = 1,
     /// The routes lead out of another uplink, or the uplink has another address: the flow is over,
     /// as in the kernel (`nf_nat_oif_changed`, `net/netfilter/nf_nat_core.c`).
@@ -97,6 +103,9 @@ pub(super) enum Way {
 }
 
 /// Finds the way of a packet of flow `e`, and notes in `w` what is leased of it.
+///
+/// # Errors
+/// [`DropReason::NoRoute`] for answers to the outside, [`DropReason::NoConfig`].
 #[inline(always)]
 pub(super) fn way<T: Tables>(
     t: &T,
@@ -105,38 +114,101 @@ pub(super) fn way<T: Tables>(
     network: &NetworkRecord,
 ) -> Result<Way, DropReason> {
     let uplink = t.uplink(e.uplink()).ok_or(DropReason::NoConfig)?;
-    if let Some(hop) = leased(t, w) {
-        if hop.ifindex == uplink.ifindex && hop.dst_mac != [0; 6] {
+    // The record's direction leads to the outside where the outside has begun the flow.
+    let back = if e.flags() & FLAG_RECORD == 0 {
+        0
+    } else {
+        uplink.ifindex
+    };
+    if let Some(hop) = leased(t, w, back) {
+        // The rest was judged when it was renewed.
+        if hop.ifindex == 0 {
+            return nowhere(hop);
+        }
+        w.out = uplink.ifindex;
+        if back != 0 || hop.ifindex == uplink.ifindex {
+            w.out = hop.ifindex;
             w.mtu = hop.mtu;
-            w.leased = true;
+            w.leased = hop.dst_mac != [0; 6];
             w.dst_mac = hop.dst_mac;
             w.src_mac = hop.src_mac;
         }
-        // Judged when it was renewed.
-        return Ok(if hop.ifindex == 0 {
-            Way::Stack
-        } else {
-            Way::Out
-        });
+        return Ok(Way::Out);
+    }
+    if back != 0 {
+        return way_back(t, w, &snapshot(e, &w.ip.tuple), back, network);
     }
     let hop = renew(t, w, network.bridge_ifindex)?;
-    if hop.ifindex == uplink.ifindex {
-        w.mtu = hop.mtu;
+    if hop.ifindex == 0 {
+        return Ok(Way::Stack);
     }
-    Ok(judge(hop, e, uplink, network))
+    let elsewhere = hop.ifindex != uplink.ifindex
+        || network.snat == [0; 4] && hop.source != [0; 4] && hop.source != e.src();
+    if elsewhere {
+        return Ok(Way::Elsewhere);
+    }
+    w.mtu = hop.mtu;
+    Ok(Way::Out)
 }
 
+/// Finds the way of an answer to what came in by the uplink `back`, without a look at leases.
+///
+/// `translated`: the packet as it will leave, which is what routes by source are made for.
+///
+/// # Errors
+/// As [`way`].
 #[inline(always)]
-fn judge(hop: &NextHop, e: CtRef, uplink: &UplinkRecord, network: &NetworkRecord) -> Way {
+pub(super) fn way_back<T: Tables>(
+    t: &T,
+    w: &mut Work,
+    translated: &Tuple,
+    back: u32,
+    network: &NetworkRecord,
+) -> Result<Way, DropReason> {
+    ask_back(t, w, translated, back, network.bridge_ifindex);
+    let hop = t.next_hop(slot(&w.ip.tuple)).ok_or(DropReason::NoConfig)?;
     if hop.ifindex == 0 {
-        return Way::Stack;
+        return nowhere(hop);
     }
-    // Answers go back the way the question came, whatever the routes say.
-    if e.flags() & FLAG_RECORD == 0
-        && (hop.ifindex != uplink.ifindex
-            || network.snat == [0; 4] && hop.source != [0; 4] && hop.source != e.src())
-    {
-        return Way::Elsewhere;
+    w.out = hop.ifindex;
+    w.mtu = hop.mtu;
+    Ok(Way::Out)
+}
+
+/// Asks the kernel twice, and leases its answer: answers go back the way the question came where
+/// any route leads there, and else as the kernel would send them, by its routes for what comes from
+/// the container. Forced out of an uplink without a route they would be lost: the kernel then looks
+/// for a neighbour that has the client's address.
+///
+/// A subprogram, so that the ways through it meet again.
+#[inline(never)]
+fn ask_back<T: Tables>(t: &T, w: &Work, translated: &Tuple, back: u32, ifindex: u32) {
+    let Some(hop) = t.next_hop(slot(&w.ip.tuple)) else {
+        return;
+    };
+    t.route_out(translated, back, hop);
+    if hop.ifindex == 0 {
+        t.route(&w.ip.tuple, ifindex, hop);
+        if hop.mtu == 0
+            && let Some(iface) = t.iface(hop.ifindex)
+            && iface.kind == IFACE_UPLINK
+            && let Some(other) = t.uplink(iface.slot as u16)
+        {
+            // The kernel says it only where it knows the neighbour.
+            hop.mtu = other.mtu;
+        }
     }
-    Way::Out
+    hop.tuple = w.ip.tuple;
+    hop.back = back;
+    hop.until = w.now + LEASE_NS;
+}
+
+/// No interface: the drop is counted here if the kernel would only drop the answer, too.
+#[inline(always)]
+const fn nowhere(hop: &NextHop) -> Result<Way, DropReason> {
+    if hop.back != 0 && hop.no_route != 0 {
+        Err(DropReason::NoRoute)
+    } else {
+        Ok(Way::Stack)
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     Tables, icmp_error, is_loopback, is_multicast,
-    next_hop::{Way, renew, way},
+    next_hop::{Way, renew, way, way_back},
     published,
     work::{Step, Work},
 };
@@ -160,7 +160,7 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, u32::from(slot)) {
-        return Ok(Step::Ready);
+        return error_out(t, w, network);
     }
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
         return Ok(Step::Ready);
@@ -190,6 +190,23 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     }
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
+}
+
+/// The way of an ICMP error whose translation is planned.
+#[inline(always)]
+fn error_out<T: Tables>(t: &T, w: &mut Work, network: &NetworkRecord) -> Result<Step, DropReason> {
+    if w.to_endpoint != 0 {
+        return Ok(Step::Ready);
+    }
+    let back = t.uplink(w.uplink).ok_or(DropReason::NoConfig)?.ifindex;
+    let translated = Tuple {
+        src: w.to.src,
+        ..w.ip.tuple
+    };
+    Ok(match way_back(t, w, &translated, back, network)? {
+        Way::Out => Step::Ready,
+        Way::Stack | Way::Elsewhere => Step::Pass,
+    })
 }
 
 /// The interface behind which the frame's destination is a container of the same network.

@@ -50,6 +50,8 @@ pub struct Work {
     pub src_mac: [u8; 6],
     /// MTU of the way out in bytes, 0 for the uplink's.
     pub mtu: u32,
+    /// The interface that it leaves by, 0 for the uplink's.
+    pub out: u32,
     /// The packet that an ICMP error quotes.
     pub quoted: Quoted,
     /// What it is to become.
@@ -58,6 +60,8 @@ pub struct Work {
     pub flow: NewFlow,
     /// Now, nanoseconds of the coarse monotonic clock.
     pub now: u64,
+    /// The kernel's tick of which `now` is the time; outlives the packet.
+    pub tick: u64,
 }
 
 /// A packet quoted by an ICMP error.
@@ -93,19 +97,26 @@ impl Work {
     /// Forgets the last packet and parses the Ethernet header.
     #[inline(always)]
     pub(super) fn begin<P: Packet, T: Tables>(&mut self, pkt: &P, t: &T) -> Result<(), DropReason> {
-        self.reset(t);
-        parse_eth(pkt, &mut self.eth)
-    }
-
-    /// Forgets what was planned for the last packet.
-    #[inline(always)]
-    pub(super) fn reset<T: Tables>(&mut self, t: &T) {
         self.is_error = false;
         self.is_tail = false;
         self.refresh = true;
         self.leased = false;
         self.mtu = 0;
-        self.now = t.now();
+        self.out = 0;
+        self.look_at_clock(t);
+        parse_eth(pkt, &mut self.eth)
+    }
+
+    /// Sets the time. The kernel moves the coarse clock on when it counts a tick
+    /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`), so the clock is read once a tick and
+    /// not for every packet; a packet in the moment between the two makes it late by a tick.
+    #[inline(always)]
+    pub fn look_at_clock<T: Tables>(&mut self, t: &T) {
+        let tick = t.tick();
+        if tick != self.tick {
+            self.tick = tick;
+            self.now = t.now();
+        }
     }
 
     /// Parses the IPv4 packet.
@@ -184,6 +195,7 @@ impl Work {
         self.to_endpoint = record.to;
         self.uplink = record.uplink;
         self.rule = record.rule;
+        self.out = record.out;
         self.is_tail = true;
         true
     }
@@ -213,30 +225,10 @@ impl Work {
                 .ok_or(DropReason::NoConfig)?
                 .mtu
         };
-        self.to.hop = self.fits(pkt, mtu);
+        self.to.hop = self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu;
         // Towards a container the stack can only route the packet once it is translated; its
         // errors are translated back on their way out.
         Ok(self.to.hop || self.to_endpoint != 0)
-    }
-
-    /// Whether the packet can be forwarded by a way of this MTU (bytes) as it is.
-    #[inline(always)]
-    pub(super) fn fits<P: Packet>(&self, pkt: &P, mtu: u32) -> bool {
-        self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu
-    }
-
-    /// Translates by an entry that admits the packet, which [`Work::fits`] the way to its container.
-    #[inline(always)]
-    pub(super) fn forward<P: Packet, T: Tables>(
-        &mut self,
-        pkt: &mut P,
-        t: &T,
-        e: CtRef,
-    ) -> Result<Verdict, DropReason> {
-        self.follow(e);
-        self.to.hop = true;
-        self.settle();
-        self.carry_out(pkt, t, Some(e))
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -264,7 +256,7 @@ impl Work {
         self.apply(pkt, t, entry, hook)
     }
 
-    /// Completes the plan and carries it out. `e`: the entry to count the packet at.
+    /// Carries the plan out. `e`: the entry to count the packet at.
     #[inline(always)]
     fn apply<P: Packet, T: Tables>(
         &mut self,
@@ -277,17 +269,6 @@ impl Work {
         if !self.decide_hop(pkt, t, hook)? {
             return Ok(Verdict::Pass);
         }
-        self.carry_out(pkt, t, e)
-    }
-
-    /// Carries the plan out.
-    #[inline(always)]
-    fn carry_out<P: Packet, T: Tables>(
-        &mut self,
-        pkt: &mut P,
-        t: &T,
-        e: Option<CtRef>,
-    ) -> Result<Verdict, DropReason> {
         let bytes = pkt.len() as u64;
         if let Some(e) = e
             && self.refresh
@@ -310,7 +291,7 @@ impl Work {
                     self.uplink,
                     self.rule,
                 ),
-                zero: 0,
+                out: self.out,
             };
             t.frag_insert(&self.frag_key(), &record);
         }
@@ -333,7 +314,11 @@ impl Work {
             return Ok(Verdict::TranslatedToStack);
         }
         if self.to_endpoint == 0 {
-            let ifindex = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex;
+            let ifindex = if self.out == 0 {
+                t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex
+            } else {
+                self.out
+            };
             t.count(Counter::ToUplink);
             if self.leased {
                 set_macs(pkt, self.dst_mac, self.src_mac)?;

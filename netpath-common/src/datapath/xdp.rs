@@ -1,8 +1,8 @@
 //! Early drop at an uplink, before the kernel makes a socket buffer.
 //!
 //! Owns the choice of what nobody wants: packets that the tc hook or the host's stack would drop,
-//! and, beyond a rate, packets that the stack would only refuse. Changes no flow: everything else
-//! passes as it is, and the tc hook decides about it. Translating is [`super::xdp_translate`]'s.
+//! and, beyond a rate, packets that the stack would only refuse. Does not translate and changes no
+//! flow: everything else passes as it is, and the tc hook decides about it.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -109,7 +109,7 @@ pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
         return false;
     }
     t.port(ip.tuple.proto, ip.tuple.dport)
-        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick()))
+        .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick() as u32))
 }
 
 /// Decides about a frame that an uplink's driver has received: [`Verdict::Pass`], or dropped.
@@ -125,31 +125,50 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
     w: &mut Work,
     refused: &mut Bucket,
 ) -> Result<Verdict, DropReason> {
+    match look(pkt, t, w)? {
+        // An entry that has expired is left to the tc hook as well, which alone judges and removes
+        // it.
+        Found::Other | Found::Flow(_) => Ok(Verdict::Pass),
+        Found::NoFlow => judge(t, &w.ip, refused),
+    }
+}
+
+/// What the tables say about a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// Not IPv4.
+    Other,
+    /// A flow that comes in by an uplink has an entry for it.
+    Flow(CtRef),
+    /// There is none.
+    NoFlow,
+}
+
+/// Parses a frame and looks for its flow. Established flows first: they cost one lookup more than
+/// without this hook.
+#[inline(always)]
+pub(super) fn look<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work,
+) -> Result<Found, DropReason> {
     parse_eth(pkt, &mut w.eth)?;
     if w.eth.ethertype != ETHERTYPE_IPV4 {
-        return Ok(Verdict::Pass);
+        return Ok(Found::Other);
     }
     parse_ipv4(pkt, &mut w.ip)?;
-    if entry(t, &w.ip).is_some() {
-        return Ok(Verdict::Pass);
+    if w.ip.is_tracked()
+        && let Some(e) = t.ct(&w.ip.tuple)
+        && e.from() == 0
+    {
+        return Ok(Found::Flow(e));
     }
-    unless_unwanted(t, &w.ip, refused)
+    Ok(Found::NoFlow)
 }
 
-/// The entry of the flow from the outside that a packet belongs to, expired or not. Flows come
-/// first: they cost one look-up more than without this hook.
+/// Decides about a packet that belongs to no flow.
 #[inline(always)]
-pub(super) fn entry<T: Tables>(t: &T, ip: &Ipv4) -> Option<CtRef> {
-    // An entry that has expired is left to the tc hook as well, which judges and removes it.
-    if !ip.is_tracked() {
-        return None;
-    }
-    t.ct(&ip.tuple).filter(|e| e.from() == 0)
-}
-
-/// A packet that belongs to no flow.
-#[inline(always)]
-pub(super) fn unless_unwanted<T: Tables>(
+pub(super) fn judge<T: Tables>(
     t: &T,
     ip: &Ipv4,
     refused: &mut Bucket,
@@ -207,7 +226,7 @@ fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict,
         t.set_nobody(
             ip.tuple.proto,
             ip.tuple.dport,
-            nobody(ip.tuple.dst, t.tick()),
+            nobody(ip.tuple.dst, t.tick() as u32),
         );
     }
     Err(DropReason::UnpublishedFlood)

@@ -4,78 +4,20 @@
 //! is inserted first and only if it is free: that insert *is* the reservation, and two live flows
 //! never share an outside tuple. The index follows; whoever loses a race adopts the winner's flow.
 
-use super::port::{Ports, TRIES, starts_run};
+use super::{
+    flow::{NewFlow, Search},
+    port::{Ports, TRIES, starts_run},
+};
 use crate::{
     conntrack::{
-        CtEntry, CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at,
-        forget, is_over, make_room, other_key,
-        tcp::{self, TcpState, Transition},
+        CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at, forget,
+        is_over, make_room, other_key,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_used},
     drop_reason::DropReason,
-    packet::{Ipv4, Kind},
-    tuple::{self, Direction, Tuple, is_icmp_request},
+    tuple,
 };
-
-/// A flow that is to be made. The translation follows from the two tuples: the original direction
-/// becomes `reply.inverse()`, the reply direction `original.inverse()`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NewFlow {
-    /// The first packet's tuple.
-    pub original: Tuple,
-    /// The tuple that answers will carry; its destination port is the one that may change.
-    pub reply: Tuple,
-    /// Slot of the endpoint that began it, 0 for the outside.
-    pub from: u16,
-    /// Slot of the endpoint it goes to, 0 for the outside.
-    pub to: u16,
-    /// Slot of the uplink, 0 for none.
-    pub uplink: u16,
-    /// Slot of the publishing rule, 0 for none.
-    pub rule: u16,
-    /// The reply's destination is an address of the host: its reserved ports and the ports of its
-    /// sockets are not chosen.
-    pub host_address: bool,
-    /// Initial state word without salt.
-    pub state: u32,
-    /// Filled in by [`create`]: random bits of this life.
-    pub salt: u32,
-    /// Filled in by [`create`]: now.
-    pub now: u64,
-    /// Working memory of [`create`], which is too large for the stack.
-    pub entry: CtEntry,
-}
-
-/// The initial state word for the first packet of a flow.
-///
-/// # Errors
-/// [`DropReason::TcpNotSyn`] for a segment that cannot begin a flow, not even in the middle,
-/// [`DropReason::IcmpUnmatched`] for an answer without a question.
-#[inline(always)]
-pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
-    match ip.kind {
-        Kind::Tcp => match tcp::next(TcpState::None, Direction::Original, ip.flags) {
-            Transition::To(TcpState::Established) => {
-                Ok(TcpState::Established as u32 | STATE_PICKUP)
-            }
-            Transition::To(s) => Ok(s as u32),
-            Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
-        },
-        Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
-        Kind::Udp
-        | Kind::IcmpQuery
-        | Kind::IcmpError
-        | Kind::IcmpRedirect
-        | Kind::IcmpOther
-        | Kind::Tail
-        | Kind::Other
-        | Kind::Truncated
-        | Kind::BadL4
-        | Kind::Tiny => Ok(0),
-    }
-}
 
 /// What became of one candidate port.
 #[repr(u8)]
@@ -88,6 +30,18 @@ enum Try {
     Full = 3,
 }
 
+impl Try {
+    #[inline(always)]
+    const fn from_u32(value: u32) -> Self {
+        match value {
+            0 => Self::Reserved,
+            1 => Self::Same,
+            3 => Self::Full,
+            _ => Self::Taken,
+        }
+    }
+}
+
 /// Makes the flow and answers its original direction's entry.
 ///
 /// # Errors
@@ -97,7 +51,7 @@ enum Try {
 pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason> {
     flow.now = t.now();
     flow.salt = t.random() & STATE_SALT_MASK;
-    let code = reserve_and_index(t, flow);
+    let code = t.make(flow);
     if let Some(reason) = DropReason::from_code(code) {
         return Err(reason);
     }
@@ -110,7 +64,7 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason>
 }
 
 impl DropReason {
-    /// 0 is success; a reason is its number plus one. Subprograms of the kernel return one word.
+    /// 0 is success; a reason is its number plus one.
     #[inline(always)]
     const fn code(self) -> u32 {
         self as u32 + 1
@@ -131,8 +85,11 @@ impl DropReason {
     }
 }
 
-#[inline(never)]
-fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
+/// Reserves the outside tuple of `flow` and writes both entries: what [`Tables::make`] is.
+///
+/// The result is 0, or the reason against it as a number: subprograms of the kernel return one word.
+#[inline(always)]
+pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     let made = match reserve(t, flow) {
         Try::Reserved => true,
         Try::Same => {
@@ -270,46 +227,42 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;
     }
-    let ports = Ports::class_of(flow.reply.proto, preserved);
-    let mut search = Search {
-        t,
-        flow,
-        ports,
+    flow.search = Search {
+        ports: Ports::class_of(flow.reply.proto, preserved),
         offset: 0,
-        result: Try::Taken,
+        result: Try::Taken as u32,
     };
-    t.repeat(TRIES, &mut search, search_step::<T>);
-    let result = search.result;
+    let mut turn = Turn { t, flow };
+    t.repeat(TRIES, &mut turn, search_step::<T>);
+    let result = Try::from_u32(turn.flow.search.result);
     if matches!(result, Try::Reserved) {
         t.count(Counter::PortChanged);
     }
     result
 }
 
-/// The state of a search for a free port.
-struct Search<'s, T> {
+/// What a turn of the search is given.
+struct Turn<'s, T> {
     t: &'s T,
     flow: &'s mut NewFlow,
-    ports: Ports,
-    offset: u32,
-    result: Try,
 }
 
 /// Tries one port; 1 ends the search.
-extern "C" fn search_step<T: Tables>(i: u32, search: *mut Search<'_, T>) -> i64 {
+extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `reserve` gave it, and nobody else uses it.
-    let s = unsafe { &mut *search };
+    let Turn { t, flow } = unsafe { &mut *turn };
     if starts_run(i) {
-        s.offset = s.t.random();
+        flow.search.offset = t.random();
     }
-    let port = s.ports.at(s.offset);
-    s.offset = s.offset.wrapping_add(1);
-    s.flow.reply.dport = port;
-    if s.flow.reply.proto == tuple::ICMP {
-        s.flow.reply.sport = port;
+    let port = flow.search.ports.at(flow.search.offset);
+    flow.search.offset = flow.search.offset.wrapping_add(1);
+    flow.reply.dport = port;
+    if flow.reply.proto == tuple::ICMP {
+        flow.reply.sport = port;
     }
-    s.result = try_port(s.t, s.flow);
-    i64::from(!matches!(s.result, Try::Taken))
+    let result = try_port(*t, flow);
+    flow.search.result = result as u32;
+    i64::from(!matches!(result, Try::Taken))
 }
 
 /// Tries to reserve the tuple `flow.reply` as it stands.

@@ -4,7 +4,9 @@
 //! packets.
 
 mod create;
+mod flow;
 mod port;
 
 pub use create::*;
+pub use flow::*;
 pub use port::Ports;

@@ -12,7 +12,8 @@ pub(super) const TRIES: u32 = 240;
 
 /// The ports among which a flow may be given another one: those of the same class (RFC 4787,
 /// REQ-3 a).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ports {
     /// The lowest.
     pub min: u16,

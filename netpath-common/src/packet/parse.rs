@@ -75,10 +75,6 @@ pub struct Ipv4 {
     /// Total length of the packet, bytes; more than its header can say for a super-packet of BIG
     /// TCP.
     pub total_len: u32,
-    /// TCP: sequence number.
-    pub seq: u32,
-    /// TCP: acknowledgement number.
-    pub ack: u32,
     /// TCP: length of the TCP header in bytes.
     pub tcp_len: u8,
 }
@@ -134,8 +130,6 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         l4: (ETH_LEN + header_len) as u16,
         id: be16(&h, 4),
         total_len: total_len as u32,
-        seq: 0,
-        ack: 0,
         tcp_len: 0,
     };
     if frag & 0x1fff != 0 {
@@ -192,8 +186,6 @@ fn tcp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 20]>) -> Kind {
     let data_offset = usize::from(h[12] >> 4) * 4;
     p.tuple.sport = be16(&h, 0);
     p.tuple.dport = be16(&h, 2);
-    p.seq = u32::from_be_bytes(four(&h, 4));
-    p.ack = u32::from_be_bytes(four(&h, 8));
     p.flags = h[13];
     p.tcp_len = data_offset as u8;
     if data_offset > room && p.first_fragment {

@@ -10,6 +10,10 @@ use crate::{
     tuple,
 };
 
+/// Offsets of the checksums behind an IPv4 header without options, bytes.
+const TCP_CHECK: usize = ETH_LEN + 20 + checksum::offset(tuple::TCP);
+const UDP_CHECK: usize = ETH_LEN + 20 + checksum::offset(tuple::UDP);
+
 /// What a packet is to become. Fields equal to the packet's own mean no change.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,12 +45,22 @@ pub fn rewrite<P: Packet>(pkt: &mut P, ip: &Ipv4, to: &Rewrite) -> Result<(), Dr
         Kind::Tcp | Kind::Udp => {
             let udp = t.proto == tuple::UDP;
             let at = l4 + checksum::offset(t.proto);
-            if addrs_change {
-                pkt.update_l4_checksum(at, addrs.wsum(), true, udp)?;
+            let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
+            if addrs_change && ports_change && l4 == ETH_LEN + 20 {
+                if udp {
+                    both::<UDP_CHECK, P>(pkt, addrs, ports, udp)?;
+                } else {
+                    both::<TCP_CHECK, P>(pkt, addrs, ports, udp)?;
+                }
+            } else {
+                if addrs_change {
+                    pkt.update_l4_checksum(at, addrs.wsum(), true, udp)?;
+                }
+                if ports_change {
+                    pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
+                }
             }
             if ports_change {
-                let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
-                pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
                 let [a, b] = to.sport.to_be_bytes();
                 let [c, d] = to.dport.to_be_bytes();
                 if l4 == ETH_LEN + 20 {
@@ -72,6 +86,41 @@ pub fn rewrite<P: Packet>(pkt: &mut P, ip: &Ipv4, to: &Rewrite) -> Result<(), Dr
         | Kind::Tiny => {}
     }
     ip_header(pkt, ip, to, addrs)
+}
+
+/// Updates the transport checksum at the offset `AT` for new addresses and ports.
+///
+/// The field holds the whole checksum, or what the device is to complete (CHECKSUM_PARTIAL): then
+/// it covers the addresses alone. Only the kernel knows which, and each time it is asked costs as
+/// much as all else that is written. But what it does about the addresses tells: it adds the change
+/// to what is to be completed, and subtracts it from a whole checksum
+/// (`inet_proto_csum_replace_by_diff`, `net/core/utils.c`).
+#[inline(always)]
+fn both<const AT: usize, P: Packet>(
+    pkt: &mut P,
+    addrs: Diff,
+    ports: Diff,
+    udp: bool,
+) -> Result<(), DropReason> {
+    let (addrs, ports) = (addrs.wsum(), ports.wsum());
+    let before = pkt.read_fixed::<AT, 2>().ok_or(DropReason::RewriteFailed)?;
+    pkt.update_l4_checksum(AT, addrs, true, udp)?;
+    let after = pkt.read_fixed::<AT, 2>().ok_or(DropReason::RewriteFailed)?;
+    let is_whole = checksum::equal(after, checksum::update(before, addrs));
+    let is_partial = checksum::equal(after, checksum::add(before, addrs));
+    if is_whole == is_partial {
+        // A change of nothing; or UDP without a checksum.
+        return pkt.update_l4_checksum(AT, ports, false, udp);
+    }
+    if is_partial {
+        return Ok(());
+    }
+    let check = if udp {
+        checksum::update_udp(after, ports)
+    } else {
+        checksum::update(after, ports)
+    };
+    pkt.write_fixed::<AT, 2>(&check)
 }
 
 /// Writes TTL, checksum and addresses: bytes 8 to 19 of the IPv4 header.

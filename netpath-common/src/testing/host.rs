@@ -103,6 +103,8 @@ pub struct Host {
     pub tables: MemTables,
     /// Drops by reason, as the hooks count them.
     pub drops: BTreeMap<&'static str, u64>,
+    /// The XDP hook translates too.
+    pub xdp_translates: bool,
     work: Work,
     refused: Bucket,
 }
@@ -126,6 +128,7 @@ impl Host {
         Self {
             tables: MemTables::standard(seed),
             drops: BTreeMap::new(),
+            xdp_translates: false,
             work: Work::default(),
             refused: Bucket::default(),
         }
@@ -147,13 +150,11 @@ impl Host {
                 }
                 result
             }
-            Hook::Xdp | Hook::XdpTranslate if datapath::is_known_nobodys(&frame, t) => {
-                Err(DropReason::UnpublishedFlood)
+            Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
+            Hook::Xdp if self.xdp_translates => {
+                datapath::uplink_xdp_nat(&mut frame, t, w, &mut self.refused)
             }
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
-            Hook::XdpTranslate => {
-                datapath::uplink_xdp_translate(&mut frame, t, w, &mut self.refused)
-            }
         };
         let out = Outcome { result, frame };
         if let Err(reason) = result {

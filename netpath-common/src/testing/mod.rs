@@ -15,6 +15,7 @@ mod frame;
 mod host;
 mod oracle;
 mod ports;
+mod routes;
 mod tables;
 mod topology;
 
@@ -23,5 +24,6 @@ pub use flows::{Seen, numbered_flow};
 pub use frame::{Frame, Offload};
 pub use host::{Host, Outcome};
 pub use oracle::{describe, verify};
+pub use routes::Route;
 pub use tables::MemTables;
 pub use topology::*;

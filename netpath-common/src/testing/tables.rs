@@ -1,6 +1,6 @@
 //! [`Tables`] in memory.
 //!
-//! Owns the imitation of the maps and of the kernel's routes, sockets, clock and randomness, all
+//! Owns the imitation of the maps and of the kernel's sockets, clock and randomness, all
 //! under the test's control. Does not count drops: hooks do (see [`super::Host`]).
 
 use core::{
@@ -14,7 +14,7 @@ use std::{
     vec::Vec,
 };
 
-use super::{build::Addr, ports::PortTable};
+use super::{build::Addr, ports::PortTable, routes};
 use crate::{
     conntrack::{CtEntry, CtRef},
     counters::Counter,
@@ -27,6 +27,9 @@ use crate::{
     },
     tuple::Tuple,
 };
+
+/// The kernel's tick at 250 Hz, with which its coarse clock moves on, nanoseconds.
+const TICK_NS: u64 = 4_000_000;
 
 /// What a test does in the middle of a packet, in place of another processor.
 type Interloper = Box<dyn FnOnce(&MemTables)>;
@@ -57,8 +60,8 @@ pub struct MemTables {
     pub published: HashMap<PublishedKey, Published>,
     /// The configuration; `None`: not written yet.
     pub config: Option<Config>,
-    /// Destination, prefix length, where it leads: of each [`NextHop`] what the kernel fills in.
-    pub routes: Vec<(Addr, u8, NextHop)>,
+    /// The kernel's.
+    pub routes: Vec<routes::Route>,
     /// Tuples of packets that a socket of the host would receive.
     pub host_sockets: HashSet<Tuple>,
     /// Protocols and ports at which a socket of the host takes packets from everybody.
@@ -199,14 +202,9 @@ impl MemTables {
     }
 }
 
-fn in_prefix(addr: Addr, net: Addr, len: u8) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
-    u32::from_be_bytes(addr) & mask == u32::from_be_bytes(net) & mask
-}
-
 impl Tables for MemTables {
     fn now(&self) -> u64 {
-        self.now
+        self.now / TICK_NS * TICK_NS
     }
 
     fn random(&self) -> u32 {
@@ -286,7 +284,7 @@ impl Tables for MemTables {
     fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
         self.subnets
             .iter()
-            .filter(|(net, len, _)| in_prefix(*addr, *net, *len))
+            .filter(|(net, len, _)| routes::in_prefix(*addr, *net, *len))
             .max_by_key(|(_, len, _)| *len)
             .map(|(_, _, slot)| *slot)
     }
@@ -329,13 +327,12 @@ impl Tables for MemTables {
         Some(unsafe { &mut *self.leases.get(slot as usize)?.get() })
     }
 
-    fn route(&self, ip: &Ipv4, _ifindex: u32, hop: &mut NextHop) {
-        let best = self
-            .routes
-            .iter()
-            .filter(|(net, len, _)| in_prefix(ip.tuple.dst, *net, *len))
-            .max_by_key(|(_, len, _)| *len);
-        *hop = best.map_or_else(NextHop::default, |(_, _, hop)| *hop);
+    fn route(&self, tuple: &Tuple, _ifindex: u32, hop: &mut NextHop) {
+        *hop = routes::best(&self.routes, tuple.dst, |_| true);
+    }
+
+    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+        *hop = routes::best(&self.routes, tuple.dst, |hop| hop.ifindex == ifindex);
     }
 
     fn is_local(&self, ip: &Ipv4, _ifindex: u32) -> bool {
@@ -348,8 +345,8 @@ impl Tables for MemTables {
                 && self.host_listeners.contains(&(tuple.proto, tuple.dport))
     }
 
-    fn tick(&self) -> u32 {
-        (self.now / 4_000_000) as u32 // 250 Hz
+    fn tick(&self) -> u64 {
+        1 + self.now / TICK_NS
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {

@@ -24,4 +24,4 @@ mod timeout;
 mod truncate;
 mod xdp;
 mod xdp_model;
-mod xdp_translate;
+mod xdp_nat;

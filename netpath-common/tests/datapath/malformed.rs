@@ -13,9 +13,7 @@ const HOOKS: [Hook; 3] = [Hook::Veth, Hook::UplinkIngress, Hook::UplinkEgress];
 fn frame(hook: Hook, packet: &Datagram) -> Frame {
     match hook {
         Hook::Veth | Hook::Bridge => packet.frame(C1.mac, BRIDGE1_MAC, C1.ifindex),
-        Hook::UplinkIngress | Hook::Xdp | Hook::XdpTranslate => {
-            packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF)
-        }
+        Hook::UplinkIngress | Hook::Xdp => packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
         Hook::UplinkEgress => packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
     }
 }

@@ -1,7 +1,8 @@
 //! Leases of next hops, and flows whose way changes while user space does nothing.
 
 use netpath_common::{
-    datapath::{LEASE_NS, NextHop},
+    datapath::{LEASE_NS, NextHop, Tables},
+    event::Hook,
     records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
     testing::*,
     verdict::Verdict,
@@ -107,12 +108,117 @@ fn another_uplink_ends_the_flow_and_begins_one_there() {
 fn answers_of_published_ports_go_back_the_way_the_question_came() {
     let mut h = two_uplinks();
     h.from_outside(&udp(S, 4000, H, 5353, b"?"));
-    h.tables.routes[0].2 = out_of(UPLINK2_IF);
-    for _ in 0..2 {
-        let back = h.from(&C1, &udp(C1.addr, 53, S, 4000, b"!"));
-        assert_eq!(back.to_uplink(), "udp 192.0.2.1:5353 > 198.51.100.9:4000");
-        assert!(!is_leased(&back), "the lease is of another uplink");
+    // The better route is another uplink's.
+    let other = (h.tables.routes[0].0, 0, out_of(UPLINK2_IF));
+    h.tables.routes.insert(0, other);
+    for packet in 0..2 {
+        let back = h.from(&C1, &answer());
+        assert_eq!(left_by(&back), UPLINK_IF);
+        assert_eq!(back.text(), ANSWER);
+        assert_eq!(is_leased(&back), packet > 0);
     }
+}
+
+/// What the container answers to a question that came in by the first uplink.
+fn answer() -> Datagram {
+    udp(C1.addr, 53, S, 4000, b"!")
+}
+
+const ANSWER: &str = "udp 192.0.2.1:5353 > 198.51.100.9:4000";
+
+fn left_by(out: &Outcome) -> u32 {
+    match out.result {
+        Ok(Verdict::ToUplink { ifindex, .. }) => ifindex,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn answers_go_another_way_where_none_leads_back() {
+    let mut h = two_uplinks();
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    assert_eq!(left_by(&h.from(&C1, &answer())), UPLINK_IF);
+    h.tables.routes[0].2 = out_of(UPLINK2_IF);
+    assert_eq!(left_by(&h.from(&C1, &answer())), UPLINK_IF, "leased");
+    h.tables.now += LEASE_NS;
+    for packet in 0..2 {
+        let back = h.from(&C1, &answer());
+        assert_eq!(left_by(&back), UPLINK2_IF);
+        assert_eq!(back.text(), ANSWER, "the address that was asked");
+        assert_eq!(is_leased(&back), packet > 0);
+    }
+    assert_eq!(h.tables.entries().len(), 2, "the flow goes on");
+}
+
+#[test]
+fn what_belongs_to_answers_goes_the_same_way() {
+    let mut h = two_uplinks();
+    h.tables.routes[0].2 = out_of(UPLINK2_IF);
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    for fragment in udp(C1.addr, 53, S, 4000, &[0; 2000]).fragments(1000) {
+        assert_eq!(left_by(&h.from(&C1, &fragment)), UPLINK2_IF);
+    }
+    let refused = udp(S, 4000, C1.addr, 53, b"?");
+    let out = h.from(&C1, &error(C1.addr, S, 3, 3, &refused, 8));
+    assert_eq!(left_by(&out), UPLINK2_IF);
+}
+
+#[test]
+fn answers_fit_the_way_that_they_go() {
+    let mut h = two_uplinks();
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    h.tables.uplinks[usize::from(UPLINK2)].mtu = 1000;
+    // Without a neighbour the kernel does not say the MTU.
+    h.tables.routes[0].2 = NextHop {
+        ifindex: UPLINK2_IF,
+        ..NextHop::default()
+    };
+    let large = udp(C1.addr, 53, S, 4000, &[0; 1100]);
+    assert!(h.from(&C1, &large).passed(), "renewed");
+    assert!(h.from(&C1, &large).passed(), "leased");
+    let back = h.from(&C1, &answer());
+    assert_eq!(left_by(&back), UPLINK2_IF);
+    assert!(!is_leased(&back));
+}
+
+#[test]
+fn answers_without_any_route_are_dropped() {
+    let mut h = two_uplinks();
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    let route = h.tables.routes.pop().unwrap();
+    for _ in 0..2 {
+        let out = h.from(&C1, &answer());
+        assert_eq!(out.dropped(), Some(netpath_common::DropReason::NoRoute));
+    }
+    // What is not simply a next hop, the stack may know.
+    h.tables.routes.push((route.0, 0, NextHop::default()));
+    h.tables.now += LEASE_NS;
+    assert!(h.from(&C1, &answer()).passed());
+    assert!(h.from(&C1, &answer()).passed(), "leased");
+    h.tables.routes[0] = route;
+    h.tables.now += LEASE_NS;
+    assert_eq!(left_by(&h.from(&C1, &answer())), UPLINK_IF);
+}
+
+#[test]
+fn a_client_that_asks_by_another_uplink_is_answered_there() {
+    let mut h = two_uplinks();
+    let other = (h.tables.routes[0].0, 0, out_of(UPLINK2_IF));
+    h.tables.routes.push(other);
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    assert_eq!(left_by(&h.from(&C1, &answer())), UPLINK_IF);
+    for (key, _) in h.tables.entries() {
+        h.tables.ct_delete(&key);
+    }
+    let question = udp(S, 4000, H2, 5353, b"?").frame(ROUTER_MAC, UPLINK_MAC, UPLINK2_IF);
+    let out = h.run(Hook::UplinkIngress, &question);
+    assert_eq!(
+        out.to_container(&C1),
+        "udp 198.51.100.9:4000 > 172.17.0.2:53"
+    );
+    let back = h.from(&C1, &answer());
+    assert_eq!(left_by(&back), UPLINK2_IF, "the lease is the other flow's");
+    assert_eq!(back.text(), "udp 203.0.113.1:5353 > 198.51.100.9:4000");
 }
 
 #[test]

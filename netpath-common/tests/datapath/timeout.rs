@@ -3,7 +3,7 @@
 use netpath_common::{
     Tuple,
     conntrack::{
-        CREATED_UNIT_NS, CtEntry, STATE_TCP_MASK,
+        CtEntry, STATE_TCP_MASK,
         tcp::{ACK, SYN, TcpState},
     },
     counters::Counter,
@@ -107,8 +107,8 @@ fn udp_and_icmp_without_answer_live_thirty_seconds() {
 
 #[test]
 fn an_answered_udp_flow_becomes_a_stream_after_two_seconds() {
-    // The age is known in steps of less than a tick of the coarse clock.
-    for (age, seconds) in [(2 * SECOND, 30), (2 * SECOND + CREATED_UNIT_NS, 120)] {
+    // The clock goes in ticks of four milliseconds.
+    for (age, seconds) in [(2 * SECOND, 30), (2 * SECOND + 4_000_000, 120)] {
         for (late, alive) in [(0, true), (1, false)] {
             let mut h = Host::new();
             ask(&mut h, tuple::UDP);

@@ -2,7 +2,7 @@
 //!
 //! Owns their form: `HOOK-IFINDEX` is a tcx link, `clsact-HOOK-IFINDEX` a program that a filter
 //! runs (`clsact-new-...` if netpath also made the qdisc), `cgroup-PROGRAM` a cgroup link,
-//! `np_uplink_xdp-IFINDEX` or `np_xdp_nat-IFINDEX` (the XDP program by its name) an XDP link.
+//! `np_uplink_xdp-IFINDEX` (any XDP program by its name) an XDP link.
 
 use std::{fmt, io};
 
@@ -37,8 +37,8 @@ pub(super) enum LinkName {
 impl LinkName {
     /// Every form that an attachment can have.
     pub(super) fn of(hook: Hook, ifindex: u32) -> Vec<Self> {
-        if let Some(program) = XdpProgram::ALL.into_iter().find(|p| p.hook() == hook) {
-            return vec![Self::Xdp(program, ifindex)];
+        if matches!(hook, Hook::Xdp) {
+            return XdpProgram::ALL.map(|p| Self::Xdp(p, ifindex)).to_vec();
         }
         vec![
             Self::Tcx(hook, ifindex),
@@ -92,7 +92,7 @@ impl LinkName {
             Self::Tcx(hook, ifindex) | Self::Clsact { hook, ifindex, .. } => {
                 Some((*hook, *ifindex))
             }
-            Self::Xdp(program, ifindex) => Some((program.hook(), *ifindex)),
+            Self::Xdp(_, ifindex) => Some((Hook::Xdp, *ifindex)),
             Self::Cgroup(_) => None,
         }
     }
@@ -127,11 +127,10 @@ impl fmt::Display for LinkName {
     }
 }
 
-/// The program of a hook.
+/// The program of a tc hook; of the XDP hook the one that does least.
 pub(super) const fn program_of(hook: Hook) -> &'static str {
     match hook {
         Hook::Xdp => XdpProgram::EarlyDrop.program(),
-        Hook::XdpTranslate => XdpProgram::Translate.program(),
         Hook::Veth => "np_veth",
         Hook::Bridge => "np_bridge",
         Hook::UplinkIngress => "np_uplink_in",
@@ -173,10 +172,7 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip() {
-        for hook in HOOKS
-            .into_iter()
-            .chain(XdpProgram::ALL.map(XdpProgram::hook))
-        {
+        for hook in HOOKS.into_iter().chain([Hook::Xdp]) {
             for name in LinkName::of(hook, 17) {
                 assert_eq!(LinkName::parse(&name.to_string()), Some(name.clone()));
                 assert_eq!(name.interface(), Some((hook, 17)));

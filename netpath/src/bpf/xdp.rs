@@ -31,7 +31,7 @@ use super::{
 pub enum XdpProgram {
     /// Drops early what nobody wants.
     EarlyDrop,
-    /// The same, and translates what belongs to flows into containers.
+    /// That, and translates packets of established flows.
     Translate,
 }
 
@@ -39,20 +39,11 @@ impl XdpProgram {
     /// All of them.
     pub(super) const ALL: [Self; 2] = [Self::EarlyDrop, Self::Translate];
 
-    /// The hook that it is.
-    #[must_use]
-    pub const fn hook(self) -> Hook {
-        match self {
-            Self::EarlyDrop => Hook::Xdp,
-            Self::Translate => Hook::XdpTranslate,
-        }
-    }
-
     /// Its name in the object.
     pub(super) const fn program(self) -> &'static str {
         match self {
             Self::EarlyDrop => "np_uplink_xdp",
-            Self::Translate => "np_xdp_nat",
+            Self::Translate => "np_uplink_xdp_nat",
         }
     }
 }
@@ -138,9 +129,7 @@ impl Datapath {
     /// # Errors
     /// If the kernel refuses.
     pub fn detach_xdp(&self, ifindex: u32) -> Result<(), Error> {
-        XdpProgram::ALL
-            .iter()
-            .try_for_each(|program| self.detach(program.hook(), ifindex))
+        self.detach(Hook::Xdp, ifindex)
     }
 }
 

@@ -80,7 +80,7 @@ pub struct Network {
     /// Drop early, in the uplinks' drivers, what nobody wants: where `uplink_hook` is auto and the
     /// driver is one that this was tested on.
     pub early_drop: bool,
-    /// Translate what comes in for the containers in the uplinks' drivers as well.
+    /// Translate packets of established flows in the uplinks' drivers as well.
     pub xdp_translate: bool,
     /// Interfaces that lead out.
     pub uplinks: Uplinks,

@@ -207,20 +207,11 @@ fn the_hook_of_uplinks() {
     );
     let e = error(&network("uplink_hook = \"xdp\"\nearly_drop = false"));
     assert!(e.contains("network `n`: early_drop"), "{e}");
-    for without in [
-        "",
-        "uplink_hook = \"auto\"\nearly_drop = true",
-        "uplink_hook = \"tc\"",
-    ] {
-        let e = error(&network(&format!("{without}\nxdp_translate = true")));
-        assert!(
-            e.contains("network `n`: xdp_translate") && e.contains("uplink_hook = \"xdp\""),
-            "{e}"
-        );
-    }
-    let translate = |more: &str| parse(&network(more)).unwrap().networks[0].xdp_translate;
-    assert!(translate("uplink_hook = \"xdp\"\nxdp_translate = true"));
-    assert!(!translate("uplink_hook = \"xdp\""));
+    let e = error(&network("xdp_translate = true"));
+    assert!(
+        e.contains("network `n`: xdp_translate") && e.contains("uplink_hook"),
+        "{e}"
+    );
     let e = error(&network("uplink_hook = \"ebpf\""));
     assert!(e.contains("the values are auto, tc, xdp"), "{e}");
 }

@@ -138,8 +138,7 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
     }
     let xdp_translate = raw.xdp_translate.unwrap_or(false);
     if xdp_translate && uplink_hook != UplinkHook::Xdp {
-        let reason =
-            "translating in the driver takes XDP: set uplink_hook = \"xdp\", or leave it out";
+        let reason = "it needs uplink_hook = \"xdp\"; set that, or leave it out";
         return Err(invalid("xdp_translate", "true", reason.into()));
     }
     Ok(Network {

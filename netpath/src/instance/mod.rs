@@ -25,7 +25,6 @@ mod up;
 mod uplinks;
 mod work;
 mod xdp;
-mod xdp_translate;
 
 use std::{fs, path::Path};
 

@@ -83,8 +83,7 @@ pub struct UplinkStatus {
     pub addr: Option<Ipv4Addr>,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Hooks of its way in: `tc`, `tc, xdp` where nobody's packets are dropped early, or
-    /// `tc, xdp+translate` where XDP translates as well.
+    /// Hooks of its way in: `tc`, or `tc, xdp` where nobody's packets are dropped early.
     pub hook: &'static str,
 }
 
@@ -128,8 +127,6 @@ impl Instance {
             .map(|(hook, index)| (hook.as_str().to_owned(), name_of(index)))
             .collect();
         attachments.sort();
-        let mut warnings = warnings(&state, &attachments);
-        warnings.extend(self.translation_warnings(&state, &links).await);
         Ok(Report {
             instance: self.name.clone(),
             networks: state.networks.iter().map(network).collect(),
@@ -139,7 +136,7 @@ impl Instance {
                 .iter()
                 .map(|u| uplink(&datapath, u))
                 .collect::<Result<_, _>>()?,
-            warnings,
+            warnings: warnings(&state, &attachments),
             attachments,
             conntrack: ConntrackStatus {
                 flows: ct::count(&datapath, &ct::Filter::default())?,
@@ -173,7 +170,6 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         (n.internal, "internal"),
         (n.snat.is_some(), "snat"),
         (n.adopted, "adopted-bridge"),
-        (n.xdp_translate, "xdp-translate"),
     ];
     NetworkStatus {
         name: n.name.clone(),
@@ -235,7 +231,7 @@ fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
             (Hook::UplinkIngress, u.name.as_str()),
             (Hook::UplinkEgress, &u.name),
         ]);
-        wanted.extend(u.xdp.map(|program| (program.hook(), u.name.as_str())));
+        wanted.extend(u.xdp.map(|_| (Hook::Xdp, u.name.as_str())));
     }
     let missing = wanted
         .iter()

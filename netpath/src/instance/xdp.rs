@@ -7,8 +7,8 @@ use crate::{
     bpf::{Datapath, XdpProgram, XdpTarget},
     config::UplinkHook,
     ct,
-    net::{self, listeners, sysctl},
-    state::{Network, State, Uplink},
+    net::{self, container::IFNAME, listeners, namespace::Namespace, sysctl},
+    state::{Endpoint, Network, State, Uplink},
 };
 
 /// Drivers on which `uplink_hook = "auto"` takes XDP where early drop is asked for: those whose
@@ -23,12 +23,12 @@ const KERNEL_CONNTRACK: &str = "net/netfilter/nf_conntrack_count";
 pub(super) struct Ask<'a> {
     /// A network that wants XDP, or nothing.
     xdp: Option<&'a str>,
-    /// A network that wants XDP to translate.
-    translate: Option<&'a str>,
     /// A network that wants tc.
     tc: Option<&'a str>,
     /// Early drop is wanted where it is known to work.
     early_drop: bool,
+    /// A network that wants its packets translated there too.
+    translate: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
@@ -83,7 +83,10 @@ impl Work<'_> {
                 driver(&uplink.name)
             };
             let wanted = ask.program(&uplink.name, &driver)?;
-            match self.put_xdp(&uplink, wanted, ask, &driver).await {
+            if let Some(network) = ask.translate {
+                self.check_checksums(&uplink, network).await?;
+            }
+            match self.put_xdp(&uplink, wanted, &driver).await {
                 // Nobody has insisted.
                 Err(e) if ask.xdp.is_none() => tracing::warn!("{e}"),
                 done => done?,
@@ -92,11 +95,33 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Refuses to translate where frames come without their checksums and XDP cannot see it: over a
+    /// veth pair whose other end leaves them to the device. Other drivers turn that off by themselves
+    /// when they are given a program (`virtnet_xdp_set`), or have no such frames.
+    async fn check_checksums(&self, uplink: &Uplink, network: &str) -> Result<(), Error> {
+        let netlink = &self.instance.netlink;
+        let Some(link) = netlink.link_by_index(uplink.ifindex).await? else {
+            return Ok(());
+        };
+        if link.kind.as_deref() != Some("veth") {
+            return Ok(());
+        }
+        let found = match net::peer_offloads_checksums(netlink, &link).await? {
+            Some(false) => return Ok(()),
+            Some(true) => "leaves checksums to the device",
+            None => "cannot be looked at (its namespace has no name in /run/netns)",
+        };
+        Err(Error::PartialChecksums {
+            network: network.into(),
+            uplink: uplink.name.clone(),
+            found,
+        })
+    }
+
     async fn put_xdp(
         &mut self,
         uplink: &Uplink,
         wanted: Option<XdpProgram>,
-        ask: Ask<'_>,
         driver: &str,
     ) -> Result<(), Error> {
         let datapath = self.datapath()?;
@@ -106,9 +131,6 @@ impl Work<'_> {
                 None => datapath.detach_xdp(uplink.ifindex)?,
                 Some(program) => {
                     let link = self.instance.netlink.link_by_index(uplink.ifindex).await?;
-                    if let (Some(network), Some(link)) = (ask.translate, &link) {
-                        self.instance.check_peer(network, link).await?;
-                    }
                     let target = XdpTarget {
                         ifname: &uplink.name,
                         ifindex: uplink.ifindex,
@@ -145,6 +167,27 @@ impl Work<'_> {
     }
 }
 
+/// Has the container's device take frames from XDP, where its network asks for that.
+pub(super) fn put_endpoint_gro(n: &Network, e: &Endpoint) -> Result<(), Error> {
+    if !n.xdp_translate {
+        return Ok(());
+    }
+    match Namespace::open(&e.netns) {
+        Ok(netns) if netns.ino() == e.netns_ino => {
+            Ok(netns.run(async |_| net::merge_received(IFNAME))?)
+        }
+        Ok(_) | Err(_) => {
+            tracing::warn!(
+                "endpoint `{}`: its namespace is no longer `{}`: what XDP sends it is lost unless \
+                 its eth0 has generic receive offload on",
+                e.name,
+                e.netns
+            );
+            Ok(())
+        }
+    }
+}
+
 /// The driver's name; a device that does not say has none of the names that count.
 fn driver(ifname: &str) -> String {
     net::driver(ifname).unwrap_or_else(|_| "unknown".into())
@@ -155,7 +198,7 @@ pub(super) fn hook_in_use(datapath: &Datapath, uplink: &Uplink) -> Result<&'stat
     Ok(match datapath.xdp_at(uplink.ifindex)? {
         None => "tc",
         Some(XdpProgram::EarlyDrop) => "tc, xdp",
-        Some(XdpProgram::Translate) => "tc, xdp+translate",
+        Some(XdpProgram::Translate) => "tc, xdp with translation",
     })
 }
 
@@ -203,9 +246,9 @@ mod tests {
     fn ask(xdp: bool, tc: bool, early_drop: bool) -> Ask<'static> {
         Ask {
             xdp: xdp.then_some("x"),
-            translate: None,
             tc: tc.then_some("t"),
             early_drop,
+            translate: None,
         }
     }
 

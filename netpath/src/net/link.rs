@@ -29,10 +29,10 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the bridge or bond that it belongs to.
     pub controller: Option<u32>,
-    /// Interface index of the device that it stands on; of a veth, the other end.
-    pub other: Option<u32>,
-    /// The number by which this namespace knows the one of `other`, where that is another one.
-    pub other_netns: Option<i32>,
+    /// The interface that it belongs to in another way: of a veth device, its peer.
+    pub lower: Option<u32>,
+    /// The kernel's number of the namespace where that one is; `None` for this one.
+    pub lower_netns: Option<i32>,
     /// Number of its XDP program; 0 where there are several.
     pub xdp: Option<u32>,
     /// Largest super-packets; `None` where the kernel has no BIG TCP for IPv4.
@@ -46,12 +46,6 @@ impl Link {
     #[must_use]
     pub fn is_bridge(&self) -> bool {
         self.kind.as_deref() == Some("bridge")
-    }
-
-    /// Whether it is one end of a veth pair.
-    #[must_use]
-    pub fn is_veth(&self) -> bool {
-        self.kind.as_deref() == Some("veth")
     }
 
     /// Its kind in words.
@@ -69,8 +63,8 @@ impl Link {
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
-            other: None,
-            other_netns: None,
+            lower: None,
+            lower_netns: None,
             xdp: None,
             segments: SegmentSizes::of(&m),
             tso_max: None,
@@ -83,9 +77,9 @@ impl Link {
             } else if let LinkAttribute::Controller(index) = attribute {
                 link.controller = Some(index);
             } else if let LinkAttribute::Link(index) = attribute {
-                link.other = Some(index);
+                link.lower = Some(index);
             } else if let LinkAttribute::LinkNetNsId(id) = attribute {
-                link.other_netns = Some(id);
+                link.lower_netns = Some(id);
             } else if let LinkAttribute::TsoMaxSize(size) = attribute {
                 link.tso_max = Some(size);
             } else if let LinkAttribute::Address(bytes) = attribute {

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        fd::{AsFd, BorrowedFd},
         unix::fs::MetadataExt as _,
     },
     thread,
@@ -72,6 +72,11 @@ impl Namespace {
         Self::open(&netns)
     }
 
+    /// Its file descriptor, open as long as this lives.
+    pub(super) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.file)
+    }
+
     /// What the user calls it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -133,12 +138,6 @@ impl Namespace {
             name: self.name.clone(),
             source,
         }
-    }
-}
-
-impl AsRawFd for Namespace {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
     }
 }
 

@@ -109,7 +109,7 @@ pub struct Network {
     /// What nobody wants is dropped early where that is known to work.
     #[serde(default)]
     pub early_drop: bool,
-    /// What comes in for its containers is translated in the uplinks' drivers.
+    /// Packets of established flows are translated in the uplinks' drivers.
     #[serde(default)]
     pub xdp_translate: bool,
     /// Interfaces that lead out, as they were asked for.
@@ -157,9 +157,6 @@ pub struct Endpoint {
     pub ifname: String,
     /// Interface index of the host side, 0 before it exists.
     pub ifindex: u32,
-    /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
-    #[serde(default)]
-    pub gro: bool,
     /// Published ports.
     pub rules: Vec<Rule>,
 }

@@ -97,7 +97,6 @@ pub struct Packet {
 /// `enum xdp_action`.
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
-const XDP_REDIRECT: i32 = 4;
 
 /// Counters that tell the verdict, or lost events of no interest here.
 const NO_NOTES: [Counter; 6] = [
@@ -239,9 +238,8 @@ fn grown(
 /// What a program returned, in the numbers of tc.
 const fn tc_action(hook: Hook, action: i32) -> i32 {
     match (hook, action) {
-        (Hook::Xdp | Hook::XdpTranslate, XDP_DROP) => SHOT,
-        (Hook::Xdp | Hook::XdpTranslate, XDP_PASS) => NEXT,
-        (Hook::XdpTranslate, XDP_REDIRECT) => REDIRECT,
+        (Hook::Xdp, XDP_DROP) => SHOT,
+        (Hook::Xdp, XDP_PASS) => NEXT,
         _ => action,
     }
 }
@@ -297,8 +295,6 @@ fn interface(r: &Runner, frame: &Captured) -> String {
             "bridge2".to_owned()
         }
         Hook::Bridge => "bridge1".to_owned(),
-        Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp | Hook::XdpTranslate => {
-            "uplink".to_owned()
-        }
+        Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp => "uplink".to_owned(),
     }
 }

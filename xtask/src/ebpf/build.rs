@@ -103,7 +103,7 @@ impl Build<'_> {
             .unwrap_or_else(|| PathBuf::from("cargo"));
         let mut rustflags = OsString::from("-Cdebuginfo=2\u{1f}-Clinker=");
         rustflags.push(&linker.path);
-        rustflags.push("\u{1f}-Clink-arg=--btf\u{1f}-Ctarget-cpu=v3");
+        rustflags.push("\u{1f}-Clink-arg=--btf\u{1f}-Clink-arg=--disable-expand-memcpy-in-order\u{1f}-Ctarget-cpu=v3");
 
         let mut command = Command::new(cargo);
         for (name, _) in env::vars_os() {

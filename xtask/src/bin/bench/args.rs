@@ -88,10 +88,16 @@ pub(crate) enum Special {
     Bytes,
     /// From container to container on one bridge.
     Bridge,
+    /// Bulk TCP with segments of 64 KB and with larger ones.
+    BigTcp,
     /// From the host to the published port by 127.0.0.1.
     Local,
     /// The host's own connections, with netpath loaded and not.
     Host,
+    /// What a dropped packet costs in a flood of unwanted ones.
+    Drops,
+    /// Being rid of a million flows that are over.
+    Collector,
 }
 
 /// A measure of either kind.
@@ -104,7 +110,7 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         Self::Shared(Measure::UdpIn),
         Self::Shared(Measure::UdpOut),
         Self::Shared(Measure::RrIn),
@@ -117,8 +123,11 @@ impl Choice {
         Self::Special(Special::Install),
         Self::Special(Special::Bytes),
         Self::Special(Special::Bridge),
+        Self::Special(Special::BigTcp),
         Self::Special(Special::Local),
         Self::Special(Special::Host),
+        Self::Special(Special::Drops),
+        Self::Special(Special::Collector),
     ];
 }
 

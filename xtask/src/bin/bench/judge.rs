@@ -9,7 +9,7 @@
 use crate::{
     results::{Results, Series},
     stats::{self, Estimate, StatsError},
-    targets::{Goal, Key, Target},
+    targets::{Goal, Key, ROUNDS, Target},
 };
 
 /// How the second copy of a baseline is called: the baseline's name and this.
@@ -17,9 +17,6 @@ pub(crate) const AGAIN: &str = "-again";
 
 /// Where the A/A interval has to lie.
 pub(crate) const QUIET: (f64, f64) = (0.95, 1.05);
-
-/// Rounds that a comparison needs.
-pub(crate) const ROUNDS: usize = 40;
 
 /// The part of a target that the far bound of the interval has to reach.
 pub(crate) const SLACK: f64 = 0.9;
@@ -147,11 +144,16 @@ pub(crate) fn judge(results: &Results, target: &Target) -> Result<Verdict, Stats
             baseline,
             least,
         } => ratio(results, subject, baseline, least),
-        Goal::Value { subject, most, .. } => {
+        Goal::Value {
+            subject,
+            most,
+            rounds,
+            ..
+        } => {
             let found = results.key(subject).map(stats::rate).transpose()?.flatten();
             Ok(match found {
                 None => Verdict::NotMeasured,
-                Some(found) if found.rounds < ROUNDS => Verdict::Short(found),
+                Some(found) if found.rounds < rounds => Verdict::Short(found),
                 // No copies to compare: noise makes a time longer, never shorter.
                 Some(found) => at_most(found, most),
             })

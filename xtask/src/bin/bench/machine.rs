@@ -5,6 +5,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{args::Measure, cpu::Cpu, schedule::Pace};
 
@@ -49,7 +50,11 @@ fn processor() -> String {
 }
 
 fn processors() -> String {
-    std::thread::available_parallelism().map_or_else(|_| "unknown".to_owned(), |n| n.to_string())
+    // Not those that this thread may use: it stays off one.
+    match sysconf(SysconfVar::_NPROCESSORS_ONLN) {
+        Ok(Some(count)) => count.to_string(),
+        _ => "unknown".to_owned(),
+    }
 }
 
 /// What a program says about itself.

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
-    judge::{self, AGAIN, Noise, QUIET, ROUNDS, Verdict},
+    judge::{self, AGAIN, Noise, QUIET, Verdict},
     results::{Results, Series},
     stats::{self, Estimate, StatsError},
-    targets::{Goal, TARGETS, Target},
+    targets::{Goal, ROUNDS, TARGETS, Target},
 };
 
 /// Everything that a run says: its machine, every series, the targets, and what does not count.

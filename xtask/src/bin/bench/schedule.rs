@@ -80,7 +80,11 @@ fn contestants(measure: Measure, options: &Options) -> Vec<Contestant> {
     let takes_part = |(variant, _): &Contestant| {
         options.variants.is_empty() || options.variants.iter().any(|it| it == variant.name())
     };
-    single.into_iter().chain(scaled).filter(takes_part).collect()
+    single
+        .into_iter()
+        .chain(scaled)
+        .filter(takes_part)
+        .collect()
 }
 
 /// The order of a round: each round begins with another contestant, and every other round goes
@@ -139,7 +143,9 @@ mod tests {
         assert_eq!(names, crate::args::VARIANTS);
         let phases = phases(&options(&["--only=udp_in", "--variants=netpath,none"]));
         let taken = phases.iter().flat_map(|phase| &phase.contestants);
-        let names: Vec<_> = taken.map(|(it, ports)| (it.name(), ports.count())).collect();
+        let names: Vec<_> = taken
+            .map(|(it, ports)| (it.name(), ports.count()))
+            .collect();
         assert_eq!(names, [("netpath", 1), ("none", 1), ("netpath", 10_000)]);
     }
 

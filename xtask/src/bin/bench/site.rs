@@ -117,6 +117,9 @@ impl Site {
             rules::install(&router_ns, variant, ports)?;
             None
         };
+        for namespace in [&outside_ns, &container_ns] {
+            one_by_one(namespace)?;
+        }
         let forward = match variant {
             Variant::Forward => Some(Forward::attach(&router_ns, &container_ns)?),
             Variant::Netpath
@@ -169,6 +172,12 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// Has a sender's device take datagrams one by one: the kernel cuts a burst before it leaves.
+pub(crate) fn one_by_one(namespace: &Namespace) -> Result<()> {
+    let words = ["-K", "eth0", "tx-udp-segmentation", "off"];
+    tool::run(namespace, "ethtool", &words, "").map(drop)
 }
 
 /// The interfaces of a namespace but the loopback.

@@ -2,6 +2,12 @@
 //!
 //! Owns the targets as data. Whether a run meets them is `judge`'s business.
 
+/// Rounds that a comparison needs, and a time.
+pub(crate) const ROUNDS: usize = 40;
+
+/// Rounds that suffice where each works through a million flows.
+const FEW: usize = 3;
+
 /// One series of a run, by its names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Key {
@@ -33,6 +39,8 @@ pub(crate) enum Goal {
         most: f64,
         /// Its unit, as the series has it.
         unit: &'static str,
+        /// The rounds that it needs: fewer where each takes seconds.
+        rounds: usize,
     },
     /// Another command measures it.
     Elsewhere {
@@ -144,13 +152,62 @@ pub(crate) const TARGETS: &[Target] = &[
             least: 0.97,
         },
     },
-    below("map update, 10,000 ports", "install_map", 10_000, 50.0),
-    below("the whole `up`, 10,000 ports", "install", 10_000, 1_000.0),
+    Target {
+        against: "raw DROP",
+        what: "a flood's packet dropped by XDP",
+        goal: Goal::Ratio {
+            subject: key("drop_unpublished", 1, "netpath-xdp"),
+            baseline: key("drop_unpublished", 1, "raw"),
+            least: 5.0,
+        },
+    },
+    below(
+        "map update, 10,000 ports",
+        "install_map",
+        10_000,
+        50.0,
+        "ms",
+        ROUNDS,
+    ),
+    below(
+        "the whole `up`, 10,000 ports",
+        "install",
+        10_000,
+        1_000.0,
+        "ms",
+        ROUNDS,
+    ),
     below(
         "map update, one more at 10,000 ports",
         "install_one_more_map",
         10_000,
         1.0,
+        "ms",
+        ROUNDS,
+    ),
+    below(
+        "a million expired flows collected",
+        "collect_agent",
+        1,
+        60.0,
+        "s",
+        FEW,
+    ),
+    below(
+        "longest step of the collector",
+        "collect_step",
+        1,
+        10.0,
+        "ms",
+        FEW,
+    ),
+    below(
+        "the agent with a million flows",
+        "agent_rss",
+        1,
+        20.0,
+        "MiB",
+        FEW,
     ),
 ];
 
@@ -181,15 +238,23 @@ const fn over(
     }
 }
 
-/// A time of netpath in milliseconds.
-const fn below(what: &'static str, measure: &'static str, ports: u32, most: f64) -> Target {
+/// A time or size of netpath.
+const fn below(
+    what: &'static str,
+    measure: &'static str,
+    ports: u32,
+    most: f64,
+    unit: &'static str,
+    rounds: usize,
+) -> Target {
     Target {
         against: "the clock",
         what,
         goal: Goal::Value {
             subject: key(measure, ports, "netpath"),
             most,
-            unit: "ms",
+            unit,
+            rounds,
         },
     }
 }

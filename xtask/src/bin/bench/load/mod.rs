@@ -3,8 +3,10 @@
 //! Owns the opening of sockets, with the check of what each side sees of the other, and the slice
 //! that all kinds of load share. What is said is `udp`'s, `stream`'s and `connect`'s business.
 //!
-//! Client and server are two threads on one CPU, so that a slice has the same work to do whatever
-//! the scheduler does; sockets stay open between slices.
+//! Everything happens on one CPU, and sockets stay open between slices. Where one asks and the
+//! other answers, client and server are two threads, as in life. What goes one way is sent and
+//! taken in by one thread: which of two would run when is the scheduler's choice, and costs more
+//! than the differences that are looked for.
 
 mod connect;
 mod stream;
@@ -18,14 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     args::Measure,
     cpu::{self, Cpu},
     site::Site,
     variant::{CONTAINER, CONTAINER_PORT, HOST, OUTSIDE, OUTSIDE_LAST, OUTSIDE_PORT},
-    worker::Worker,
+    worker::{Pending, Worker},
 };
 
 /// A peer that stays silent this long is lost.
@@ -104,6 +106,15 @@ struct Half {
     cpu: Duration,
 }
 
+/// What one thread did that served both ends.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    /// The sending half.
+    sent: Half,
+    /// Operations that came to their end.
+    received: u64,
+}
+
 /// The beginning of one.
 struct Clock {
     start: Instant,
@@ -128,6 +139,13 @@ impl Clock {
             start: self.start,
             end: Instant::now(),
             cpu: cpu::of_thread().saturating_sub(self.cpu),
+        }
+    }
+
+    fn passed(&self, sent: u64, received: u64) -> Passed {
+        Passed {
+            sent: self.stop(sent),
+            received,
         }
     }
 }
@@ -233,60 +251,68 @@ impl Session {
         span: Duration,
     ) -> Result<Outcome> {
         let before = cpu.softirq_thread()?;
-        // The server first: it has to be there when the client begins.
         let (sent, received) = match &self.sockets {
             Sockets::Udp(from, to) => {
                 let (from, to) = (from.clone(), to.clone());
-                let received = server.begin(move || udp::receive(&to, span));
-                (client.begin(move || udp::send(&from, span)), received)
-            }
-            Sockets::Rr(from, to) => {
-                let (from, to) = (from.clone(), to.clone());
-                let received = server.begin(move || stream::answer(&to));
-                (client.begin(move || stream::ask(&from, span)), received)
+                one(client.begin(move || udp::pass(&from, &to, span)))?
             }
             Sockets::Bulk(from, to) => {
                 let (from, to) = (from.clone(), to.clone());
-                let received = server.begin(move || stream::drain(&to));
-                (client.begin(move || stream::pour(&from, span)), received)
+                one(client.begin(move || stream::pass(&from, &to, span)))?
+            }
+            // The server first: it has to be there when the client begins.
+            Sockets::Rr(from, to) => {
+                let (from, to) = (from.clone(), to.clone());
+                let received = server.begin(move || stream::answer(&to));
+                let sent = client.begin(move || stream::ask(&from, span));
+                two(sent, received)?
             }
             Sockets::Crr(tuples, listener, seen) => {
                 let (tuples, listener, seen) = (tuples.clone(), listener.clone(), seen.clone());
                 let received = server.begin(move || connect::accept(&listener, &seen));
-                (
-                    client.begin(move || connect::connect(&tuples, span)),
-                    received,
-                )
+                let sent = client.begin(move || connect::connect(&tuples, span));
+                two(sent, received)?
             }
         };
-        // Both are waited for, whatever becomes of either.
-        let (sent, received) = match (sent.wait()?, received.wait()?) {
-            (Ok(sent), Ok(received)) => (sent, received),
-            (Err(client), Ok(_)) => bail!("the client failed: {client}"),
-            (Ok(_), Err(server)) => bail!("the server failed: {server}"),
-            // The one fails for the other's sake.
-            (Err(client), Err(server)) => {
-                bail!("the server failed: {server}; the client failed: {client}")
-            }
-        };
-        ensure!(received.count > 0, "nothing arrived");
+        ensure!(received > 0, "nothing arrived");
         ensure!(
-            received.count <= sent.count,
-            "{} operations were begun, {} arrived",
-            sent.count,
-            received.count
+            received <= sent.count,
+            "{} operations were begun, {received} arrived",
+            sent.count
         );
-        let end = match &self.sockets {
-            Sockets::Udp(..) | Sockets::Bulk(..) => received.end,
-            Sockets::Rr(..) | Sockets::Crr(..) => sent.end,
-        };
         let softirq = cpu.softirq_thread()?.saturating_sub(before);
         Ok(Outcome {
-            operations: received.count,
-            lost: sent.count - received.count,
-            elapsed: end.duration_since(sent.start),
-            cpu: sent.cpu + received.cpu + softirq,
+            operations: received,
+            lost: sent.count - received,
+            elapsed: sent.end.duration_since(sent.start),
+            cpu: sent.cpu + softirq,
         })
+    }
+}
+
+/// The result of a thread that served both ends.
+fn one(passed: Pending<io::Result<Passed>>) -> Result<(Half, u64)> {
+    let Passed { sent, received } = passed.wait()?.context("the load failed")?;
+    Ok((sent, received))
+}
+
+/// The results of client and server: the client's, with the CPU time of both, and what the server
+/// has answered. Both are waited for, whatever becomes of either.
+fn two(
+    sent: Pending<io::Result<Half>>,
+    received: Pending<io::Result<Half>>,
+) -> Result<(Half, u64)> {
+    match (sent.wait()?, received.wait()?) {
+        (Ok(sent), Ok(received)) => {
+            let cpu = sent.cpu + received.cpu;
+            Ok((Half { cpu, ..sent }, received.count))
+        }
+        (Err(client), Ok(_)) => bail!("the client failed: {client}"),
+        (Ok(_), Err(server)) => bail!("the server failed: {server}"),
+        // The one fails for the other's sake.
+        (Err(client), Err(server)) => {
+            bail!("the server failed: {server}; the client failed: {client}")
+        }
     }
 }
 

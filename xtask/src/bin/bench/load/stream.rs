@@ -1,26 +1,29 @@
 //! Load on one long-lived TCP connection: one byte there and back, or a stream one way.
 //!
-//! Owns the two conversations. In both a byte of its own ends a slice, so that nothing is in flight
-//! between two slices.
+//! Owns the two conversations. After neither anything is in flight between two slices: a byte of
+//! its own ends the first, and of the second one thread serves both ends, and takes in all that it
+//! has sent.
 
 use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddrV4, TcpListener, TcpStream},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use socket2::SockRef;
 
-use super::{Clock, GO, Half, PATIENCE, STOP, Seen, check_source, connect, during};
+use super::{Clock, GO, Half, PATIENCE, Passed, STOP, Seen, check_source, connect, during};
 use crate::worker::Worker;
 
-/// What the sender hands to the kernel at once.
-const CHUNK: usize = 64 * 1024;
-
 /// Payload of a full segment at an MTU of 1500: 20 bytes of IPv4, 20 of TCP, 12 of timestamps.
-const SEGMENT: u64 = 1448;
+const SEGMENT: usize = 1448;
+
+/// What the sender hands to the kernel at once: full segments, about as many as segmentation
+/// offload would take together.
+const CHUNK: usize = 44 * SEGMENT;
 
 /// Connects client and server.
 pub(super) fn open(
@@ -99,41 +102,62 @@ pub(super) fn answer(mut stream: &TcpStream) -> io::Result<Half> {
     }
 }
 
-/// A stream, until the time is over. Its last byte ends the slice.
-pub(super) fn pour(mut stream: &TcpStream, span: Duration) -> io::Result<Half> {
-    let mut chunk = vec![GO; CHUNK];
+/// A stream, chunk by chunk, until the time is over.
+pub(super) fn pass(from: &TcpStream, to: &TcpStream, span: Duration) -> io::Result<Passed> {
+    let chunk = vec![GO; CHUNK];
+    let mut buffer = vec![GO; CHUNK];
+    from.set_nonblocking(true)?;
+    to.set_nonblocking(true)?;
     let clock = Clock::start();
     let mut chunks = 0;
-    loop {
-        let over = clock.elapsed() >= span;
-        if let (true, Some(last)) = (over, chunk.last_mut()) {
-            *last = STOP;
-        }
-        stream
-            .write_all(&chunk)
-            .map_err(during("sending a stream"))?;
+    while clock.elapsed() < span {
+        move_chunk(from, to, &chunk, &mut buffer)?;
         chunks += 1;
-        if over {
-            return Ok(clock.stop(chunks * CHUNK as u64 / SEGMENT));
-        }
     }
+    let segments = chunks * (CHUNK / SEGMENT) as u64;
+    Ok(clock.passed(segments, segments))
 }
 
-/// Takes a stream in. The byte that ends it is the last of what is there to be read: the sender
-/// sends nothing behind it.
-pub(super) fn drain(mut stream: &TcpStream) -> io::Result<Half> {
-    let mut buffer = vec![GO; 4 * CHUNK];
-    let clock = Clock::start();
-    let mut bytes = 0;
-    loop {
-        let read = stream
-            .read(&mut buffer)
-            .map_err(during("waiting for the stream"))?;
-        bytes += read as u64;
-        match buffer.get(..read).and_then(<[u8]>::last) {
-            Some(&STOP) => return Ok(clock.stop(bytes / SEGMENT)),
-            Some(_) => {}
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+/// Sends a chunk and takes it in. The window may not have room for all of it at once.
+fn move_chunk(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    chunk: &[u8],
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    let (mut sent, mut received) = (0, 0);
+    let mut silent = None;
+    while received < chunk.len() {
+        let out = chunk.get(sent..).unwrap_or_default();
+        let more = if out.is_empty() {
+            0
+        } else {
+            now(from.write(out)).map_err(during("sending a stream"))?
+        };
+        sent += more;
+        let taken = now(to.read(buffer)).map_err(during("taking a stream in"))?;
+        received += taken;
+        if more + taken > 0 {
+            silent = None;
+            continue;
         }
+        let since: &mut Instant = silent.get_or_insert_with(Instant::now);
+        if since.elapsed() > PATIENCE {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{received} of {sent} bytes of a stream have come, and no more"),
+            ));
+        }
+        // Still in a software interrupt's queue: its thread gets the CPU by this.
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+/// What could be done now; nothing where that would have to wait.
+fn now(done: io::Result<usize>) -> io::Result<usize> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        done => done,
     }
 }

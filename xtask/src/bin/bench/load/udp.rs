@@ -1,7 +1,10 @@
-//! Small datagrams, one way, as fast as one thread sends and another takes them.
+//! Small datagrams, one way.
 //!
-//! Owns the two calls that move many at a time. The receiver asks for no addresses: that would run
-//! the socket programs of every netpath instance of the machine.
+//! Owns the sending of bursts and their taking in. One thread serves both sockets: it sends a burst
+//! and takes it in, so that neither the scheduler nor a growing queue is part of what is measured,
+//! and that every datagram is accounted for before the next burst. A burst is what a network card
+//! gives to the kernel at once. The receiver asks for no addresses: that would run the socket
+//! programs of every netpath instance of the machine.
 
 use std::{
     io, mem,
@@ -9,21 +12,20 @@ use std::{
     os::fd::AsRawFd as _,
     ptr,
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
-use super::{Clock, GO, Half, PATIENCE, STOP, Seen, check_source, during};
+use super::{Clock, GO, PATIENCE, Passed, Seen, check_source, during};
 use crate::worker::Worker;
 
-/// Datagrams of one call.
+/// Datagrams of a burst.
 const BATCH: usize = 32;
 /// Bytes of a datagram: a frame of 60 bytes, the shortest there is.
 const PAYLOAD: usize = 18;
-/// Room for the datagrams that arrive while the receiver waits for the CPU.
-const RECEIVE_BUFFER: usize = 32 << 20;
-/// Silence after which the end is taken to be lost, like other datagrams.
+/// Silence after which what is missing is taken to be lost.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// Opens the sockets and has a datagram go there and back.
@@ -48,12 +50,6 @@ pub(super) fn open(
 fn receiver(bind: SocketAddrV4) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(bind)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    // Beyond the limit that the machine sets for everyone, as root may.
-    nix::sys::socket::setsockopt(
-        &socket,
-        nix::sys::socket::sockopt::RcvBufForce,
-        &RECEIVE_BUFFER,
-    )?;
     Ok(socket)
 }
 
@@ -64,24 +60,31 @@ fn sender(target: SocketAddrV4) -> io::Result<UdpSocket> {
     socket.send(&[GO; PAYLOAD])?;
     // Connected: takes no answer but one from where it has sent to.
     socket.recv(&mut [0; PAYLOAD])?;
+    // One call sends a burst. The kernel cuts it into datagrams before it leaves the sender's
+    // device, see `site`, so that each goes the whole way by itself.
+    nix::sys::socket::setsockopt(
+        &socket,
+        nix::sys::socket::sockopt::UdpGsoSegment,
+        &(PAYLOAD as libc::c_int),
+    )?;
     Ok(socket)
 }
 
-/// Answers one datagram, then waits less long.
+/// Answers one datagram; from then on nothing waits.
 fn answer(socket: &UdpSocket, seen: &Seen) -> io::Result<()> {
     let mut datagram = [0; PAYLOAD];
     let (_, peer) = socket.recv_from(&mut datagram)?;
     check_source(peer, seen)?;
     socket.send_to(&datagram, peer)?;
-    socket.set_read_timeout(Some(SILENCE))
+    socket.set_nonblocking(true)
 }
 
-/// Datagrams that go through one call, and where they lie.
+/// Datagrams that one call takes in, and where they lie.
 struct Batch {
     headers: Vec<libc::mmsghdr>,
     // What the headers point to, never moved.
     _slots: Vec<libc::iovec>,
-    buffers: Box<[[u8; PAYLOAD]; BATCH]>,
+    _buffers: Box<[[u8; PAYLOAD]; BATCH]>,
 }
 
 impl Batch {
@@ -107,25 +110,16 @@ impl Batch {
         Self {
             headers,
             _slots: slots,
-            buffers,
+            _buffers: buffers,
         }
     }
 
-    fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    /// Takes what is there.
+    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let (headers, length) = (self.headers.as_mut_ptr(), BATCH as libc::c_uint);
+        let (flags, none) = (libc::MSG_DONTWAIT, ptr::null_mut());
         // SAFETY: the headers point to buffers that live as long as they do.
-        done(unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, length, 0) })
-    }
-
-    /// Waits for one, and takes with it what else is there.
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<&[[u8; PAYLOAD]]> {
-        let (headers, length) = (self.headers.as_mut_ptr(), BATCH as libc::c_uint);
-        let flags = libc::MSG_WAITFORONE;
-        let none = ptr::null_mut();
-        // SAFETY: the headers point to buffers that live as long as they do.
-        let received =
-            done(unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, length, flags, none) })?;
-        Ok(self.buffers.get(..received).unwrap_or_default())
+        done(unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, length, flags, none) })
     }
 }
 
@@ -133,40 +127,40 @@ fn done(result: libc::c_int) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends until the time is over.
-pub(super) fn send(socket: &UdpSocket, span: Duration) -> io::Result<Half> {
+/// Sends bursts and takes each in, until the time is over.
+pub(super) fn pass(from: &UdpSocket, to: &UdpSocket, span: Duration) -> io::Result<Passed> {
+    let burst = [GO; PAYLOAD * BATCH];
     let mut batch = Batch::new();
     let clock = Clock::start();
-    let mut count = 0;
+    let (mut sent, mut received) = (0, 0);
     while clock.elapsed() < span {
-        count += batch.send(socket).map_err(during("sending datagrams"))? as u64;
+        from.send(&burst).map_err(during("sending datagrams"))?;
+        sent += BATCH as u64;
+        received += take(to, &mut batch)?;
     }
-    let half = clock.stop(count);
-    socket.send(&[STOP; PAYLOAD])?;
-    Ok(half)
+    Ok(clock.passed(sent, received))
 }
 
-/// Counts what arrives, until the end comes or should have come.
-pub(super) fn receive(socket: &UdpSocket, span: Duration) -> io::Result<Half> {
-    let mut batch = Batch::new();
-    let clock = Clock::start();
-    let mut half = clock.stop(0);
-    loop {
-        let datagrams = match batch.receive(socket) {
-            Ok(datagrams) => datagrams,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if clock.elapsed() >= span {
-                    return Ok(half);
-                }
-                continue;
+/// Takes a burst in; says how much of it has come.
+fn take(socket: &UdpSocket, batch: &mut Batch) -> io::Result<u64> {
+    let mut received = 0;
+    let mut silent = None;
+    while received < BATCH {
+        match batch.receive(socket) {
+            Ok(more) => {
+                received += more;
+                silent = None;
             }
-            Err(error) => return Err(during("waiting for datagrams")(error)),
-        };
-        let ends = datagrams.iter().filter(|it| it.first() == Some(&STOP));
-        let ends = ends.count();
-        half = clock.stop(half.count + (datagrams.len() - ends) as u64);
-        if ends > 0 {
-            return Ok(half);
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Still in a software interrupt's queue: its thread gets the CPU by this.
+                let since: &mut Instant = silent.get_or_insert_with(Instant::now);
+                if since.elapsed() > SILENCE {
+                    break;
+                }
+                thread::yield_now();
+            }
+            Err(error) => return Err(during("taking datagrams in")(error)),
         }
     }
+    Ok(received as u64)
 }

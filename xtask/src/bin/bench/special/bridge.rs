@@ -15,7 +15,7 @@ use crate::{
     evidence,
     load::Kind,
     results::Results,
-    site::Site,
+    site::{self, Site},
     tool,
     variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Variant},
     worker::Worker,
@@ -25,9 +25,9 @@ use crate::{
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 3);
 
 /// A site and its second container.
-struct Pair {
-    site: Site,
-    neighbour: Worker,
+pub(super) struct Pair {
+    pub(super) site: Site,
+    pub(super) neighbour: Worker,
     _namespace: Namespace,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
 }
 
 /// Adds a container to a site, the way that its variant connects containers.
-fn pair(setup: Setup<'_>, variant: Variant, ports: u32) -> Result<Pair> {
+pub(super) fn pair(setup: Setup<'_>, variant: Variant, ports: u32) -> Result<Pair> {
     let site = setup.site(variant, ports)?;
     let namespace = Namespace::create(&format!("{}-2", site.container_ns.name()))?;
     if let Some(instance) = &site.instance {
@@ -110,6 +110,7 @@ link set veth1 up
         let lines = format!("addr add {NEIGHBOUR}/16 dev eth0\nlink set eth0 up\n");
         tool::run(&namespace, "ip", &["-batch", "-"], &lines)?;
     }
+    site::one_by_one(&namespace)?;
     Ok(Pair {
         neighbour: Worker::start(&namespace, setup.cpu)?,
         site,

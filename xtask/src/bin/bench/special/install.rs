@@ -12,13 +12,13 @@ use netpath::{bpf::Datapath, lab::Namespace};
 use super::Setup;
 use crate::{
     instance::{self, CONNTRACK},
-    interrupt, judge,
+    interrupt,
     progress::Progress,
     results::{Results, Series, Slice},
     rules,
     schedule::order,
     site::Site,
-    tool,
+    targets, tool,
     variant::{BRIDGE, CONTAINER, Published, Variant},
 };
 
@@ -30,7 +30,7 @@ const QUICK: [u32; 2] = [1, 1_000];
 const MORE: u16 = 9_999;
 
 /// Rounds at most: with many ports one of them takes seconds. As many as a target needs.
-const ROUNDS: u32 = judge::ROUNDS as u32;
+const ROUNDS: u32 = targets::ROUNDS as u32;
 const QUICK_ROUNDS: u32 = 3;
 
 const VARIANTS: [Variant; 5] = [

@@ -4,8 +4,11 @@
 //! Owns their order, and what they share: taking turns, and the load between two threads of their
 //! choice. What is measured and how is each file's own business.
 
+mod big_tcp;
 mod bridge;
 mod bytes;
+mod collector;
+mod drops;
 mod flood;
 mod flows;
 mod host;
@@ -70,8 +73,11 @@ pub(crate) fn run(measure: Special, setup: Setup<'_>, results: &mut Results) -> 
         Special::Flows => flows::run(setup, results),
         Special::Install => install::run(setup, results),
         Special::Bytes => bytes::run(setup, results),
+        Special::BigTcp => big_tcp::run(setup, results),
         Special::Bridge => bridge::run(setup, results),
         Special::Local => local::run(setup, results),
         Special::Host => host::run(setup, results),
+        Special::Drops => drops::run(setup, results),
+        Special::Collector => collector::run(setup, results),
     }
 }

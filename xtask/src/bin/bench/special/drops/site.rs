@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use netpath::lab::{Namespace, frame::Udp, links};
 
-use crate::inject::{self, Injector};
+use super::inject::{self, Injector};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
@@ -28,26 +28,16 @@ const PAYLOAD: [u8; 18] = [0; 18];
 
 /// What the packets are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Packets {
+pub(super) enum Packets {
     /// UDP to a port of the host that nobody has.
     Unpublished,
     /// UDP to an address of the container network.
     Direct,
 }
 
-impl Packets {
-    /// In words.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Unpublished => "UDP to a port that nobody has",
-            Self::Direct => "UDP to a container's own address",
-        }
-    }
-}
-
 /// What drops them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Dropper {
+pub(super) enum Dropper {
     /// The sender's own device: its other end takes no frames. The cost of making and sending.
     Sender,
     /// An XDP program of two instructions.
@@ -58,28 +48,31 @@ pub(crate) enum Dropper {
     Tc,
     /// One rule of iptables-legacy in raw PREROUTING, in a namespace without any other.
     Raw,
+    /// The same once more.
+    RawAgain,
 }
 
 impl Dropper {
-    /// In words.
-    pub(crate) const fn name(self) -> &'static str {
+    /// As the results name it.
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Sender => "(sender alone)",
-            Self::Nothing => "(XDP_DROP at once)",
-            Self::Xdp => "netpath, XDP",
-            Self::Tc => "netpath, tc",
-            Self::Raw => "iptables raw DROP",
+            Self::Sender => "sender",
+            Self::Nothing => "xdp-drop-all",
+            Self::Xdp => "netpath-xdp",
+            Self::Tc => "netpath-tc",
+            Self::Raw => "raw",
+            Self::RawAgain => "raw-again",
         }
     }
 }
 
 /// A receiver and its sender.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(super) struct Site {
     /// What drops.
-    pub(crate) dropper: Dropper,
+    pub(super) dropper: Dropper,
     /// What is dropped.
-    pub(crate) packets: Packets,
+    pub(super) packets: Packets,
     injector: Injector,
     frame: Vec<u8>,
     // In the order in which they are to end.
@@ -91,7 +84,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Builds it. `prefix` begins every name; `directory` is for netpath's files.
-    pub(crate) fn build(
+    pub(super) fn build(
         prefix: &str,
         directory: &Path,
         netpath: &Path,
@@ -137,9 +130,9 @@ impl Site {
                 instance.up(hook)?;
                 site.netpath = Some(instance);
             }
-            Dropper::Raw => site.add_rule()?,
+            Dropper::Raw | Dropper::RawAgain => site.add_rule()?,
         }
-        if matches!(dropper, Dropper::Tc | Dropper::Raw) {
+        if matches!(dropper, Dropper::Tc | Dropper::Raw | Dropper::RawAgain) {
             // A veth takes frames in its NAPI, as network cards do, where GRO is on or XDP is there.
             site.in_host("ethtool", &["-K", UPLINK, "gro", "on"])?;
         }
@@ -165,20 +158,20 @@ impl Site {
 
     /// Sends so many frames; they have been dropped when it returns, but for what ksoftirqd has
     /// left to do. In the calling thread, which stays where it is.
-    pub(crate) fn send(&self, frames: u32) -> Result<()> {
+    pub(super) fn send(&self, frames: u32) -> Result<()> {
         self.outside.enter()?;
         self.injector.send(&self.frame, frames)
     }
 
     /// Frames that were dropped; `None` where nothing counts them.
-    pub(crate) fn dropped(&self) -> Result<Option<u64>> {
+    pub(super) fn dropped(&self) -> Result<Option<u64>> {
         match self.dropper {
             Dropper::Sender | Dropper::Nothing => Ok(None),
             Dropper::Xdp | Dropper::Tc => match &self.netpath {
                 Some(netpath) => netpath.dropped().map(Some),
                 None => Ok(None),
             },
-            Dropper::Raw => {
+            Dropper::Raw | Dropper::RawAgain => {
                 let listed = self.in_host(
                     "iptables-legacy",
                     &["-t", "raw", "-L", "PREROUTING", "-v", "-x", "-n"],
@@ -224,7 +217,7 @@ impl Netpath {
         fs::create_dir_all(&self.directory)?;
         let file = self.directory.join("netpath.toml");
         let config = format!(
-            "[[network]]\nname = \"n\"\nbridge = \"np0\"\nsubnet = \"{SUBNET}\"\nuplink_hook = \"{hook}\"\n"
+            "[limits]\nconntrack = 65536\n\n[[network]]\nname = \"n\"\nbridge = \"np0\"\nsubnet = \"{SUBNET}\"\nuplink_hook = \"{hook}\"\n"
         );
         fs::write(&file, config)?;
         run(self.command().args(["up", "-c"]).arg(file)).map(drop)

@@ -106,7 +106,7 @@ struct LinkCreate {
 
 /// Makes frames and sends them out of one interface.
 #[derive(Debug)]
-pub(crate) struct Injector {
+pub(super) struct Injector {
     program: OwnedFd,
 }
 
@@ -115,7 +115,7 @@ impl Injector {
     ///
     /// Each frame gets a source port of its own, so that a table that is asked for its tuple is
     /// asked in a new place, as in a flood from everywhere.
-    pub(crate) fn new(ifindex: u32) -> Result<Self> {
+    pub(super) fn new(ifindex: u32) -> Result<Self> {
         let program = load(&[
             insn(LOAD_WORD, 6, 1, 0, 0),
             insn(LOAD_WORD, 7, 1, 4, 0),
@@ -136,7 +136,7 @@ impl Injector {
     }
 
     /// Sends `frame` so many times.
-    pub(crate) fn send(&self, frame: &[u8], times: u32) -> Result<()> {
+    pub(super) fn send(&self, frame: &[u8], times: u32) -> Result<()> {
         let mut attr = TestRun {
             prog_fd: number(self.program.as_fd()),
             data_size_in: u32::try_from(frame.len())?,
@@ -152,7 +152,7 @@ impl Injector {
 }
 
 /// Attaches a program that drops whatever comes; it goes when the result is dropped.
-pub(crate) fn drop_at_once(ifindex: u32) -> Result<OwnedFd> {
+pub(super) fn drop_at_once(ifindex: u32) -> Result<OwnedFd> {
     let program = load(&[
         insn(MOVE_IMMEDIATE, 0, 0, 0, XDP_DROP),
         insn(EXIT, 0, 0, 0, 0),

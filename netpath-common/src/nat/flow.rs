@@ -1,0 +1,85 @@
+//! A flow that is to be made, and the state it begins in.
+//!
+//! Owns the description. Making the flow is [`super::create`]'s.
+
+use super::port::Ports;
+use crate::{
+    conntrack::{
+        CtEntry, STATE_PICKUP,
+        tcp::{self, TcpState, Transition},
+    },
+    drop_reason::DropReason,
+    packet::{Ipv4, Kind},
+    tuple::{Direction, Tuple, is_icmp_request},
+};
+
+/// A flow that is to be made. The translation follows from the two tuples: the original direction
+/// becomes `reply.inverse()`, the reply direction `original.inverse()`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewFlow {
+    /// The first packet's tuple.
+    pub original: Tuple,
+    /// The tuple that answers will carry; its destination port is the one that may change.
+    pub reply: Tuple,
+    /// Slot of the endpoint that began it, 0 for the outside.
+    pub from: u16,
+    /// Slot of the endpoint it goes to, 0 for the outside.
+    pub to: u16,
+    /// Slot of the uplink, 0 for none.
+    pub uplink: u16,
+    /// Slot of the publishing rule, 0 for none.
+    pub rule: u16,
+    /// The reply's destination is an address of the host: its reserved ports and the ports of its
+    /// sockets are not chosen.
+    pub host_address: bool,
+    /// Initial state word without salt.
+    pub state: u32,
+    /// Filled in by [`super::create()`]: random bits of this life.
+    pub salt: u32,
+    /// Filled in by [`super::create()`]: now.
+    pub now: u64,
+    /// Working memory of [`super::create()`], which is too large for the stack.
+    pub entry: CtEntry,
+    /// Working memory of its search for a port.
+    pub search: Search,
+}
+
+/// The state of a search for a free port. Not on the stack: there the verifier follows every value,
+/// and walks the search once for each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    pub(super) ports: Ports,
+    pub(super) offset: u32,
+    pub(super) result: u32,
+}
+
+/// The initial state word for the first packet of a flow.
+///
+/// # Errors
+/// [`DropReason::TcpNotSyn`] for a segment that cannot begin a flow, not even in the middle,
+/// [`DropReason::IcmpUnmatched`] for an answer without a question.
+#[inline(always)]
+pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
+    match ip.kind {
+        Kind::Tcp => match tcp::next(TcpState::None, Direction::Original, ip.flags) {
+            Transition::To(TcpState::Established) => {
+                Ok(TcpState::Established as u32 | STATE_PICKUP)
+            }
+            Transition::To(s) => Ok(s as u32),
+            Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
+        },
+        Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
+        Kind::Udp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => Ok(0),
+    }
+}

@@ -1,0 +1,94 @@
+//! The kernel's routes and neighbours (`bpf_fib_lookup`).
+//!
+//! Owns the questions and what their answers mean. Keeps no answer.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::bpf_fib_lookup, helpers::generated::bpf_fib_lookup as fib_lookup};
+use netpath_common::{Tuple, datapath::NextHop};
+
+const AF_INET: u8 = 2;
+const SUCCESS: i64 = 0;
+/// A route that says no: blackhole, unreachable or prohibit.
+const BLACKHOLE: i64 = 1;
+/// No route at all, or none of a neighbour: a local address, or a broadcast one.
+const NOT_FWDED: i64 = 4;
+/// The route is known, the next hop's MAC address is not yet: `bpf_redirect_neigh` asks for it.
+const NO_NEIGH: i64 = 7;
+/// Take the interface for that of the way out (`flowi4_oif`).
+const OUTPUT: u32 = 1 << 1;
+/// Answer with the source address too (Linux 6.7; before, the flag is refused).
+const SRC: u32 = 1 << 4;
+const EINVAL: i64 = -22;
+
+/// Asks the kernel for the way of a packet that came in by `ifindex`, or with `out` is to go out of
+/// it. A subprogram, so that its parameters do not lie on the stack while a flow is made.
+#[inline(never)]
+pub(crate) fn route(ctx: *mut c_void, tuple: &Tuple, ifindex: u32, out: bool, hop: &mut NextHop) {
+    hop.ifindex = 0;
+    hop.source = [0; 4];
+    hop.mtu = 0;
+    hop.dst_mac = [0; 6];
+    let output = if out { OUTPUT } else { 0 };
+    let mut p = parameters(tuple, ifindex);
+    let mut source = SRC;
+    let mut code = lookup(ctx, &mut p, output | source);
+    if code == EINVAL {
+        source = 0;
+        p = parameters(tuple, ifindex);
+        code = lookup(ctx, &mut p, output);
+    }
+    hop.no_route = u32::from((BLACKHOLE..=NOT_FWDED).contains(&code));
+    if code != SUCCESS && code != NO_NEIGH {
+        return;
+    }
+    hop.ifindex = p.ifindex;
+    if source != 0 {
+        // SAFETY: the kernel has written an IPv4 address for this family.
+        hop.source = unsafe { p.__bindgen_anon_3.ipv4_src }.to_ne_bytes();
+    }
+    if code == SUCCESS {
+        // SAFETY: the kernel has written the MTU over the length.
+        hop.mtu = u32::from(unsafe { p.__bindgen_anon_1.mtu_result });
+        hop.src_mac = p.smac;
+        hop.dst_mac = p.dmac;
+    }
+}
+
+/// Whether the kernel's routes say that a packet is for the host itself.
+#[inline(never)]
+pub(crate) fn is_local(ctx: *mut c_void, tuple: &Tuple, ifindex: u32) -> bool {
+    let mut p = parameters(tuple, ifindex);
+    // Also broadcast, which matches no flow and no published address.
+    lookup(ctx, &mut p, 0) == NOT_FWDED
+}
+
+#[inline(always)]
+fn parameters(tuple: &Tuple, ifindex: u32) -> bpf_fib_lookup {
+    // SAFETY: all zero is a valid value of this C struct.
+    let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    p.family = AF_INET;
+    p.l4_protocol = tuple.proto;
+    p.sport = tuple.sport.to_be();
+    p.dport = tuple.dport.to_be();
+    p.ifindex = ifindex;
+    // The kernel answers with the MTU of the way only where it is given a length, and refuses a
+    // packet that is longer: the shortest one asks without being refused.
+    p.__bindgen_anon_1.tot_len = 1;
+    p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(tuple.src);
+    p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(tuple.dst);
+    p
+}
+
+#[inline(always)]
+fn lookup(ctx: *mut c_void, p: &mut bpf_fib_lookup, flags: u32) -> i64 {
+    // SAFETY: the struct is initialised and of the size given.
+    unsafe {
+        fib_lookup(
+            ctx,
+            core::ptr::from_mut(p),
+            size_of::<bpf_fib_lookup>() as i32,
+            flags,
+        )
+    }
+}

@@ -59,6 +59,22 @@ pub const fn fold(sum: u32) -> u16 {
     s as u16
 }
 
+/// The sum of a pseudo header (RFC 9293, 3.1), not inverted: what the transport checksum field holds
+/// whose completion the sender leaves to the device (`CHECKSUM_PARTIAL`). `len` is that of header and
+/// payload, bytes.
+#[inline(always)]
+#[must_use]
+pub const fn pseudo_header(src: [u8; 4], dst: [u8; 4], proto: u8, len: u16) -> [u8; 2] {
+    let sum = u32::from_ne_bytes(src) as u64
+        + u32::from_ne_bytes(dst) as u64
+        + (proto as u16).to_be() as u64
+        + len.to_be() as u64;
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    fold(sum as u32).to_ne_bytes()
+}
+
 /// The checksum field (two bytes as they are in memory) after `diff` (RFC 1624, equation 3).
 #[inline(always)]
 #[must_use]

@@ -35,7 +35,8 @@ counters! {
     ToEndpoint = "to-endpoint",
     /// Packets between containers of a network that were handed over without the bridge.
     ToNeighbour = "to-neighbour",
-    /// Packets that were translated in an uplink's driver and delivered straight into a container.
+    /// Packets, of those that were delivered straight into a container, that were translated in an
+    /// uplink's driver.
     TranslatedInXdp = "translated-in-xdp",
     /// Flows that were made.
     FlowNew = "flow-new",

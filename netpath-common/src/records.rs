@@ -36,7 +36,8 @@ pub const NETWORK_INTERNAL: u32 = 4;
 /// Frames between containers of the network go straight, not through the bridge.
 pub const NETWORK_DIRECT: u32 = 8;
 
-/// Packets of established flows are translated in the uplinks' drivers.
+/// Containers' interfaces take frames that a driver's program redirects to them: packets of live flows
+/// are translated in the uplinks' drivers.
 pub const NETWORK_XDP: u32 = 16;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.

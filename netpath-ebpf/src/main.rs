@@ -117,7 +117,7 @@ pub fn np_uplink_xdp(ctx: XdpContext) -> u32 {
     })
 }
 
-/// The same, and translates what belongs to established flows.
+/// The same, and translates and delivers what belongs to flows into containers.
 #[xdp(frags)]
 pub fn np_uplink_xdp_nat(ctx: XdpContext) -> u32 {
     early(&ctx, datapath::uplink_xdp_nat)
@@ -142,6 +142,8 @@ fn early<'c>(
         return XDP_PASS;
     };
     match decide(&mut pkt, &tables, work, refused) {
+        // Into the ring of the container's interface (`veth_xdp_xmit`), which takes frames from
+        // others only while it is polled (NAPI).
         // SAFETY: the helper has no preconditions.
         Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect(ifindex, 0) as u32 },
         Ok(_) => XDP_PASS,

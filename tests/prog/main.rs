@@ -14,6 +14,7 @@ mod timing;
 mod translate;
 mod truncate;
 mod xdp;
+mod xdp_nat;
 
 use std::collections::BTreeMap;
 

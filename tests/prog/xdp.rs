@@ -9,14 +9,10 @@ use netpath_common::{
     conntrack::tcp::{ACK, SYN},
     datapath::REFUSED_AT_ONCE,
     event::Hook,
-    records::NETWORK_XDP,
     testing::*,
     tuple,
 };
-use netpath_tests::{
-    runner::{self, Runner},
-    test_run::Input,
-};
+use netpath_tests::runner::Runner;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// XDP_DROP and XDP_PASS.
@@ -254,36 +250,4 @@ fn every_length() {
         }
         assert_eq!(r.run(Hook::Xdp, &whole).action, PASS);
     }
-}
-
-#[test]
-fn steady_flows_are_translated_as_by_tc() {
-    /// XDP_REDIRECT.
-    const REDIRECT: i32 = 4;
-    let mut r = Runner::new();
-    r.tables.networks[usize::from(NET1)].flags |= NETWORK_XDP;
-    r.sync();
-    let question = udp(C1.addr, 5000, S, 53, b"?");
-    let out = r.run(Hook::Veth, &question.frame(C1.mac, BRIDGE1_MAC, C1.ifindex));
-    assert_eq!(out.action, runner::REDIRECT);
-    let nat = |r: &Runner, frame: &Frame| {
-        let input = Input::new(&frame.bytes, frame.ifindex);
-        r.test_run("np_uplink_xdp_nat", &input).unwrap()
-    };
-    for p in [
-        udp(S, 53, H, 5000, b"answer"),
-        udp_without_checksum(S, 53, H, 5000, b"answer"),
-    ] {
-        let answer = arrived(&p);
-        let (tc, before) = (r.run(Hook::UplinkIngress, &answer), r.counters());
-        let early = nat(&r, &answer);
-        assert_eq!(early.action, REDIRECT);
-        assert_eq!(early.bytes, tc.bytes);
-        let changed = crate::change(&before, &r.counters());
-        let counted: Vec<_> = changed.iter().map(|(k, n)| (*k, *n)).collect();
-        assert_eq!(counted, [("translated-in-xdp", 1)]);
-    }
-    let last = arrived(&udp(S, 53, H, 5000, b"answer").ttl(1));
-    let passed = nat(&r, &last);
-    assert_eq!((passed.action, &passed.bytes), (PASS, &last.bytes));
 }

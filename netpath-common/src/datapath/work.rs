@@ -97,6 +97,13 @@ impl Work {
     /// Forgets the last packet and parses the Ethernet header.
     #[inline(always)]
     pub(super) fn begin<P: Packet, T: Tables>(&mut self, pkt: &P, t: &T) -> Result<(), DropReason> {
+        self.reset(t);
+        parse_eth(pkt, &mut self.eth)
+    }
+
+    /// Forgets what was planned for the last packet.
+    #[inline(always)]
+    pub(super) fn reset<T: Tables>(&mut self, t: &T) {
         self.is_error = false;
         self.is_tail = false;
         self.refresh = true;
@@ -104,7 +111,6 @@ impl Work {
         self.mtu = 0;
         self.out = 0;
         self.look_at_clock(t);
-        parse_eth(pkt, &mut self.eth)
     }
 
     /// Sets the time. The kernel moves the coarse clock on when it counts a tick
@@ -132,7 +138,7 @@ impl Work {
     /// Without it values stay in registers along each way through the decisions, the ways do not
     /// meet, and the verifier walks what follows once for each of them.
     #[inline(always)]
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         core::hint::black_box(core::ptr::from_mut(self));
     }
 
@@ -225,10 +231,30 @@ impl Work {
                 .ok_or(DropReason::NoConfig)?
                 .mtu
         };
-        self.to.hop = self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu;
+        self.to.hop = self.fits(pkt, mtu);
         // Towards a container the stack can only route the packet once it is translated; its
         // errors are translated back on their way out.
         Ok(self.to.hop || self.to_endpoint != 0)
+    }
+
+    /// Whether the packet can be forwarded by a way of this MTU (bytes) as it is.
+    #[inline(always)]
+    pub(super) fn fits<P: Packet>(&self, pkt: &P, mtu: u32) -> bool {
+        self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu
+    }
+
+    /// Translates by an entry that admits the packet, which [`Work::fits`] the way to its container.
+    #[inline(always)]
+    pub(super) fn forward<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &mut P,
+        t: &T,
+        e: CtRef,
+    ) -> Result<Verdict, DropReason> {
+        self.follow(e);
+        self.to.hop = true;
+        self.settle();
+        self.carry_out(pkt, t, Some(e))
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -256,7 +282,7 @@ impl Work {
         self.apply(pkt, t, entry, hook)
     }
 
-    /// Carries the plan out. `e`: the entry to count the packet at.
+    /// Completes the plan and carries it out. `e`: the entry to count the packet at.
     #[inline(always)]
     fn apply<P: Packet, T: Tables>(
         &mut self,
@@ -269,6 +295,17 @@ impl Work {
         if !self.decide_hop(pkt, t, hook)? {
             return Ok(Verdict::Pass);
         }
+        self.carry_out(pkt, t, e)
+    }
+
+    /// Carries the plan out.
+    #[inline(always)]
+    fn carry_out<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &mut P,
+        t: &T,
+        e: Option<CtRef>,
+    ) -> Result<Verdict, DropReason> {
         let bytes = pkt.len() as u64;
         if let Some(e) = e
             && self.refresh

@@ -1,27 +1,32 @@
-//! Translation in an uplink's driver: packets of established flows that go to a container.
+//! Translation in an uplink's driver: packets of live flows that go to a container.
 //!
-//! Owns the choice of what may be translated before the kernel has a socket buffer, and its
-//! delivery. Whatever needs more than one entry, or judgement, is left as it is to
-//! [`super::uplink_ingress`], which does the same with the same entry; neither sees what the other
-//! has taken.
+//! Owns the choice of what may be translated before the kernel has a socket buffer: plain packets,
+//! into containers whose interface takes frames from a driver. What such a packet does to its flow,
+//! how it is rewritten and counted is the code of [`super::uplink_ingress`]. Everything else is left
+//! to that as it is, before its flow has been touched; neither sees what the other has taken.
 
 use super::{
-    Tables, generation,
+    Tables,
+    veth::admitted,
     work::Work,
     xdp::{Bucket, Found, judge, look},
 };
 use crate::{
-    conntrack::{CtRef, STAMP_FRESH_NS, tcp},
+    checksum,
+    conntrack::CtRef,
     counters::Counter,
     drop_reason::DropReason,
-    packet::{ETH_LEN, Kind, Packet, Rewrite, rewrite, set_macs},
+    packet::{ETH_LEN, Ipv4, Kind, Packet},
     records::NETWORK_XDP,
     tuple,
     verdict::Verdict,
 };
 
-/// As [`super::uplink_xdp`], and translates what belongs to an established flow. The frame is as it
-/// was where the answer is [`Verdict::Pass`].
+/// Offset of the transport header behind an IPv4 header without options, bytes.
+const L4: usize = ETH_LEN + 20;
+
+/// As [`super::uplink_xdp`], and translates what belongs to a live flow. The frame is as it was
+/// where the answer is [`Verdict::Pass`].
 ///
 /// # Errors
 /// Why it is dropped.
@@ -39,6 +44,10 @@ pub fn uplink_xdp_nat<P: Packet, T: Tables>(
     }
 }
 
+/// A packet of a flow.
+///
+/// All that a flow has goes one way where it can, also its SYN, FIN and RST: those that were sent by
+/// tc would overtake the data that waits in the ring of the container's interface.
 #[inline(always)]
 fn translate<P: Packet, T: Tables>(
     pkt: &mut P,
@@ -46,55 +55,58 @@ fn translate<P: Packet, T: Tables>(
     w: &mut Work,
     e: CtRef,
 ) -> Result<Verdict, DropReason> {
-    let ip = &w.ip;
-    if !matches!(ip.kind, Kind::Tcp | Kind::Udp)
-        || usize::from(ip.l4) != ETH_LEN + 20
-        || ip.first_fragment
-        || ip.ttl <= 1
-        || pkt.gso_size() != 0
-    {
-        return Ok(Verdict::Pass);
-    }
-    w.look_at_clock(t);
-    if !is_steady(t, w, e) {
-        return Ok(Verdict::Pass);
-    }
-    let slot = e.to();
-    let Some(endpoint) = t.endpoint(slot) else {
+    w.settle();
+    let Some(endpoint) = t.endpoint(e.to()) else {
         return Ok(Verdict::Pass);
     };
-    let Some(network) = t.network(endpoint.network) else {
-        return Ok(Verdict::Pass);
-    };
-    if slot == 0 || network.flags & NETWORK_XDP == 0 || w.ip.total_len > endpoint.mtu {
+    let takes_frames = t
+        .network(endpoint.network)
+        .is_some_and(|n| n.flags & NETWORK_XDP != 0);
+    if !takes_frames || !is_plain(pkt, &w.ip) || !w.fits(pkt, endpoint.mtu) {
         return Ok(Verdict::Pass);
     }
-    w.to = Rewrite {
-        src: e.src(),
-        dst: e.dst(),
-        sport: e.sport(),
-        dport: e.dport(),
-        hop: true,
+    // From here on the tc hook never sees the packet, or finds no flow of it: what it does to the
+    // state of its flow it does once.
+    w.reset(t);
+    let Some(e) = admitted(t, w, e)? else {
+        return Ok(Verdict::Pass);
     };
-    let bytes = pkt.len() as u64;
-    e.touch(w.now, bytes);
-    rewrite(pkt, &w.ip, &w.to)?;
-    set_macs(pkt, endpoint.mac, network.bridge_mac)?;
-    t.count_rx(slot, bytes);
     t.count(Counter::TranslatedInXdp);
-    Ok(Verdict::ToEndpoint {
-        ifindex: endpoint.ifindex,
-    })
+    w.forward(pkt, t, e)
 }
 
-/// Whether the entry alone decides: see `admit`, which asks the record otherwise.
+/// Whether a packet has nothing that only a socket buffer can tell or hold.
 #[inline(always)]
-fn is_steady<T: Tables>(t: &T, w: &Work, e: CtRef) -> bool {
-    let quiet =
-        w.ip.tuple.proto != tuple::TCP || w.ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
-    quiet
-        && e.from() == 0
-        && e.steady() != 0
-        && w.now.saturating_sub(e.stamp()) < STAMP_FRESH_NS
-        && generation(t, e.from(), e.to(), e.uplink(), e.rule()) == e.generation()
+fn is_plain<P: Packet>(pkt: &P, ip: &Ipv4) -> bool {
+    usize::from(ip.l4) == L4
+        && !ip.first_fragment
+        && pkt.gso_size() == 0
+        && pkt.in_one_piece()
+        && !is_checksum_partial(pkt, ip)
+}
+
+/// Whether the transport checksum looks like one that the sender has left to its device: only a
+/// socket buffer would say where it is to be put.
+///
+/// A veth whose other end sends such packets is refused, but features are changed at any time. One
+/// whole checksum in 65,536 looks the same, and that packet loses nothing at tc.
+#[inline(always)]
+fn is_checksum_partial<P: Packet>(pkt: &P, ip: &Ipv4) -> bool {
+    let field = match ip.kind {
+        Kind::Tcp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::TCP) }, 2>(),
+        Kind::Udp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::UDP) }, 2>(),
+        // ICMP's has no pseudo header, and is always computed by the sender's stack.
+        Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => return false,
+    };
+    let t = &ip.tuple;
+    let len = ip.total_len as u16 - (L4 - ETH_LEN) as u16;
+    field == Some(checksum::pseudo_header(t.src, t.dst, t.proto, len))
 }

@@ -36,6 +36,12 @@ pub trait Packet {
         len <= self.len()
     }
 
+    /// Whether all of the frame is in one buffer, as far as that matters to the hook.
+    #[inline(always)]
+    fn in_one_piece(&self) -> bool {
+        true
+    }
+
     /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
     fn gso_size(&self) -> u32;
 

@@ -1,10 +1,12 @@
-//! Early drop against a model of the stack: two hosts live the same life, one of them with it.
+//! Early drop, and translation in the driver, against a model of the stack: two hosts live the same
+//! life, one of them with it.
 //!
 //! Owns the model, which reads packets by plain offsets.
 
 use netpath_common::{
     Tuple,
-    conntrack::tcp::{ACK, SYN},
+    conntrack::tcp::{ACK, FIN, RST, SYN},
+    counters::Counter,
     datapath::Tables,
     event::Hook,
     records::NETWORK_XDP,
@@ -89,13 +91,20 @@ fn stack(b: &[u8], t: &MemTables) -> Fate {
 #[derive(Clone, Debug)]
 enum Event {
     Sent {
-        udp: bool,
+        /// `None` for UDP.
+        flags: Option<u8>,
         dst: Addr,
         sport: u16,
         dport: u16,
     },
     Arrived {
         frame: Vec<u8>,
+    },
+    /// An answer to what was sent last.
+    Answered {
+        flags: u8,
+        ttl: u8,
+        len: usize,
     },
     /// A socket of the host asks somebody, and waits for the answer.
     Asked {
@@ -122,7 +131,12 @@ fn arrival() -> impl Strategy<Value = Event> {
         8 => Just(H),
         2 => prop::sample::select(vec![GW1, C1.addr, S2, [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]]),
     ];
-    let flags = prop_oneof![3 => Just(SYN), 2 => Just(ACK), 1 => any::<u8>()];
+    let flags = prop_oneof![
+        3 => Just(SYN),
+        2 => Just(ACK),
+        2 => sent_flags(),
+        1 => any::<u8>(),
+    ];
     let damage = prop_oneof![
         3 => Just(None),
         1 => (12..60_usize, any::<u8>()).prop_map(Some),
@@ -167,20 +181,28 @@ fn arrival() -> impl Strategy<Value = Event> {
         )
 }
 
+fn sent_flags() -> impl Strategy<Value = u8> {
+    prop::sample::select(vec![SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST])
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let out = prop::sample::select(vec![S, S2]);
     prop_oneof![
         1 => (any::<bool>(), out.clone(), port(), port())
             .prop_map(|(udp, dst, sport, dport)| Event::Asked { udp, dst, sport, dport }),
-        2 => (any::<bool>(), out, port(), port())
-            .prop_map(|(udp, dst, sport, dport)| Event::Sent { udp, dst, sport, dport }),
+        4 => (prop::option::weighted(0.6, sent_flags()), out, port(), port())
+            .prop_map(|(flags, dst, sport, dport)| Event::Sent { flags, dst, sport, dport }),
         12 => arrival(),
+        6 => (sent_flags(), prop::sample::select(vec![1, 2, 64]), prop::sample::select(vec![0, 5, 1460, 1480]))
+            .prop_map(|(flags, ttl, len)| Event::Answered { flags, ttl, len }),
         1 => prop::sample::select(vec![1, 200, 31_000, 130_000]).prop_map(|ms| Event::Waited { ms }),
     ]
 }
 
 fn host(tokens: bool) -> Host {
     let mut h = Host::seeded(7);
+    // It matters to the hook that translates alone.
+    h.tables.networks[usize::from(NET1)].flags |= NETWORK_XDP;
     h.tables
         .host_listeners
         .extend([(tuple::TCP, 22), (tuple::UDP, 53)]);
@@ -217,55 +239,114 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Two hosts live the same life, one with early drop, and with translation there or without.
-    /// Whatever that drops, the tc hook of the other drops, or its stack drops or refuses; and all
-    /// else becomes the same on both.
+    /// Two hosts live the same life, one with early drop. Whatever that drops, the tc hook of the
+    /// other drops, or its stack drops or refuses; and all else becomes the same on both.
     #[test]
-    fn nothing_is_lost(tokens in any::<bool>(), translate in any::<bool>(), events in prop::collection::vec(event(), 1..60)) {
-        let (mut early, mut late) = (host(tokens), host(tokens));
-        early.xdp_translates = translate;
-        for host in [&mut early, &mut late] {
-            host.tables.networks[usize::from(NET1)].flags |= NETWORK_XDP;
-        }
-        for event in events {
-            match event {
-                Event::Waited { ms } => {
-                    early.tables.advance_ms(ms);
-                    late.tables.advance_ms(ms);
-                }
-                Event::Asked { udp, dst, sport, dport } => {
-                    ask(&mut early, udp, dst, sport, dport);
-                    ask(&mut late, udp, dst, sport, dport);
-                }
-                Event::Sent { udp: is_udp, dst, sport, dport } => {
-                    let p = if is_udp {
-                        udp(C1.addr, sport, dst, dport, b"?")
-                    } else {
-                        tcp(C1.addr, sport, dst, dport, SYN)
-                    };
-                    let (a, b) = (early.from(&C1, &p), late.from(&C1, &p));
-                    prop_assert_eq!(a.result, b.result);
-                }
-                Event::Arrived { frame } => {
-                    let frame = Frame { bytes: frame, ifindex: UPLINK_IF, ..Frame::default() };
-                    let first = early.run(Hook::Xdp, &frame);
-                    let tc = late.run(Hook::UplinkIngress, &frame);
-                    if let Some(reason) = first.dropped() {
-                        let harmless = tc.dropped().is_some()
-                            || tc.passed() && stack(&frame.bytes, &late.tables) == Fate::Unwanted;
-                        prop_assert!(harmless, "{} dropped as {:?}, at tc {:?}", first.text(), reason, tc.result);
-                    } else if !first.passed() {
-                        prop_assert!(translate);
-                        prop_assert_eq!(first.result, tc.result);
-                        prop_assert_eq!(first.frame, tc.frame);
-                    } else {
-                        let again = early.run(Hook::UplinkIngress, &frame);
-                        prop_assert_eq!(again.result, tc.result);
-                        prop_assert_eq!(again.frame, tc.frame);
-                    }
-                }
-            }
-            prop_assert_eq!(early.tables.entries(), late.tables.entries());
-        }
+    fn nothing_is_lost(tokens in any::<bool>(), events in prop::collection::vec(event(), 1..60)) {
+        live(false, tokens, events)?;
     }
+
+    /// The same with translation in the driver: what that delivers, the tc hook of the other
+    /// delivers, to the byte, and flows, counters and the counts of endpoints become the same.
+    #[test]
+    fn what_is_translated_early_is_what_tc_makes_of_it(
+        tokens in any::<bool>(),
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        live(true, tokens, events)?;
+    }
+}
+
+/// Lives a life twice, once with XDP before the tc hook.
+fn live(translates: bool, tokens: bool, events: Vec<Event>) -> Result<(), TestCaseError> {
+    let (mut early, mut late) = (host(tokens), host(tokens));
+    early.xdp_translates = translates;
+    let mut sent = (None, S, 22, 80);
+    for event in events {
+        let arrived = match event {
+            Event::Waited { ms } => {
+                early.tables.advance_ms(ms);
+                late.tables.advance_ms(ms);
+                None
+            }
+            Event::Asked {
+                udp,
+                dst,
+                sport,
+                dport,
+            } => {
+                ask(&mut early, udp, dst, sport, dport);
+                ask(&mut late, udp, dst, sport, dport);
+                None
+            }
+            Event::Sent {
+                flags,
+                dst,
+                sport,
+                dport,
+            } => {
+                sent = (flags, dst, sport, dport);
+                let p = match flags {
+                    None => udp(C1.addr, sport, dst, dport, b"?"),
+                    Some(flags) => tcp(C1.addr, sport, dst, dport, flags),
+                };
+                let (a, b) = (early.from(&C1, &p), late.from(&C1, &p));
+                prop_assert_eq!(a.result, b.result);
+                None
+            }
+            Event::Answered { flags, ttl, len } => {
+                let (was, src, dport, sport) = sent;
+                let payload = vec![flags; len];
+                let p = match was {
+                    None => udp(src, sport, H, dport, &payload),
+                    Some(_) => tcp_data(src, sport, H, dport, flags, &payload),
+                };
+                Some(arrived(&p.ttl(ttl)).bytes)
+            }
+            Event::Arrived { frame } => Some(frame),
+        };
+        if let Some(bytes) = arrived {
+            arrive(&mut early, &mut late, bytes)?;
+        }
+        prop_assert_eq!(early.tables.entries(), late.tables.entries());
+        prop_assert_eq!(counters(&early), counters(&late));
+        prop_assert_eq!(early.tables.stats(C1.slot), late.tables.stats(C1.slot));
+    }
+    Ok(())
+}
+
+/// Every counter but that of what only one of the hosts does.
+pub(super) fn counters(h: &Host) -> Vec<u64> {
+    let mut all = h.tables.counters();
+    all[Counter::TranslatedInXdp as usize] = 0;
+    all
+}
+
+/// A frame comes in by the uplink of both hosts.
+fn arrive(early: &mut Host, late: &mut Host, bytes: Vec<u8>) -> Result<(), TestCaseError> {
+    let frame = Frame {
+        bytes,
+        ifindex: UPLINK_IF,
+        ..Frame::default()
+    };
+    let first = early.run(Hook::Xdp, &frame);
+    let tc = late.run(Hook::UplinkIngress, &frame);
+    if let Some(reason) = first.dropped() {
+        let harmless = tc.dropped().is_some()
+            || tc.passed() && stack(&frame.bytes, &late.tables) == Fate::Unwanted;
+        let text = first.text();
+        prop_assert!(
+            harmless,
+            "{text} dropped as {reason:?}, at tc {:?}",
+            tc.result
+        );
+    } else if first.passed() {
+        let again = early.run(Hook::UplinkIngress, &frame);
+        prop_assert_eq!(again.result, tc.result);
+        prop_assert_eq!(again.frame, tc.frame);
+    } else {
+        prop_assert_eq!(first.result, tc.result);
+        prop_assert_eq!(first.frame, tc.frame);
+    }
+    Ok(())
 }

@@ -10,9 +10,15 @@ use aya_ebpf::{
 };
 use netpath_common::{
     DropReason,
-    checksum::{update, update_udp},
+    checksum::{offset, update, update_udp},
     packet::{ETH_LEN, Packet},
+    tuple,
 };
+
+/// Offset of TCP's checksum behind an IPv4 header without options, bytes.
+const TCP_CHECK: usize = ETH_LEN + 20 + offset(tuple::TCP);
+/// As [`TCP_CHECK`] of UDP.
+const UDP_CHECK: usize = ETH_LEN + 20 + offset(tuple::UDP);
 
 /// A frame that a driver has received.
 pub(crate) struct XdpPacket<'c> {
@@ -52,6 +58,11 @@ impl Packet for XdpPacket<'_> {
     fn holds(&self, len: usize) -> bool {
         // Most frames are in one piece, and a helper call costs a tenth of a drop.
         len <= self.ctx.data_end() - self.ctx.data() || len <= self.len()
+    }
+
+    #[inline(always)]
+    fn in_one_piece(&self) -> bool {
+        self.ctx.data_end() - self.ctx.data() == self.len()
     }
 
     #[inline(always)]
@@ -122,12 +133,31 @@ impl Packet for XdpPacket<'_> {
         _pseudo: bool,
         zero_is_none: bool,
     ) -> Result<(), DropReason> {
-        let field = self.load::<2>(off).ok_or(DropReason::RewriteFailed)?;
-        let field = if zero_is_none {
-            update_udp(field, diff)
-        } else {
-            update(field, diff)
-        };
-        self.write(off, &field)
+        // Behind an IPv4 header without options no helper is called.
+        match off {
+            TCP_CHECK => {
+                let field = self.read_fixed::<TCP_CHECK, 2>();
+                self.write_fixed::<TCP_CHECK, 2>(&updated(field, diff, zero_is_none)?)
+            }
+            UDP_CHECK => {
+                let field = self.read_fixed::<UDP_CHECK, 2>();
+                self.write_fixed::<UDP_CHECK, 2>(&updated(field, diff, zero_is_none)?)
+            }
+            _ => {
+                let field = self.load::<2>(off);
+                self.write(off, &updated(field, diff, zero_is_none)?)
+            }
+        }
     }
+}
+
+/// A transport checksum after `diff`.
+#[inline(always)]
+fn updated(field: Option<[u8; 2]>, diff: u32, zero_is_none: bool) -> Result<[u8; 2], DropReason> {
+    let field = field.ok_or(DropReason::RewriteFailed)?;
+    Ok(if zero_is_none {
+        update_udp(field, diff)
+    } else {
+        update(field, diff)
+    })
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 
-use super::{Error, error::known, rollback::Undo, work::Work, xdp::put_endpoint_gro};
+use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
     net::{PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
@@ -81,7 +81,8 @@ impl Work<'_> {
             stored.ifindex = link.index;
         }
         self.put_endpoint_segments(&network, &e, &link).await?;
-        put_endpoint_gro(&network, &e)?;
+        // Before its address is known: from then on packets may come.
+        self.put_endpoint_gro(&network, &e, &link).await?;
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;

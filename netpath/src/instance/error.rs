@@ -89,19 +89,48 @@ pub enum Error {
         /// The network that wants tc.
         tc: String,
     },
-    /// XDP would translate frames whose checksums are not there yet.
+    /// XDP cannot translate what a veth's other end sends.
     #[error(
-        "network `{network}`: xdp_translate is refused at uplink {uplink}, a veth device whose peer \
-         {found}: XDP cannot tell a checksum that is to be completed from a whole one; turn it off \
-         with `ethtool -K PEER tx off` in the peer's namespace, or leave xdp_translate out"
+        "uplink {uplink}: xdp_translate of network `{network}` is refused: the other end of this veth, \
+         {peer}, has tx-checksumming on, so its packets come without checksums and XDP cannot see \
+         which; turn it off there with `ethtool -K {ifname} tx off`, or leave xdp_translate out: \
+         uplink_hook = \"xdp\" drops early without it"
     )]
-    PartialChecksums {
-        /// The network.
-        network: String,
+    PeerOffload {
         /// The uplink.
         uplink: String,
-        /// What was found about the peer.
-        found: &'static str,
+        /// The network.
+        network: String,
+        /// The other end and where it is.
+        peer: String,
+        /// Its name.
+        ifname: String,
+    },
+    /// It is not known what a veth's other end sends.
+    #[error(
+        "uplink {uplink}: xdp_translate of network `{network}` is refused: the other end of this veth, \
+         interface {index}, is in a network namespace that cannot be looked at (it has no name in \
+         /run/netns and no process in /proc), so its tx-checksumming is not known; run netpath where \
+         both can be seen, or leave xdp_translate out: uplink_hook = \"xdp\" drops early without it"
+    )]
+    PeerUnseen {
+        /// The uplink.
+        uplink: String,
+        /// The network.
+        network: String,
+        /// Interface index of the other end, in its own namespace.
+        index: u32,
+    },
+    /// A container's interface cannot be made ready for frames.
+    #[error(
+        "endpoint `{endpoint}`: xdp_translate needs GRO on the container's interface, and its namespace \
+         is no longer `{netns}`; remove the endpoint, or leave xdp_translate out"
+    )]
+    NoContainer {
+        /// The endpoint.
+        endpoint: String,
+        /// As the user named its namespace.
+        netns: String,
     },
     /// The kernel has no larger segments.
     #[error(

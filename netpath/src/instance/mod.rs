@@ -25,6 +25,7 @@ mod up;
 mod uplinks;
 mod work;
 mod xdp;
+mod xdp_nat;
 
 use std::{fs, path::Path};
 

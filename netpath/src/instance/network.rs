@@ -5,7 +5,7 @@ use netpath_common::records::{
     NETWORK_XDP, NetworkRecord,
 };
 
-use super::{Error, error::known, rollback::Undo, work::Work, xdp::put_endpoint_gro};
+use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::Hook,
     net::{PortFlags, sysctl},
@@ -45,15 +45,23 @@ impl Work<'_> {
             };
         }
         self.save()?;
+        let network = self.existing_network(&name)?;
+        if network.xdp_translate {
+            // Their interfaces take frames before any is sent to them …
+            self.put_all_gro(&network).await?;
+        }
         self.put_network(&name).await?;
         let network = self.existing_network(&name)?;
+        if !network.xdp_translate {
+            // … and as long as any is.
+            self.put_all_gro(&network).await?;
+        }
         for e in &network.endpoints {
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.
             let link = netlink.link_by_index(e.ifindex).await?;
             if let Some(link) = link.filter(|l| l.controller == Some(network.ifindex)) {
                 self.put_endpoint_segments(&network, e, &link).await?;
-                put_endpoint_gro(&network, e)?;
                 netlink
                     .set_port(
                         e.ifindex,

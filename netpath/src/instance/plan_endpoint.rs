@@ -121,6 +121,7 @@ impl Planner<'_> {
             mac: wanted.mac.map_or_else(random_mac, Ok)?,
             ifname: self.ifname()?,
             ifindex: 0,
+            gro: false,
             rules: Vec::new(),
         })
     }

@@ -83,7 +83,8 @@ pub struct UplinkStatus {
     pub addr: Option<Ipv4Addr>,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Hooks of its way in: `tc`, or `tc, xdp` where nobody's packets are dropped early.
+    /// Hooks of its way in: `tc`, `tc, xdp` where nobody's packets are dropped early, or
+    /// `tc, xdp with translation`.
     pub hook: &'static str,
 }
 
@@ -127,6 +128,8 @@ impl Instance {
             .map(|(hook, index)| (hook.as_str().to_owned(), name_of(index)))
             .collect();
         attachments.sort();
+        let mut warnings = warnings(&state, &attachments);
+        warnings.extend(self.translation_warnings(&state, &links).await);
         Ok(Report {
             instance: self.name.clone(),
             networks: state.networks.iter().map(network).collect(),
@@ -136,7 +139,7 @@ impl Instance {
                 .iter()
                 .map(|u| uplink(&datapath, u))
                 .collect::<Result<_, _>>()?,
-            warnings: warnings(&state, &attachments),
+            warnings,
             attachments,
             conntrack: ConntrackStatus {
                 flows: ct::count(&datapath, &ct::Filter::default())?,

@@ -7,8 +7,8 @@ use crate::{
     bpf::{Datapath, XdpProgram, XdpTarget},
     config::UplinkHook,
     ct,
-    net::{self, container::IFNAME, listeners, namespace::Namespace, sysctl},
-    state::{Endpoint, Network, State, Uplink},
+    net::{self, listeners, sysctl},
+    state::{Network, State, Uplink},
 };
 
 /// Drivers on which `uplink_hook = "auto"` takes XDP where early drop is asked for: those whose
@@ -83,10 +83,7 @@ impl Work<'_> {
                 driver(&uplink.name)
             };
             let wanted = ask.program(&uplink.name, &driver)?;
-            if let Some(network) = ask.translate {
-                self.check_checksums(&uplink, network).await?;
-            }
-            match self.put_xdp(&uplink, wanted, &driver).await {
+            match self.put_xdp(&uplink, wanted, ask, &driver).await {
                 // Nobody has insisted.
                 Err(e) if ask.xdp.is_none() => tracing::warn!("{e}"),
                 done => done?,
@@ -95,33 +92,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Refuses to translate where frames come without their checksums and XDP cannot see it: over a
-    /// veth pair whose other end leaves them to the device. Other drivers turn that off by themselves
-    /// when they are given a program (`virtnet_xdp_set`), or have no such frames.
-    async fn check_checksums(&self, uplink: &Uplink, network: &str) -> Result<(), Error> {
-        let netlink = &self.instance.netlink;
-        let Some(link) = netlink.link_by_index(uplink.ifindex).await? else {
-            return Ok(());
-        };
-        if link.kind.as_deref() != Some("veth") {
-            return Ok(());
-        }
-        let found = match net::peer_offloads_checksums(netlink, &link).await? {
-            Some(false) => return Ok(()),
-            Some(true) => "leaves checksums to the device",
-            None => "cannot be looked at (its namespace has no name in /run/netns)",
-        };
-        Err(Error::PartialChecksums {
-            network: network.into(),
-            uplink: uplink.name.clone(),
-            found,
-        })
-    }
-
     async fn put_xdp(
         &mut self,
         uplink: &Uplink,
         wanted: Option<XdpProgram>,
+        ask: Ask<'_>,
         driver: &str,
     ) -> Result<(), Error> {
         let datapath = self.datapath()?;
@@ -131,6 +106,9 @@ impl Work<'_> {
                 None => datapath.detach_xdp(uplink.ifindex)?,
                 Some(program) => {
                     let link = self.instance.netlink.link_by_index(uplink.ifindex).await?;
+                    if let (Some(network), Some(link)) = (ask.translate, &link) {
+                        self.instance.check_peer(network, link).await?;
+                    }
                     let target = XdpTarget {
                         ifname: &uplink.name,
                         ifindex: uplink.ifindex,
@@ -164,27 +142,6 @@ impl Work<'_> {
             stored.xdp = wanted;
         }
         Ok(())
-    }
-}
-
-/// Has the container's device take frames from XDP, where its network asks for that.
-pub(super) fn put_endpoint_gro(n: &Network, e: &Endpoint) -> Result<(), Error> {
-    if !n.xdp_translate {
-        return Ok(());
-    }
-    match Namespace::open(&e.netns) {
-        Ok(netns) if netns.ino() == e.netns_ino => {
-            Ok(netns.run(async |_| net::merge_received(IFNAME))?)
-        }
-        Ok(_) | Err(_) => {
-            tracing::warn!(
-                "endpoint `{}`: its namespace is no longer `{}`: what XDP sends it is lost unless \
-                 its eth0 has generic receive offload on",
-                e.name,
-                e.netns
-            );
-            Ok(())
-        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! What a network device tells of itself by ethtool's ioctl, and one setting.
+//! What a network device tells of itself by ethtool's ioctl, and what it is told: its driver, and
+//! two of its features.
 //!
-//! Owns the call. rtnetlink does not tell it, and sysfs shows the devices of the namespace in which
+//! Owns the calls. rtnetlink does not tell these, and sysfs shows the devices of the namespace in which
 //! it was mounted.
 
 use std::{ffi::CStr, io, net::UdpSocket, os::fd::AsRawFd as _};
@@ -9,10 +10,20 @@ use super::Error;
 
 /// `ETHTOOL_GDRVINFO` (`linux/ethtool.h`).
 const GET_DRIVER: u32 = 3;
+
 /// `ETHTOOL_GTXCSUM`.
-const GET_TX_CHECKSUMS: u32 = 0x16;
+const GET_TX_CHECKSUM: u32 = 0x16;
+/// `ETHTOOL_GGRO`.
+const GET_GRO: u32 = 0x2b;
 /// `ETHTOOL_SGRO`.
 const SET_GRO: u32 = 0x2c;
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -43,43 +54,51 @@ pub fn driver(ifname: &str) -> Result<String, Error> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// `struct ethtool_value`.
-#[repr(C)]
-struct Value {
+/// Whether a device takes packets whose checksums it is to complete (`ethtool -k`: tx-checksumming).
+///
+/// # Errors
+/// There is no such interface.
+pub fn has_tx_checksum(ifname: &str) -> Result<bool, Error> {
+    let what = || format!("asking for tx-checksumming of interface {ifname}");
+    Ok(value(ifname, GET_TX_CHECKSUM, 0, what)? != 0)
+}
+
+/// Whether a device puts received segments together (`ethtool -k`: generic-receive-offload).
+///
+/// # Errors
+/// There is no such interface.
+pub fn has_gro(ifname: &str) -> Result<bool, Error> {
+    let what = || format!("asking for GRO of interface {ifname}");
+    Ok(value(ifname, GET_GRO, 0, what)? != 0)
+}
+
+/// Has a device put received segments together, or not.
+///
+/// # Errors
+/// The kernel refused.
+pub fn set_gro(ifname: &str, on: bool) -> Result<(), Error> {
+    let what = || {
+        let state = if on { "on" } else { "off" };
+        format!("setting GRO of interface {ifname} {state}")
+    };
+    value(ifname, SET_GRO, on.into(), what).map(drop)
+}
+
+/// Gives a command that has one number, and returns the number that it leaves there.
+fn value(
+    ifname: &str,
     command: u32,
     data: u32,
-}
-
-/// Whether an interface of the current network namespace leaves transport checksums to its device.
-///
-/// # Errors
-/// There is no such interface, or it does not say.
-pub(super) fn offloads_checksums(ifname: &str) -> Result<bool, Error> {
-    let mut value = Value {
-        command: GET_TX_CHECKSUMS,
-        data: 0,
-    };
-    ethtool(ifname, &mut value).map_err(|source| Error::Request {
-        what: format!("asking interface {ifname} about checksum offload"),
-        source,
-    })?;
-    Ok(value.data != 0)
-}
-
-/// Has an interface of the current network namespace merge what it receives (GRO). A veth device
-/// takes XDP frames only then (`veth_xdp_xmit`, `drivers/net/veth.c`; Linux 5.13).
-///
-/// # Errors
-/// There is no such interface, or the kernel refuses.
-pub fn merge_received(ifname: &str) -> Result<(), Error> {
-    let mut value = Value {
-        command: SET_GRO,
-        data: 1,
-    };
-    ethtool(ifname, &mut value).map_err(|source| Error::Request {
-        what: format!("turning on generic receive offload of interface {ifname}"),
-        source,
-    })
+    what: impl FnOnce() -> String,
+) -> Result<u32, Error> {
+    let mut value = Value { command, data };
+    match ethtool(ifname, &mut value) {
+        Ok(()) => Ok(value.data),
+        Err(source) => Err(Error::Request {
+            what: what(),
+            source,
+        }),
+    }
 }
 
 /// Gives an ethtool command, whose number `command` begins with.
@@ -119,5 +138,16 @@ mod tests {
             "{e}"
         );
         assert!(driver("a-name-that-is-far-too-long").is_err());
+        for error in [
+            has_gro("nosuchdevice0").map(drop),
+            has_tx_checksum("nosuchdevice0").map(drop),
+            set_gro("nosuchdevice0", true),
+        ] {
+            let e = error.unwrap_err().to_string();
+            assert!(
+                e.contains("nosuchdevice0") && e.contains("No such device"),
+                "{e}"
+            );
+        }
     }
 }

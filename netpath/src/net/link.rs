@@ -48,6 +48,12 @@ impl Link {
         self.kind.as_deref() == Some("bridge")
     }
 
+    /// Whether it is one end of a veth pair.
+    #[must_use]
+    pub fn is_veth(&self) -> bool {
+        self.kind.as_deref() == Some("veth")
+    }
+
     /// Its kind in words.
     #[must_use]
     pub fn describe(&self) -> &str {

@@ -25,10 +25,10 @@ use tokio::task::JoinHandle;
 
 pub use address::Address;
 pub use bridge::PortFlags;
-pub use device::{driver, merge_received};
+pub use device::{driver, has_gro, has_tx_checksum, set_gro};
 pub use error::Error;
 pub use link::Link;
-pub use peer::peer_offloads_checksums;
+pub use peer::Peer;
 pub use random::{hex_id, random_ifname, random_mac};
 pub use segments::SegmentSizes;
 pub use uplink::Uplink;

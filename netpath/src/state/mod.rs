@@ -157,6 +157,9 @@ pub struct Endpoint {
     pub ifname: String,
     /// Interface index of the host side, 0 before it exists.
     pub ifindex: u32,
+    /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
+    #[serde(default)]
+    pub gro: bool,
     /// Published ports.
     pub rules: Vec<Rule>,
 }

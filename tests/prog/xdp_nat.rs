@@ -154,7 +154,7 @@ fn flows_become_what_they_become_at_tc() {
     let lives = [true, false].map(|early| {
         let mut r = runner();
         flows(&mut r);
-        let mut arrive = |r: &mut Runner, p: &Datagram| {
+        let arrive = |r: &mut Runner, p: &Datagram| {
             let frame = arrived(p);
             if early {
                 assert_eq!(nat(r, &frame).action, XDP_REDIRECT);

@@ -3,10 +3,7 @@
 //! Owns the search for that flow (RFC 5508, REQ-3 to 7); the rewrite is in `work`. An error never
 //! creates, refreshes or ends a flow.
 
-use super::{
-    Tables, generation,
-    work::{Quoted, Work},
-};
+use super::{Tables, generation, quoted::Quoted, work::Work};
 use crate::{
     conntrack::{is_over, snapshot},
     packet::{Packet, Rewrite, be16, four},

@@ -8,6 +8,7 @@ mod collect;
 mod forward;
 mod icmp_error;
 mod next_hop;
+mod quoted;
 mod uplink;
 mod veth;
 mod work;
@@ -18,14 +19,14 @@ pub use bridge::bridge_ingress;
 pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
+pub use quoted::Quoted;
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
-pub use work::{Quoted, Work};
+pub use work::Work;
 pub(crate) use xdp::mark_used;
 pub use xdp::{
     Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
 };
-
 pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{

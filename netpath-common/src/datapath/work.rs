@@ -4,9 +4,8 @@
 //! memory, not on the 512-byte stack; what is in memory the verifier does not follow value by
 //! value, so the many ways through the decisions meet again before the packet is written.
 
-use super::{Tables, generation};
+use super::{Tables, generation, quoted::Quoted};
 use crate::{
-    checksum,
     conntrack::CtRef,
     counters::Counter,
     drop_reason::DropReason,
@@ -62,20 +61,6 @@ pub struct Work {
     pub now: u64,
     /// The kernel's tick of which `now` is the time; outlives the packet.
     pub tick: u64,
-}
-
-/// A packet quoted by an ICMP error.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Quoted {
-    /// Its tuple, as the sender of the error saw it.
-    pub tuple: Tuple,
-    /// Offset of its IPv4 header from the start of the frame, bytes.
-    pub ip: u16,
-    /// Offset of its transport header, bytes.
-    pub l4: u16,
-    /// Its header checksum, as in memory.
-    pub check: [u8; 2],
 }
 
 /// What the decision about a packet came to.
@@ -243,7 +228,8 @@ impl Work {
         self.ip.ttl > 1 && self.ip.wire_len(pkt.gso_size()) <= mtu
     }
 
-    /// Translates by an entry that admits the packet, which [`Work::fits`] the way to its container.
+    /// Translates by an entry that admits the packet, a plain one, which [`Work::fits`] the way to its
+    /// container.
     #[inline(always)]
     pub(super) fn forward<P: Packet, T: Tables>(
         &mut self,
@@ -254,7 +240,11 @@ impl Work {
         self.follow(e);
         self.to.hop = true;
         self.settle();
-        self.carry_out(pkt, t, Some(e))
+        let bytes = pkt.len() as u64;
+        if self.refresh {
+            e.touch(self.now, bytes);
+        }
+        self.deliver(pkt, t, bytes)
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -282,7 +272,7 @@ impl Work {
         self.apply(pkt, t, entry, hook)
     }
 
-    /// Completes the plan and carries it out. `e`: the entry to count the packet at.
+    /// Carries the plan out. `e`: the entry to count the packet at.
     #[inline(always)]
     fn apply<P: Packet, T: Tables>(
         &mut self,
@@ -295,17 +285,6 @@ impl Work {
         if !self.decide_hop(pkt, t, hook)? {
             return Ok(Verdict::Pass);
         }
-        self.carry_out(pkt, t, e)
-    }
-
-    /// Carries the plan out.
-    #[inline(always)]
-    fn carry_out<P: Packet, T: Tables>(
-        &mut self,
-        pkt: &mut P,
-        t: &T,
-        e: Option<CtRef>,
-    ) -> Result<Verdict, DropReason> {
         let bytes = pkt.len() as u64;
         if let Some(e) = e
             && self.refresh
@@ -339,6 +318,17 @@ impl Work {
             self.rewrite_quoted(pkt)?;
             t.count(Counter::IcmpErrorTranslated);
         }
+        self.deliver(pkt, t, bytes)
+    }
+
+    /// Rewrites the packet, counts it, and sends it on. `bytes`: its length as a frame.
+    #[inline(always)]
+    fn deliver<P: Packet, T: Tables>(
+        &mut self,
+        pkt: &mut P,
+        t: &T,
+        bytes: u64,
+    ) -> Result<Verdict, DropReason> {
         rewrite(pkt, &self.ip, &self.to)?;
         if self.from_endpoint != 0 {
             t.count_tx(self.from_endpoint, bytes);
@@ -372,60 +362,5 @@ impl Work {
         Ok(Verdict::ToEndpoint {
             ifindex: endpoint.ifindex,
         })
-    }
-
-    /// Rewrites the quoted packet of an ICMP error, and the checksums that cover it.
-    #[inline(always)]
-    fn rewrite_quoted<P: Packet>(&self, pkt: &mut P) -> Result<(), DropReason> {
-        let (old, new) = (&self.quoted.tuple, &self.quoted_to);
-        let at = usize::from(self.quoted.ip);
-        let l4 = usize::from(self.quoted.l4);
-        let addrs = checksum::Diff::new()
-            .bytes4(old.src, new.src)
-            .bytes4(old.dst, new.dst);
-        let check = checksum::update(self.quoted.check, addrs.wsum());
-        let (s, d) = (new.src, new.dst);
-        pkt.write(
-            at + 10,
-            &[
-                check[0], check[1], s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3],
-            ],
-        )?;
-        // The sum of the ICMP message changes with everything that is quoted; IP headers are
-        // multiples of four bytes, so every field is at an even offset.
-        let mut sum = addrs
-            .be16(
-                u16::from_be_bytes(self.quoted.check),
-                u16::from_be_bytes(check),
-            )
-            .be16(old.sport, new.sport);
-        let check_at = l4 + checksum::offset(old.proto);
-        let inner = if old.proto == crate::tuple::ICMP {
-            pkt.write(l4 + 4, &new.sport.to_be_bytes())?;
-            checksum::Diff::new().be16(old.sport, new.sport)
-        } else {
-            let [a, b] = new.sport.to_be_bytes();
-            let [c, d] = new.dport.to_be_bytes();
-            pkt.write(l4, &[a, b, c, d])?;
-            sum = sum.be16(old.dport, new.dport);
-            addrs.be16(old.sport, new.sport).be16(old.dport, new.dport)
-        };
-        // TCP's checksum is often beyond what is quoted.
-        let quoted_check = if check_at + 2 <= self.ip.end() {
-            pkt.read::<2>(check_at)
-        } else {
-            None
-        };
-        if let Some(old_check) = quoted_check {
-            let new_check = if old.proto == crate::tuple::UDP {
-                checksum::update_udp(old_check, inner.wsum())
-            } else {
-                checksum::update(old_check, inner.wsum())
-            };
-            pkt.write(check_at, &new_check)?;
-            sum = sum.be16(u16::from_be_bytes(old_check), u16::from_be_bytes(new_check));
-        }
-        let icmp_check = usize::from(self.ip.l4) + checksum::offset(crate::tuple::ICMP);
-        pkt.update_l4_checksum(icmp_check, sum.wsum(), false, false)
     }
 }

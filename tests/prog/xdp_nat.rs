@@ -30,7 +30,8 @@ fn runner() -> Runner {
 /// Runs the program.
 fn nat(r: &Runner, frame: &Frame) -> Output {
     let input = Input::new(&frame.bytes, frame.ifindex);
-    r.test_run("np_uplink_xdp_nat", &input).unwrap()
+    r.test_run("np_uplink_xdp_nat", &input)
+        .expect("the program runs")
 }
 
 fn arrived(p: &Datagram) -> Frame {

@@ -122,10 +122,10 @@ impl Runner {
         }
         macro_rules! hash {
             ($name:expr, $key:ty, $values:expr) => {
-                let values: Vec<_> = $values.into_iter().collect();
+                let values: std::collections::HashMap<$key, _> = $values.into_iter().collect();
                 let mut map = HashMap::try_from(ebpf.map_mut($name).unwrap()).unwrap();
                 let old: Vec<$key> = map.keys().map(Result::unwrap).collect();
-                for key in old.iter().filter(|k| !values.iter().any(|(v, _)| v == *k)) {
+                for key in old.iter().filter(|k| !values.contains_key(*k)) {
                     map.remove(key).unwrap();
                 }
                 for (key, value) in values {

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Rounds after the warm-up round: a round is one slice of every variant. 60, quick 6.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
-    /// Length of a slice in milliseconds. 250, quick 100.
+    /// Length of a slice in milliseconds. 200, quick 100.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=10_000))]
     pub(crate) slice_ms: Option<u64>,
     /// The netpath program to measure; built from this workspace unless given.

@@ -9,13 +9,20 @@ use std::{panic, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use netpath_common::{event::Hook, testing::Container};
+use netpath_common::{
+    event::Hook,
+    testing::{C1, Container, RULE_DNS},
+    tuple::UDP,
+};
 use netpath_tests::{
     replay::{self, CONTAINERS, Packet, Source},
     runner::Runner,
-    timing,
+    timing::{self, Timings},
 };
 use serde_json::json;
+
+/// The first of the ports that `--ports` publishes.
+const FIRST_PORT: u16 = 10_000;
 
 /// Run a capture through the eBPF programs, or time them.
 ///
@@ -56,6 +63,9 @@ struct Arguments {
     /// Rounds of a measurement.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
+    /// Publish so many more ports before the programs are timed.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "bench", value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    ports: u16,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -134,9 +144,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(output) = &arguments.output {
         replay::pcapng(output, &packets)?;
     }
-    let timings = arguments
-        .bench
-        .then(|| timing::time(&mut runner, arguments.rounds));
+    let timings = arguments.bench.then(|| time(runner, arguments));
     if arguments.json {
         print_json(&json!({ "packets": packets, "timings": timings }))?;
     } else {
@@ -154,13 +162,22 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn bench(arguments: &Arguments) -> Result<ExitCode> {
-    let timings = timing::time(&mut Runner::new(), arguments.rounds);
+    let timings = time(Runner::new(), arguments);
     if arguments.json {
         print_json(&json!({ "timings": timings }))?;
     } else {
         bench::print(&timings);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Times the programs, with as many published ports as asked for.
+fn time(mut runner: Runner, arguments: &Arguments) -> Timings {
+    for port in (FIRST_PORT..).take(arguments.ports.into()) {
+        runner.tables.publish(UDP, port, &C1, 53, RULE_DNS);
+    }
+    runner.sync();
+    timing::time(&mut runner, arguments.rounds)
 }
 
 fn print_json(value: &serde_json::Value) -> Result<()> {

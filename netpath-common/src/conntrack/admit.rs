@@ -45,10 +45,10 @@ pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         return Admission::Miss;
     }
     let quiet = ip.tuple.proto != tuple::TCP || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
-    if e.steady() != 0 && quiet && now.saturating_sub(e.stamp()) < STAMP_FRESH_NS {
+    if e.is_steady() && quiet && now.saturating_sub(e.stamp()) < STAMP_FRESH_NS {
         return Admission::Live;
     }
-    consult(t, &ip.tuple, e, u32::from(ip.flags), now)
+    consult(t, ip, e, now)
 }
 
 /// The key of the other entry of the flow.
@@ -74,7 +74,8 @@ pub(super) fn is_record(e: CtRef) -> bool {
 
 /// Reads the record, judges expiry, moves the state on.
 #[inline(never)]
-fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Admission {
+fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+    let key = &ip.tuple;
     let other_key = other_key(e, key);
     let other = t.ct(&other_key).filter(|o| o.salt() == e.salt());
     let (record, direction) = if is_record(e) {
@@ -122,7 +123,14 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
         return Admission::Live;
     }
     let old = TcpState::from_bits(state & STATE_TCP_MASK);
-    let new = match tcp::next(old, direction, flags as u8) {
+    let mut step = tcp::next(old, direction, ip.flags);
+    if ip.flags & tcp::RST != 0
+        && let Some(o) = other
+    {
+        let open = matches!(old, TcpState::Established) && state & STATE_ASSURED != 0;
+        step = tcp::reset(old, open, ip.seq, o.max_ack(), e.end());
+    }
+    let new = match step {
         Transition::Invalid => return Admission::Invalid,
         Transition::Ignore => return Admission::Ignored,
         Transition::To(new) => new,
@@ -147,6 +155,10 @@ fn consult<T: Tables>(t: &T, key: &Tuple, e: CtRef, flags: u32, now: u64) -> Adm
     }
     if matches!(old, TcpState::TimeWait | TcpState::Close) && matches!(new, TcpState::SynSent) {
         word &= !(STATE_SEEN_REPLY | STATE_ASSURED | STATE_PICKUP);
+        e.forget_segments();
+        if let Some(o) = other {
+            o.forget_segments();
+        }
     }
     let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
     if word != state && !record.exchange_state(state, word) {

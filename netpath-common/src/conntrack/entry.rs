@@ -11,7 +11,9 @@ use super::tcp::TcpState;
 use crate::tuple::Tuple;
 
 /// Set in [`CtEntry::flags`] of the record (reply direction).
-pub const FLAG_RECORD: u16 = 1;
+pub const FLAG_RECORD: u8 = 1;
+/// Set in [`CtEntry::flags`]: packets of this direction that cannot change the state skip the record.
+pub const FLAG_STEADY: u8 = 2;
 
 /// Bits of the state word that hold the [`TcpState`].
 pub const STATE_TCP_MASK: u32 = 0x0f;
@@ -41,36 +43,37 @@ pub struct CtEntry {
     pub sport: u16,
     /// Destination port (or ICMP identifier) after translation, host order.
     pub dport: u16,
-    /// `FLAG_*`; never changes.
-    pub flags: u16,
-    /// Not zero: packets of this direction that cannot change the state skip the record.
-    pub steady: u16,
     /// Slot of the endpoint that packets of this direction come from, 0 for the outside.
     pub from: u16,
     /// Slot of the endpoint that packets of this direction go to, 0 for the outside.
     pub to: u16,
-    /// Slot of the uplink that the flow uses, 0 for none.
-    pub uplink: u16,
     /// Slot of the publishing rule that made the flow, 0 for none.
     pub rule: u16,
+    /// Slot of the uplink that the flow uses, 0 for none.
+    pub uplink: u8,
+    /// `FLAG_*`.
+    pub flags: u8,
     /// `STATE_*`. In the index only the salt is meaningful.
     pub state: u32,
     /// Sum of the generations of both endpoints, uplink and rule when the flow was made.
     pub generation: u32,
+    /// When the flow was made: coarse monotonic clock in units of [`CREATED_UNIT_NS`]. Wraps after 52
+    /// days, see [`age_ns`].
+    pub created: u32,
     /// When the last packet of this direction was seen: coarse monotonic clock, nanoseconds.
     pub stamp: u64,
     /// Packets of this direction.
     pub packets: u64,
     /// Bytes of this direction, by frame length.
     pub bytes: u64,
-    /// When the flow was made: coarse monotonic clock in units of [`CREATED_UNIT_NS`]. Wraps after 52
-    /// days, see [`age_ns`].
-    pub created: u32,
-    /// TCP: the highest acknowledgement number that this direction has sent.
+    /// TCP: the highest acknowledgement number that this direction has sent, 0 for none yet.
     pub max_ack: u32,
+    /// TCP: the sequence number that follows the last segment of this direction.
+    pub end: u32,
 }
 
 const _: () = assert!(size_of::<CtEntry>() == 64);
+const _: () = assert!(crate::maps::MAX_UPLINKS <= 256);
 
 /// Unit of [`CtEntry::created`], nanoseconds: a power of two, finer than the coarse clock.
 pub const CREATED_UNIT_NS: u64 = 1 << 20;

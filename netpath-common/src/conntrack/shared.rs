@@ -5,7 +5,7 @@
 
 use core::ptr::NonNull;
 
-use super::entry::{CtEntry, STATE_CLAIMED, STATE_SALT_MASK};
+use super::entry::{CtEntry, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
 
 /// A live entry in the conntrack table.
 ///
@@ -55,15 +55,11 @@ load! {
     /// Destination port after translation.
     dport: u16,
     /// `FLAG_*`.
-    flags: u16,
-    /// See [`CtEntry::steady`].
-    steady: u16,
+    flags: u8,
     /// See [`CtEntry::from`].
     from: u16,
     /// See [`CtEntry::to`].
     to: u16,
-    /// See [`CtEntry::uplink`].
-    uplink: u16,
     /// See [`CtEntry::rule`].
     rule: u16,
     /// State word.
@@ -74,7 +70,14 @@ load! {
     stamp: u64,
     /// See [`CtEntry::created`].
     created: u32,
+    /// See [`CtEntry::max_ack`].
+    max_ack: u32,
+    /// See [`CtEntry::end`].
+    end: u32,
 }
+
+/// No window is larger than this (RFC 7323, 2.3), so no acknowledgement moves further at once.
+const MAX_WINDOW: u32 = 1 << 30;
 
 impl CtRef {
     /// Counts a packet and marks the direction as alive.
@@ -88,19 +91,61 @@ impl CtRef {
         }
     }
 
-    /// Sets [`CtEntry::steady`].
+    /// Remembers how far a TCP segment of this direction goes: `end` is the sequence number that
+    /// follows it, `ack` what it acknowledges, 0 for nothing.
     #[inline(always)]
-    pub fn set_steady(self, on: bool) {
+    pub fn note_segment(self, end: u32, ack: u32) {
+        let was = self.max_ack();
+        let further = ack.wrapping_sub(was) < MAX_WINDOW || was == 0;
+        let highest = if ack != 0 && further { ack } else { was };
         // SAFETY: the pointer is valid by the contract of `new`.
-        unsafe { (&raw mut (*self.p()).steady).write_volatile(u16::from(on)) }
+        unsafe {
+            (&raw mut (*self.p()).max_ack).write_volatile(highest);
+            (&raw mut (*self.p()).end).write_volatile(end);
+        }
     }
 
-    /// Clears [`CtEntry::steady`] unless `keep` holds.
+    /// Forgets what [`CtRef::note_segment`] has remembered: the ports are used anew.
+    #[inline(always)]
+    pub fn forget_segments(self) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe {
+            (&raw mut (*self.p()).max_ack).write_volatile(0);
+            (&raw mut (*self.p()).end).write_volatile(0);
+        }
+    }
+
+    /// Slot of the uplink that the flow uses, see [`CtEntry::uplink`].
+    #[inline(always)]
+    #[must_use]
+    pub fn uplink(self) -> u16 {
+        // SAFETY: the pointer is valid by the contract of `new`; volatile because others write.
+        u16::from(unsafe { (&raw const (*self.p()).uplink).read_volatile() })
+    }
+
+    /// Whether packets that cannot change the state skip the record.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_steady(self) -> bool {
+        self.flags() & FLAG_STEADY != 0
+    }
+
+    /// Sets [`FLAG_STEADY`].
+    #[inline(always)]
+    pub fn set_steady(self, on: bool) {
+        let record = self.flags() & FLAG_RECORD;
+        let steady = if on { FLAG_STEADY } else { 0 };
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe { (&raw mut (*self.p()).flags).write_volatile(record | steady) }
+    }
+
+    /// Clears [`FLAG_STEADY`] unless `keep` holds.
     #[inline(always)]
     pub fn keep_steady_if(self, keep: bool) {
-        let was = self.steady();
+        let mask = if keep { FLAG_RECORD | FLAG_STEADY } else { FLAG_RECORD };
+        let was = self.flags();
         // SAFETY: the pointer is valid by the contract of `new`.
-        unsafe { (&raw mut (*self.p()).steady).write_volatile(was & u16::from(keep)) }
+        unsafe { (&raw mut (*self.p()).flags).write_volatile(was & mask) }
     }
 
     /// Replaces the state word if it is still `old`; whether it was.

@@ -182,6 +182,44 @@ pub const fn next(state: TcpState, direction: Direction, flags: u8) -> Transitio
     }
 }
 
+/// What an RST with the sequence number `seq` does to a connection.
+///
+/// `acked`: the highest number that the other side has acknowledged, 0 for none. `end`: the number
+/// that follows the sender's own last segment. `open`: the handshake was completed and nobody has
+/// closed.
+///
+/// A forged RST has to hit one number of 2^32, not a window (RFC 5961, 3): everything else of an
+/// open connection is left to the receiver, which answers with a challenge ACK. Source: the case
+/// `TCP_CONNTRACK_CLOSE` of `nf_conntrack_tcp_packet` in the kernel's
+/// `net/netfilter/nf_conntrack_proto_tcp.c`.
+#[inline(always)]
+#[must_use]
+pub const fn reset(state: TcpState, open: bool, seq: u32, acked: u32, end: u32) -> Transition {
+    // The ports of a connection that is closing may be used anew already.
+    let closing = !matches!(
+        state,
+        TcpState::SynSent | TcpState::SynSent2 | TcpState::SynRecv | TcpState::Established
+    );
+    if closing || acked == 0 || seq == acked {
+        return Transition::To(TcpState::Close);
+    }
+    if seq == 0 {
+        // What a host that knows of no connection answers to a SYN (RFC 9293, 3.5.2).
+        return if open {
+            Transition::Ignore
+        } else {
+            Transition::To(TcpState::Close)
+        };
+    }
+    if (seq.wrapping_sub(acked) as i32) < 0 {
+        return Transition::Invalid;
+    }
+    if !open || seq == end {
+        return Transition::To(TcpState::Close);
+    }
+    Transition::Ignore
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +314,35 @@ mod tests {
                     Transition::To(TcpState::Close)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn reset_closes_an_open_connection_by_the_exact_number_alone() {
+        use TcpState::*;
+        use Transition::{Ignore, Invalid, To};
+        for (state, open, seq, acked, end, want) in [
+            (Established, true, 1000, 1000, 900, To(Close)),
+            (Established, true, 1100, 1000, 1100, To(Close)),
+            (Established, true, 1100, 1000, 900, Ignore),
+            (Established, true, 999, 1000, 999, Invalid),
+            (Established, true, 0, 1000, 900, Ignore),
+            // Over the wrap.
+            (Established, true, 5, u32::MAX - 5, 900, Ignore),
+            (Established, true, u32::MAX - 5, 5, 900, Invalid),
+            // Nothing acknowledged yet.
+            (SynSent, false, 77, 0, 0, To(Close)),
+            (Established, false, 1100, 1000, 900, To(Close)),
+            (SynRecv, false, 999, 1000, 900, Invalid),
+            (SynRecv, false, 0, 1000, 900, To(Close)),
+            (FinWait, false, 3, 1000, 900, To(Close)),
+            (TimeWait, false, 3, 1000, 900, To(Close)),
+        ] {
+            assert_eq!(
+                reset(state, open, seq, acked, end),
+                want,
+                "{state:?} {open} {seq} {acked} {end}"
+            );
         }
     }
 

@@ -6,12 +6,12 @@
 
 use super::{Tables, generation, quoted::Quoted};
 use crate::{
-    conntrack::CtRef,
+    conntrack::{CtRef, tcp},
     counters::Counter,
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, create},
-    packet::{Eth, Ipv4, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
+    packet::{Eth, Ipv4, Kind, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
     records::{FragKey, FragRecord},
     tuple::Tuple,
     verdict::Verdict,
@@ -242,9 +242,23 @@ impl Work {
         self.settle();
         let bytes = pkt.len() as u64;
         if self.refresh {
-            e.touch(self.now, bytes);
+            self.touch(e, bytes);
         }
         self.deliver(pkt, t, bytes)
+    }
+
+    /// Counts the packet at its flow, and keeps that alive.
+    #[inline(always)]
+    fn touch(&self, e: CtRef, bytes: u64) {
+        e.touch(self.now, bytes);
+        if matches!(self.ip.kind, Kind::Tcp) {
+            let ack = if self.ip.flags & tcp::ACK != 0 {
+                self.ip.ack
+            } else {
+                0
+            };
+            e.note_segment(self.ip.segment_end(), ack);
+        }
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -289,7 +303,7 @@ impl Work {
         if let Some(e) = e
             && self.refresh
         {
-            e.touch(self.now, bytes);
+            self.touch(e, bytes);
         }
         if self.ip.first_fragment {
             let record = FragRecord {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     conntrack::{
-        CtRef, FLAG_RECORD, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at, forget,
+        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at, forget,
         is_over, make_room, other_key,
     },
     counters::Counter,
@@ -316,12 +316,17 @@ fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow, record: bool) {
     e.dst = other.dst;
     e.sport = other.sport;
     e.dport = other.dport;
-    e.flags = if record { FLAG_RECORD } else { 0 };
     // Only TCP has a state that packets of the original direction move on.
-    e.steady = u16::from(!record && flow.original.proto != tuple::TCP);
+    e.flags = if record {
+        FLAG_RECORD
+    } else if flow.original.proto != tuple::TCP {
+        FLAG_STEADY
+    } else {
+        0
+    };
     e.from = from;
     e.to = to;
-    e.uplink = flow.uplink;
+    e.uplink = flow.uplink as u8;
     e.rule = flow.rule;
     e.state = flow.salt | if record { flow.state } else { 0 };
     e.generation = generation(t, flow.from, flow.to, flow.uplink, flow.rule);
@@ -330,4 +335,5 @@ fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow, record: bool) {
     e.bytes = 0;
     e.created = created_at(flow.now);
     e.max_ack = 0;
+    e.end = 0;
 }

@@ -77,6 +77,10 @@ pub struct Ipv4 {
     pub total_len: u32,
     /// TCP: length of the TCP header in bytes.
     pub tcp_len: u8,
+    /// TCP: sequence number.
+    pub seq: u32,
+    /// TCP: acknowledgement number, meaningful with the flag ACK.
+    pub ack: u32,
 }
 
 /// Parses the Ethernet header.
@@ -131,6 +135,8 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         id: be16(&h, 4),
         total_len: total_len as u32,
         tcp_len: 0,
+        seq: 0,
+        ack: 0,
     };
     if frag & 0x1fff != 0 {
         // RFC 3128: a second fragment at offset 8 could overwrite the TCP flags.
@@ -186,6 +192,8 @@ fn tcp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 20]>) -> Kind {
     let data_offset = usize::from(h[12] >> 4) * 4;
     p.tuple.sport = be16(&h, 0);
     p.tuple.dport = be16(&h, 2);
+    p.seq = u32::from_be_bytes(four(&h, 4));
+    p.ack = u32::from_be_bytes(four(&h, 8));
     p.flags = h[13];
     p.tcp_len = data_offset as u8;
     if data_offset > room && p.first_fragment {
@@ -249,6 +257,17 @@ impl Ipv4 {
     #[must_use]
     pub const fn is_tracked(&self) -> bool {
         matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::IcmpQuery)
+    }
+
+    /// TCP: the sequence number that follows the segment (RFC 9293, 3.4: SYN and FIN count).
+    #[inline(always)]
+    #[must_use]
+    pub fn segment_end(&self) -> u32 {
+        let headers = u32::from(self.l4) - ETH_LEN as u32 + u32::from(self.tcp_len);
+        let syn = u32::from(self.flags & tcp::SYN != 0);
+        let fin = u32::from(self.flags & tcp::FIN != 0);
+        let payload = self.total_len.wrapping_sub(headers);
+        self.seq.wrapping_add(payload).wrapping_add(syn + fin)
     }
 
     /// Offset of the packet's end from the start of the frame, bytes. Padding may follow.

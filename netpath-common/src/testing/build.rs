@@ -79,6 +79,18 @@ impl Datagram {
         self
     }
 
+    /// A TCP segment with these sequence and acknowledgement numbers.
+    #[must_use]
+    pub fn numbered(mut self, seq: u32, ack: u32) -> Self {
+        self.l4[4..8].copy_from_slice(&seq.to_be_bytes());
+        self.l4[8..12].copy_from_slice(&ack.to_be_bytes());
+        self.l4[16..18].fill(0);
+        let pseudo = pseudo_header(self.src, self.dst, self.proto, self.l4.len());
+        let check = internet_checksum(&[&pseudo, &self.l4]);
+        self.l4[16..18].copy_from_slice(&check);
+        self
+    }
+
     /// The bytes from the IPv4 header on. The total length is 0 where it does not fit its field,
     /// as the kernel's BIG TCP has it.
     #[must_use]

@@ -151,12 +151,44 @@ fn a_whole_connection_moves_through_the_states() {
     assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
 }
 
+/// Case 12: an RST closes by the exact number, or right after the sender's own data.
 #[test]
-fn reset_closes() {
+fn reset_closes_by_the_exact_number() {
+    // `open` has C1 acknowledge 2000; everybody's own segments end at 1000.
+    let from_s = |seq| tcp(S, 80, H, 40000, RST).numbered(seq, 0);
+    let from_c1 = |seq| tcp(C1.addr, 40000, S, 80, RST).numbered(seq, 0);
+    for (seq, closes) in [(2000, true), (2100, false), (2001, false)] {
+        let mut h = Host::new();
+        open(&mut h);
+        let _ = h.from_outside(&from_s(seq)).to_container(&C1);
+        assert_eq!(state(&h) == TcpState::Close, closes, "in {seq}");
+        let mut h = Host::new();
+        open(&mut h);
+        let _ = h.from(&C1, &from_c1(seq)).to_uplink();
+        assert_eq!(state(&h) == TcpState::Close, closes, "out {seq}");
+    }
     let mut h = Host::new();
     open(&mut h);
-    let _ = h.from_outside(&tcp(S, 80, H, 40000, RST)).to_container(&C1);
+    let out = h.from_outside(&from_s(1999));
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
+    let out = h.from(&C1, &from_c1(1999));
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
+    assert_eq!(state(&h), TcpState::Established);
+    // After own data that the other side has not acknowledged yet.
+    let data = tcp_data(S, 80, H, 40000, ACK, &[7; 100]).numbered(2000, 1000);
+    let _ = h.from_outside(&data).to_container(&C1);
+    let _ = h.from_outside(&from_s(2100)).to_container(&C1);
     assert_eq!(state(&h), TcpState::Close);
+}
+
+/// What a host without the connection answers to a SYN passes, and changes nothing.
+#[test]
+fn a_refusal_passes_an_open_connection_and_leaves_it() {
+    let mut h = Host::new();
+    open(&mut h);
+    let refusal = tcp(S, 80, H, 40000, RST | ACK).numbered(0, 1001);
+    let _ = h.from_outside(&refusal).to_container(&C1);
+    assert_eq!(state(&h), TcpState::Established);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod stats;
 use std::collections::BTreeMap;
 
 use netpath_common::{
-    conntrack::{CtEntry, FLAG_RECORD},
+    conntrack::{CtEntry, FLAG_RECORD, FLAG_STEADY},
     records::NETWORK_DIRECT,
     testing::{C1, Frame, NET1, ROUTER_MAC},
     tuple::Tuple,
@@ -306,7 +306,7 @@ impl Pair {
             bytes: 0,
             ..entry
         };
-        assert_eq!(entry.steady, 1, "the flow {key:?} is not established");
+        assert_ne!(entry.flags & FLAG_STEADY, 0, "the flow {key:?} is not established");
         let mirror = CtEntry {
             src: key.src,
             dst: key.dst,

@@ -142,7 +142,11 @@ impl CtRef {
     /// Clears [`FLAG_STEADY`] unless `keep` holds.
     #[inline(always)]
     pub fn keep_steady_if(self, keep: bool) {
-        let mask = if keep { FLAG_RECORD | FLAG_STEADY } else { FLAG_RECORD };
+        let mask = if keep {
+            FLAG_RECORD | FLAG_STEADY
+        } else {
+            FLAG_RECORD
+        };
         let was = self.flags();
         // SAFETY: the pointer is valid by the contract of `new`.
         unsafe { (&raw mut (*self.p()).flags).write_volatile(was & mask) }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conntrack::{
-        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at, forget,
-        is_over, make_room, other_key,
+        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at,
+        forget, is_over, make_room, other_key,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_used},

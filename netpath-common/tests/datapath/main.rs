@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod big_tcp;
+mod connection;
 mod forward;
 mod fragment;
 mod generation;

@@ -155,7 +155,7 @@ fn tcp_data_offsets_and_flags() {
 #[test]
 fn a_malformed_segment_does_not_touch_its_flow() {
     let mut h = Host::new();
-    super::masquerade::open(&mut h);
+    super::connection::open(&mut h);
     let before = h.tables.entries();
     let mut f = frame(Hook::UplinkIngress, &tcp(S, 80, H, 40000, ACK));
     f.bytes[47] = 0;

@@ -182,7 +182,7 @@ fn echo_identifiers_are_ports() {
 fn a_full_table_refuses_new_flows_and_keeps_the_old() {
     for spare in [0, 1] {
         let mut h = Host::new();
-        super::masquerade::open(&mut h);
+        super::connection::open(&mut h);
         h.tables.ct_capacity = 2 + spare;
         let out = h.from(&C2, &tcp(C2.addr, 50_000, S, 80, SYN));
         assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
@@ -195,7 +195,7 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old() {
 #[test]
 fn a_full_table_gives_the_place_of_the_unanswered_and_closing() {
     let mut h = Host::new();
-    super::masquerade::open(&mut h);
+    super::connection::open(&mut h);
     // Two flows that nobody answers: the older one makes room.
     let _ = h.from(&C1, &udp(C1.addr, 1001, S, 53, b"")).to_uplink();
     let _ = h.from(&C1, &udp(C1.addr, 1002, S, 53, b"")).to_uplink();

@@ -59,7 +59,7 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         DropReason::IcmpErrorUnmatched => h.from(&C1, &error(C1.addr, S, 3, 3, &syn, 8)),
         DropReason::IcmpRedirect => h.from(&C1, &error(C1.addr, S, 5, 1, &syn, 8)),
         DropReason::TcpInvalid => {
-            super::masquerade::open(&mut h);
+            super::connection::open(&mut h);
             h.from_outside(&tcp(S, 80, H, 40000, SYN))
         }
         DropReason::TcpNotSyn => h.from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK)),

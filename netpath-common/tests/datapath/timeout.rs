@@ -12,7 +12,7 @@ use netpath_common::{
     tuple,
 };
 
-use super::masquerade::{open, record_key};
+use super::{connection::open, masquerade::record_key};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -12,7 +12,7 @@ use netpath_common::{
 
 /// A host with flows of every kind, and packets of them as each hook sees them.
 fn corpus(h: &mut Host) -> Vec<(Hook, Frame)> {
-    super::masquerade::open(h);
+    super::connection::open(h);
     let _ = h
         .from(&C1, &udp(C1.addr, 5000, S, 53, b"question"))
         .to_uplink();

@@ -34,7 +34,7 @@ impl Generations {
         };
         part(&self.endpoints, e.from)
             .wrapping_add(part(&self.endpoints, e.to))
-            .wrapping_add(part(&self.uplinks, e.uplink))
+            .wrapping_add(part(&self.uplinks, e.uplink.into()))
             .wrapping_add(part(&self.rules, e.rule))
     }
 }

@@ -306,7 +306,11 @@ impl Pair {
             bytes: 0,
             ..entry
         };
-        assert_ne!(entry.flags & FLAG_STEADY, 0, "the flow {key:?} is not established");
+        assert_ne!(
+            entry.flags & FLAG_STEADY,
+            0,
+            "the flow {key:?} is not established"
+        );
         let mirror = CtEntry {
             src: key.src,
             dst: key.dst,

@@ -1,0 +1,147 @@
+//! TCP connections of containers: states, resets by number, pick-up.
+
+use netpath_common::{
+    DropReason,
+    conntrack::tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
+    counters::Counter,
+    testing::*,
+    tuple,
+};
+
+use crate::masquerade::record_key;
+
+fn state(h: &Host) -> TcpState {
+    h.tables
+        .entry(&record_key(tuple::TCP, 80, 40000))
+        .unwrap()
+        .tcp_state()
+}
+
+/// Opens C1:40000 to S:80.
+pub(crate) fn open(h: &mut Host) {
+    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+    let _ = h
+        .from_outside(&tcp(S, 80, H, 40000, SYN | ACK))
+        .to_container(&C1);
+    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+}
+
+#[test]
+fn a_whole_connection_moves_through_the_states() {
+    let mut h = Host::new();
+    open(&mut h);
+    assert_eq!(state(&h), TcpState::Established);
+    let _ = h
+        .from_outside(&tcp_data(S, 80, H, 40000, ACK | PSH, b"hello"))
+        .to_container(&C1);
+    let _ = h
+        .from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK))
+        .to_uplink();
+    assert_eq!(state(&h), TcpState::FinWait);
+    let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
+    assert_eq!(state(&h), TcpState::CloseWait);
+    let _ = h
+        .from_outside(&tcp(S, 80, H, 40000, FIN | ACK))
+        .to_container(&C1);
+    assert_eq!(state(&h), TcpState::LastAck);
+    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+    assert_eq!(state(&h), TcpState::TimeWait);
+    // Case 11: the same ports again.
+    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+    assert_eq!(state(&h), TcpState::SynSent);
+    assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
+}
+
+/// Case 12: an RST closes by the exact number, or right after the sender's own data.
+#[test]
+fn reset_closes_by_the_exact_number() {
+    // `open` has C1 acknowledge 2000; everybody's own segments end at 1000.
+    let from_s = |seq| tcp(S, 80, H, 40000, RST).numbered(seq, 0);
+    let from_c1 = |seq| tcp(C1.addr, 40000, S, 80, RST).numbered(seq, 0);
+    for (seq, closes) in [(2000, true), (2100, false), (2001, false)] {
+        let mut h = Host::new();
+        open(&mut h);
+        let _ = h.from_outside(&from_s(seq)).to_container(&C1);
+        assert_eq!(state(&h) == TcpState::Close, closes, "in {seq}");
+        let mut h = Host::new();
+        open(&mut h);
+        let _ = h.from(&C1, &from_c1(seq)).to_uplink();
+        assert_eq!(state(&h) == TcpState::Close, closes, "out {seq}");
+    }
+    let mut h = Host::new();
+    open(&mut h);
+    let out = h.from_outside(&from_s(1999));
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
+    let out = h.from(&C1, &from_c1(1999));
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
+    assert_eq!(state(&h), TcpState::Established);
+    // After own data that the other side has not acknowledged yet.
+    let data = tcp_data(S, 80, H, 40000, ACK, &[7; 100]).numbered(2000, 1000);
+    let _ = h.from_outside(&data).to_container(&C1);
+    let _ = h.from_outside(&from_s(2100)).to_container(&C1);
+    assert_eq!(state(&h), TcpState::Close);
+}
+
+/// What a host without the connection answers to a SYN passes, and changes nothing.
+#[test]
+fn a_refusal_passes_an_open_connection_and_leaves_it() {
+    let mut h = Host::new();
+    open(&mut h);
+    let refusal = tcp(S, 80, H, 40000, RST | ACK).numbered(0, 1001);
+    let _ = h.from_outside(&refusal).to_container(&C1);
+    assert_eq!(state(&h), TcpState::Established);
+}
+
+#[test]
+fn late_segments_of_a_forgotten_connection_never_leave_untranslated() {
+    let mut h = Host::new();
+    for flags in [FIN | ACK, RST, RST | ACK, SYN | ACK] {
+        let packet = tcp(C1.addr, 40000, S, 80, flags);
+        assert_eq!(
+            h.from(&C1, &packet).dropped(),
+            Some(DropReason::TcpNotSyn),
+            "{flags:#x}"
+        );
+        assert_eq!(
+            h.from_stack(&packet).dropped(),
+            Some(DropReason::TcpNotSyn),
+            "{flags:#x}"
+        );
+    }
+}
+
+#[test]
+fn pickup_keeps_the_port_or_fails() {
+    let mut h = Host::new();
+    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK));
+    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(state(&h), TcpState::Established);
+    let other = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
+    assert_eq!(other.dropped(), Some(DropReason::TcpNotSyn));
+    assert_eq!(
+        h.tables.entries().len(),
+        2,
+        "nothing is left of the attempt"
+    );
+}
+
+#[test]
+fn a_segment_that_the_state_forbids() {
+    let mut h = Host::new();
+    open(&mut h);
+    let out = h.from_outside(&tcp(S, 80, H, 40000, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
+}
+
+#[test]
+fn ignored_segments_pass_but_do_not_keep_the_flow() {
+    let mut h = Host::new();
+    open(&mut h);
+    let before = h.tables.entry(&record_key(tuple::TCP, 80, 40000)).unwrap();
+    h.tables.advance_ms(5000);
+    let _ = h
+        .from_outside(&tcp(S, 80, H, 40000, SYN | ACK))
+        .to_container(&C1);
+    let after = h.tables.entry(&record_key(tuple::TCP, 80, 40000)).unwrap();
+    assert_eq!(before.stamp, after.stamp);
+}

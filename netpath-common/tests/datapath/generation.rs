@@ -9,7 +9,7 @@ use netpath_common::{
     tuple,
 };
 
-use super::{connection::open, masquerade::record_key;
+use super::{connection::open, masquerade::record_key};
 
 #[test]
 fn a_moved_port_leads_elsewhere_at_once() {

@@ -63,6 +63,8 @@ drop_reasons! {
     IcmpUnmatched = "icmp-unmatched",
     /// An ICMP error whose quoted packet belongs to no flow, or that was sent to the wrong address.
     IcmpErrorUnmatched = "icmp-error-unmatched",
+    /// An ICMP error that tells of an MTU which IPv4 does not allow (below 68 bytes).
+    IcmpBadMtu = "icmp-bad-mtu",
     /// An ICMP redirect: never translated.
     IcmpRedirect = "icmp-redirect",
     /// A segment that the state of its TCP connection does not allow.
@@ -75,6 +77,10 @@ drop_reasons! {
     FragmentTiny = "fragment-tiny",
     /// The conntrack table is full.
     ConntrackFull = "conntrack-full",
+    /// The container has as many flows, or as many outside ports, as one container may have.
+    EndpointQuota = "endpoint-quota",
+    /// As many connections from the outside as may be are waiting to be established.
+    InboundBudget = "inbound-budget",
     /// No free port for the translated tuple was found.
     NoPort = "no-port",
     /// Two processors made the same flow at once and this packet lost the race.

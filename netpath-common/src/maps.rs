@@ -28,6 +28,10 @@ pub const RESERVED: &str = "np_reserved";
 pub const FRAGS4: &str = "np_frags4";
 /// Queue of record keys of flows that may be removed when [`CT4`] is full.
 pub const RECLAIM: &str = "np_reclaim";
+/// The same of flows that the outside has begun.
+pub const RECLAIM_IN: &str = "np_reclaim_in";
+/// Numbers of live flows that are limited: by [`crate::conntrack::Budget`].
+pub const LIVE: &str = "np_live";
 /// The configuration: one [`crate::records::Config`].
 pub const CONFIG: &str = "np_config";
 /// Per-CPU drop counters by [`crate::DropReason`].
@@ -64,6 +68,8 @@ pub const PINNED: &[&str] = &[
     RESERVED,
     FRAGS4,
     RECLAIM,
+    RECLAIM_IN,
+    LIVE,
     CONFIG,
     DROPS,
     COUNTERS,
@@ -94,6 +100,10 @@ pub const MAX_RULES: usize = 65_536;
 pub const RESERVED_WORDS: usize = 2 * 1024;
 /// Keys of flows that may be removed.
 pub const MAX_RECLAIM: usize = 16_384;
+/// The same of flows that the outside has begun.
+pub const MAX_RECLAIM_IN: usize = 65_536;
+/// Numbers of live flows: two for each endpoint.
+pub const LIVE_ENTRIES: usize = 2 * MAX_ENDPOINTS;
 /// Fragment records.
 pub const MAX_FRAGS: usize = 8192;
 /// Socket records.

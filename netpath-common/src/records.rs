@@ -179,14 +179,54 @@ impl Timeouts {
     };
 }
 
+/// A masqueraded flow keeps its port where that is free.
+pub const CONFIG_PRESERVE_PORTS: u32 = 1;
+/// The MSS option of translated SYNs is lowered to what the MTU of the way allows.
+pub const CONFIG_MSS_CLAMP: u32 = 2;
+
 /// The one record of `np_config`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 pub struct Config {
     /// Cookie of the network namespace that this instance manages (`SO_NETNS_COOKIE`).
     pub netns_cookie: u64,
+    /// Nanoseconds that the datapath's clock is ahead of the kernel's: 0 but in tests.
+    pub clock_offset_ns: u64,
     /// Lifetimes.
     pub timeouts: Timeouts,
+    /// The lowest port that masquerade gives a TCP or UDP flow; 0: by the class of its own port.
+    pub port_min: u16,
+    /// The highest one.
+    pub port_max: u16,
+    /// `CONFIG_*`.
+    pub flags: u32,
+    /// Flows that an endpoint may have begun, 0 for any number.
+    pub endpoint_flows: u32,
+    /// Outside tuples that masquerade may have given an endpoint, 0 for any number.
+    pub endpoint_ports: u32,
+    /// Flows from the outside to published ports that are not established yet, 0 for any number.
+    pub inbound_embryonic: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+impl Config {
+    /// The defaults: the kernel's lifetimes and ports, no limits.
+    #[must_use]
+    pub const fn new(netns_cookie: u64) -> Self {
+        Self {
+            netns_cookie,
+            clock_offset_ns: 0,
+            timeouts: Timeouts::KERNEL,
+            port_min: 0,
+            port_max: 0,
+            flags: CONFIG_PRESERVE_PORTS,
+            endpoint_flows: 0,
+            endpoint_ports: 0,
+            inbound_embryonic: 0,
+            zero: 0,
+        }
+    }
 }
 
 /// Counters of one endpoint on one CPU. Directions are as the container sees them.
@@ -280,7 +320,7 @@ const _: () = {
     assert!(size_of::<PublishedKey>() == 8);
     assert!(size_of::<Published>() == 12);
     assert!(size_of::<Timeouts>() == 64);
-    assert!(size_of::<Config>() == 72);
+    assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 12);
     assert!(size_of::<FragRecord>() == 32);
     assert!(size_of::<SockKey>() == 16);

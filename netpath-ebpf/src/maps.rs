@@ -76,6 +76,14 @@ pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> =
 #[btf_map(name = "np_reclaim")]
 pub(crate) static RECLAIM: Queue<Tuple, { maps::MAX_RECLAIM }> = Queue::new();
 
+/// Written and read by the datapath: record keys of flows from the outside that are not established.
+#[btf_map(name = "np_reclaim_in")]
+pub(crate) static RECLAIM_IN: Queue<Tuple, { maps::MAX_RECLAIM_IN }> = Queue::new();
+
+/// Written and read by the datapath: numbers of live flows by `Budget`.
+#[btf_map(name = "np_live")]
+pub(crate) static LIVE: Array<u64, { maps::LIVE_ENTRIES }> = Array::new();
+
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_config")]
 pub(crate) static CONFIG: Array<Config, 1> = Array::new();

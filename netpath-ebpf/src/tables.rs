@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use netpath_common::{
     Tuple,
-    conntrack::{CtEntry, CtRef},
+    conntrack::{Budget, CtEntry, CtRef, add64},
     counters::Counter,
     datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
     maps::{port_index, reserved_word},
@@ -50,8 +50,9 @@ impl<'c, C: EbpfContext> KernelTables<'c, C> {
 impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     #[inline(always)]
     fn now(&self) -> u64 {
+        let ahead = maps::CONFIG.get(0).map_or(0, |c| c.clock_offset_ns);
         // SAFETY: the helper has no preconditions.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        unsafe { bpf_ktime_get_coarse_ns() }.wrapping_add(ahead)
     }
 
     #[inline(always)]
@@ -160,14 +161,40 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn reclaim_push(&self, key: &Tuple) {
+    fn reclaim_push(&self, key: &Tuple, inbound: bool) {
         // With BPF_EXIST the oldest gives way; failure means contention, and one key fewer.
-        let _ = maps::RECLAIM.push(key, EXIST);
+        let _ = if inbound {
+            maps::RECLAIM_IN.push(key, EXIST)
+        } else {
+            maps::RECLAIM.push(key, EXIST)
+        };
     }
 
     #[inline(always)]
-    fn reclaim_pop(&self) -> Option<Tuple> {
-        maps::RECLAIM.pop().ok().flatten()
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple> {
+        let popped = if inbound {
+            maps::RECLAIM_IN.pop()
+        } else {
+            maps::RECLAIM.pop()
+        };
+        popped.ok().flatten()
+    }
+
+    #[inline(always)]
+    fn live(&self, budget: Budget) -> i64 {
+        let Some(p) = maps::LIVE.get_ptr(budget.index()) else {
+            return 0;
+        };
+        // SAFETY: the value stays while the program runs, and is written whole.
+        unsafe { p.read_volatile() as i64 }
+    }
+
+    #[inline(always)]
+    fn add_live(&self, budget: Budget, by: i64) {
+        if let Some(p) = maps::LIVE.get_ptr_mut(budget.index()) {
+            // SAFETY: the value stays while the program runs, and is only added to.
+            unsafe { add64(p, by as u64) };
+        }
     }
 
     #[inline(always)]
@@ -236,6 +263,7 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
             PortUse {
                 nobody: (&raw const (*p).nobody).read_volatile(),
                 used: (&raw const (*p).used).read_volatile(),
+                translated: (&raw const (*p).translated).read_volatile(),
             }
         })
     }
@@ -253,6 +281,14 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
         if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
             // SAFETY: as above; nobody writes another value.
             unsafe { (&raw mut (*p).used).write_volatile(1) };
+        }
+    }
+
+    #[inline(always)]
+    fn set_translated(&self, proto: u8, port: u16) {
+        if let Some(p) = port_index(proto, port).and_then(|i| maps::PORTS.get_ptr_mut(i)) {
+            // SAFETY: as above.
+            unsafe { (&raw mut (*p).translated).write_volatile(1) };
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns expiry, the state word and removal. Does not translate.
 
 use super::{
+    budget,
     entry::{
         CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK,
     },
@@ -115,9 +116,12 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
             0
         };
     if key.proto != tuple::TCP {
-        if seen != state && !record.exchange_state(state, seen) {
-            // Somebody else moved it on, or it is going away: the next packet sees which.
-            return Admission::Live;
+        if seen != state {
+            if !record.exchange_state(state, seen) {
+                // Somebody else moved it on, or it is going away: the next packet sees which.
+                return Admission::Live;
+            }
+            budget::moved(t, key.proto, record, state, seen);
         }
         e.set_steady(true);
         return Admission::Live;
@@ -161,11 +165,14 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         }
     }
     let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
-    if word != state && !record.exchange_state(state, word) {
-        return Admission::Live;
+    if word != state {
+        if !record.exchange_state(state, word) {
+            return Admission::Live;
+        }
+        budget::moved(t, key.proto, record, state, word);
     }
     if is_closing(new) && !is_closing(old) {
-        t.reclaim_push(if is_record(e) { key } else { &other_key });
+        t.reclaim_push(if is_record(e) { key } else { &other_key }, false);
     }
     e.set_steady(steady);
     // Written in any case: a second condition would be merged with the null check, which the
@@ -211,6 +218,7 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
     if !record.claim() {
         return false;
     }
+    budget::removed(t, key.proto, record);
     let index_key = other_key(record, key);
     if let Some(index) = t.ct(&index_key)
         && index.salt() == record.salt()

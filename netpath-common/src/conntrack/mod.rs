@@ -3,6 +3,7 @@
 //! Owns what a flow is and how long it lives. Does not choose translations (see `nat`).
 
 mod admit;
+pub(crate) mod budget;
 mod entry;
 mod reclaim;
 mod shared;
@@ -10,6 +11,7 @@ pub mod tcp;
 pub mod timeout;
 
 pub use admit::*;
+pub use budget::{Budget, is_embryonic};
 pub use entry::*;
-pub use reclaim::{is_reclaimable, make_room};
-pub use shared::CtRef;
+pub use reclaim::{is_reclaimable, make_room, make_room_inbound};
+pub use shared::{CtRef, add64};

@@ -1,11 +1,14 @@
 //! Room for a new flow in a full table, at the cost of flows that are worth less.
 //!
-//! Owns which those are: flows that nobody has answered and TCP connections that are closing. An
+//! Owns which those are: flows that nobody has answered, TCP connections that are closing, and what
+//! the outside has begun and not established (an answer to a spoofed SYN proves nothing). An
 //! established flow is never taken. A program cannot search a hash table for them, so their keys
-//! are pushed to a bounded queue when they come to be, and popped when the table is full.
+//! are pushed to bounded queues when they come to be, and popped when the table is full: first of
+//! those that the outside has begun, which cost a sender nothing.
 
 use super::{
     admit::{forget, is_record},
+    budget::is_embryonic,
     entry::{STATE_CLAIMED, STATE_SEEN_REPLY, STATE_TCP_MASK},
     tcp::TcpState,
 };
@@ -14,12 +17,14 @@ use crate::{counters::Counter, datapath::Tables, tuple};
 /// Keys looked at for one new flow.
 const POPS: u32 = 8;
 
-/// Whether a flow with this state word may be removed for a new one.
+/// Whether a flow with this state word may be removed for a new one. `inbound`: the outside has begun
+/// it.
 #[inline(always)]
 #[must_use]
-pub const fn is_reclaimable(proto: u8, state: u32) -> bool {
+pub const fn is_reclaimable(proto: u8, state: u32, inbound: bool) -> bool {
     let closing = proto == tuple::TCP && is_closing(TcpState::from_bits(state & STATE_TCP_MASK));
-    state & STATE_CLAIMED == 0 && (state & STATE_SEEN_REPLY == 0 || closing)
+    let young = state & STATE_SEEN_REPLY == 0 || inbound && is_embryonic(proto, state);
+    state & STATE_CLAIMED == 0 && (young || closing)
 }
 
 /// Whether both sides of a TCP connection are done with it.
@@ -33,13 +38,29 @@ pub(super) const fn is_closing(state: TcpState) -> bool {
 
 struct Room<'t, T> {
     t: &'t T,
+    inbound: bool,
     made: bool,
 }
 
 /// Removes one reclaimable flow, oldest first; false where none was found in a few looks.
 #[inline(never)]
 pub fn make_room<T: Tables>(t: &T) -> bool {
-    let mut room = Room { t, made: false };
+    search(t, true) || search(t, false)
+}
+
+/// As [`make_room`], of flows that the outside has begun.
+#[inline(never)]
+pub fn make_room_inbound<T: Tables>(t: &T) -> bool {
+    search(t, true)
+}
+
+#[inline(never)]
+fn search<T: Tables>(t: &T, inbound: bool) -> bool {
+    let mut room = Room {
+        t,
+        inbound,
+        made: false,
+    };
     t.repeat(POPS, &mut room, look::<T>);
     if room.made {
         t.count(Counter::FlowReclaimed);
@@ -49,15 +70,15 @@ pub fn make_room<T: Tables>(t: &T) -> bool {
 
 /// Looks at one key; 1 ends the search.
 extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
-    // SAFETY: `repeat` hands on the pointer that `make_room` gave it, and nobody else uses it.
+    // SAFETY: `repeat` hands on the pointer that `search` gave it, and nobody else uses it.
     let room = unsafe { &mut *room };
-    let Some(key) = room.t.reclaim_pop() else {
+    let Some(key) = room.t.reclaim_pop(room.inbound) else {
         return 1;
     };
-    // The flow may have been answered since, or have gone.
+    // The flow may have been established since, or have gone.
     if let Some(e) = room.t.ct(&key)
         && is_record(e)
-        && is_reclaimable(key.proto, e.state())
+        && is_reclaimable(key.proto, e.state(), room.inbound)
         && forget(room.t, &key, e)
     {
         room.made = true;

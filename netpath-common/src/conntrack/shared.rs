@@ -176,9 +176,13 @@ impl CtRef {
     }
 }
 
+/// Adds to a number that other processors add to as well.
+///
+/// # Safety
+/// `p` must be valid and aligned, and only be written atomically.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-unsafe fn add64(p: *mut u64, v: u64) {
+pub unsafe fn add64(p: *mut u64, v: u64) {
     use core::intrinsics::{AtomicOrdering, atomic_xadd};
     // SAFETY: the caller gives a valid, aligned pointer into a map value.
     unsafe {
@@ -197,8 +201,12 @@ unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
     was == old
 }
 
+/// Adds to a number that other processors add to as well.
+///
+/// # Safety
+/// `p` must be valid and aligned, and only be written atomically.
 #[cfg(not(target_arch = "bpf"))]
-unsafe fn add64(p: *mut u64, v: u64) {
+pub unsafe fn add64(p: *mut u64, v: u64) {
     use core::sync::atomic::{AtomicU64, Ordering};
     // SAFETY: the caller gives a valid, aligned pointer that is only written atomically.
     unsafe { AtomicU64::from_ptr(p) }.fetch_add(v, Ordering::Relaxed);

@@ -60,6 +60,18 @@ fn quoted<P: Packet>(pkt: &P, icmp: u16, end: usize, q: &mut Quoted) -> Option<(
     Some(())
 }
 
+/// Whether the error says that packets must become smaller than IPv4 lets them be (RFC 791: every
+/// link takes 68 bytes). 0 is what routers before RFC 1191 sent: the sender then guesses.
+#[inline(always)]
+pub(super) fn has_bad_mtu<P: Packet>(pkt: &P, icmp: u16) -> bool {
+    const NEEDS_FRAGMENTATION: [u8; 2] = [3, 4];
+    let Some(h) = pkt.read::<8>(usize::from(icmp)) else {
+        return false;
+    };
+    let mtu = be16(&h, 6);
+    [h[0], h[1]] == NEEDS_FRAGMENTATION && mtu != 0 && mtu < 68
+}
+
 /// Plans the translation of an ICMP error; false where its quoted packet belongs to no flow of
 /// this origin.
 ///

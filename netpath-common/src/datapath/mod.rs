@@ -7,6 +7,7 @@ mod bridge;
 mod collect;
 mod forward;
 mod icmp_error;
+mod mss;
 mod next_hop;
 mod quoted;
 mod uplink;
@@ -23,14 +24,14 @@ pub use quoted::Quoted;
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::Work;
-pub(crate) use xdp::mark_used;
 pub use xdp::{
     Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
 };
+pub(crate) use xdp::{mark_translated, mark_used};
 pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{
-    conntrack::{CtEntry, CtRef},
+    conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
     nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
@@ -95,9 +96,16 @@ pub trait Tables {
     fn frag_insert(&self, key: &FragKey, record: &FragRecord);
     /// Remembers the record key of a flow that may be removed where room is needed; where the queue
     /// is full the oldest is forgotten.
-    fn reclaim_push(&self, key: &Tuple);
-    /// Takes the oldest remembered key.
-    fn reclaim_pop(&self) -> Option<Tuple>;
+    ///
+    /// `inbound`: the outside has begun it, and it is not established yet.
+    fn reclaim_push(&self, key: &Tuple, inbound: bool);
+    /// Takes the oldest remembered key of that kind.
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple>;
+    /// How many live flows count towards a limit. Below zero for a moment where a flow is removed by
+    /// another processor while it is being made.
+    fn live(&self, budget: Budget) -> i64;
+    /// Changes that number.
+    fn add_live(&self, budget: Budget, by: i64);
     /// This CPU's lease in `slot`, which is below [`NEXT_HOPS`].
     #[expect(
         clippy::mut_from_ref,
@@ -121,6 +129,8 @@ pub trait Tables {
     fn set_nobody(&self, proto: u8, port: u16, nobody: u64);
     /// Remembers that packets have been sent from a port, see [`PortUse::used`].
     fn set_used(&self, proto: u8, port: u16);
+    /// Remembers that a translated flow has had a port, see [`PortUse::translated`].
+    fn set_translated(&self, proto: u8, port: u16);
     /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
     ///
     /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.

@@ -11,8 +11,10 @@ use super::{
     work::{Step, Work},
 };
 use crate::{
+    conntrack::{CtRef, is_over, tcp},
     drop_reason::DropReason,
     event::Hook,
+    nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_IPV4, Kind, Packet},
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
     verdict::Verdict,
@@ -161,9 +163,76 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         from_container(pkt, t, w, network, slot)?
     } else {
         // The host's own; it also sends errors on behalf of containers, planned above.
-        Step::Pass
+        own(pkt, t, w)?
     };
     w.conclude(pkt, t, step, Hook::UplinkEgress)
+}
+
+/// A packet of the host itself. It passes as it is, unless a container's flow has the tuple that its
+/// answers would carry: then the host's flow is the one that gets another port, as in the kernel,
+/// where every flow is tracked (CVE-2021-3773 in the order container, host).
+#[inline(always)]
+fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+    // One look at a record that is looked at in any case spares most packets the hash table.
+    let at_risk = match w.ip.kind {
+        Kind::Tcp | Kind::Udp => t
+            .port(w.ip.tuple.proto, w.ip.tuple.sport)
+            .is_some_and(|p| p.translated != 0),
+        Kind::IcmpQuery => true,
+        Kind::IcmpError
+        | Kind::Tail
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => false,
+    };
+    if !at_risk {
+        return Ok(Step::Pass);
+    }
+    if let Some(e) = t.ct(&w.ip.tuple)
+        && is_hosts(e)
+        && let Some(e) = admitted(t, w, e)?
+    {
+        return Ok(Step::Flow(e));
+    }
+    let begins = match w.ip.kind {
+        Kind::Tcp => w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
+        _ => true,
+    };
+    if !begins || !is_shadowed(t, w) {
+        return Ok(Step::Pass);
+    }
+    let Ok(state) = initial_state(&w.ip) else {
+        return Ok(Step::Pass);
+    };
+    let Some(iface) = t.iface(pkt.ifindex()) else {
+        return Ok(Step::Pass);
+    };
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply: w.ip.tuple.inverse(),
+        uplink: iface.slot as u16,
+        host_address: true,
+        state,
+        ..NewFlow::default()
+    };
+    Ok(Step::Create)
+}
+
+/// Whether an entry is of a flow that the host itself has begun.
+#[inline(always)]
+fn is_hosts(e: CtRef) -> bool {
+    e.from() == 0 && e.to() == 0
+}
+
+/// Whether the answers to a packet of the host would be taken for those to a container.
+#[inline(always)]
+fn is_shadowed<T: Tables>(t: &T, w: &Work) -> bool {
+    let key = w.ip.tuple.inverse();
+    t.ct(&key)
+        .is_some_and(|e| e.from() == 0 && e.to() != 0 && !is_over(t, &key, e, w.now))
 }
 
 /// A packet with a container's source.

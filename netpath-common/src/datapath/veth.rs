@@ -13,11 +13,11 @@ use crate::{
     conntrack::{Admission, CtRef, admit, forget},
     drop_reason::DropReason,
     event::Hook,
-    nat::{NewFlow, initial_state},
+    nat::{NewFlow, Ports, initial_state},
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
     records::{
-        EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT, NETWORK_ICC,
-        NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
+        CONFIG_PRESERVE_PORTS, EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT,
+        NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
     },
     tuple::Tuple,
     verdict::Verdict,
@@ -275,6 +275,21 @@ pub(super) fn masquerade<T: Tables>(
     }
     let mut reply = w.ip.tuple.inverse();
     reply.dst = addr;
+    let config = t.config().ok_or(DropReason::NoConfig)?;
+    let (ports, any_port) = if matches!(w.ip.kind, Kind::IcmpQuery) {
+        // Identifiers, which nobody can guess a way in by.
+        (Ports::default(), false)
+    } else {
+        let ranged = config.port_min != 0;
+        (
+            if ranged {
+                Ports::range(config.port_min, config.port_max)
+            } else {
+                Ports::default()
+            },
+            config.flags & CONFIG_PRESERVE_PORTS == 0,
+        )
+    };
     w.flow = NewFlow {
         original: w.ip.tuple,
         reply,
@@ -283,6 +298,8 @@ pub(super) fn masquerade<T: Tables>(
         uplink,
         rule: 0,
         host_address: true,
+        ports,
+        any_port,
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };

@@ -4,7 +4,7 @@
 //! memory, not on the 512-byte stack; what is in memory the verifier does not follow value by
 //! value, so the many ways through the decisions meet again before the packet is written.
 
-use super::{Tables, generation, quoted::Quoted};
+use super::{Tables, generation, icmp_error::has_bad_mtu, mss, quoted::Quoted};
 use crate::{
     conntrack::{CtRef, tcp},
     counters::Counter,
@@ -12,7 +12,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, create},
     packet::{Eth, Ipv4, Kind, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
-    records::{FragKey, FragRecord},
+    records::{CONFIG_MSS_CLAMP, FragKey, FragRecord},
     tuple::Tuple,
     verdict::Verdict,
 };
@@ -200,7 +200,8 @@ impl Work {
         t: &T,
         hook: Hook,
     ) -> Result<bool, DropReason> {
-        if matches!(hook, Hook::UplinkEgress) {
+        if matches!(hook, Hook::UplinkEgress) || self.from_endpoint == 0 && self.to_endpoint == 0 {
+            // What the stack sends, or what goes to the host itself.
             return Ok(true);
         }
         let mtu = if self.to_endpoint == 0 {
@@ -244,6 +245,7 @@ impl Work {
         if self.refresh {
             self.touch(e, bytes);
         }
+        self.clamp(pkt, t)?;
         self.deliver(pkt, t, bytes)
     }
 
@@ -259,6 +261,31 @@ impl Work {
             };
             e.note_segment(self.ip.segment_end(), ack);
         }
+    }
+
+    /// Lowers the MSS of a SYN to what the way of the flow allows, where that is wanted.
+    #[inline(always)]
+    fn clamp<P: Packet, T: Tables>(&self, pkt: &mut P, t: &T) -> Result<(), DropReason> {
+        if !matches!(self.ip.kind, Kind::Tcp) || self.ip.flags & tcp::SYN == 0 {
+            return Ok(());
+        }
+        let wanted = t.config().is_some_and(|c| c.flags & CONFIG_MSS_CLAMP != 0);
+        if !wanted {
+            return Ok(());
+        }
+        let mut mtu = u32::MAX;
+        for endpoint in [self.from_endpoint, self.to_endpoint] {
+            if endpoint != 0 {
+                mtu = mtu.min(t.endpoint(endpoint).map_or(mtu, |e| e.mtu));
+            }
+        }
+        if self.uplink != 0 {
+            mtu = mtu.min(t.uplink(self.uplink).map_or(mtu, |u| u.mtu));
+        }
+        if self.mtu != 0 {
+            mtu = mtu.min(self.mtu);
+        }
+        mss::clamp(pkt, t, &self.ip, mtu)
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -305,6 +332,7 @@ impl Work {
         {
             self.touch(e, bytes);
         }
+        self.clamp(pkt, t)?;
         if self.ip.first_fragment {
             let record = FragRecord {
                 stamp: self.now,
@@ -329,6 +357,9 @@ impl Work {
             t.count(Counter::FragmentTranslated);
         }
         if self.is_error {
+            if has_bad_mtu(pkt, self.ip.l4) {
+                return Err(DropReason::IcmpBadMtu);
+            }
             self.rewrite_quoted(pkt)?;
             t.count(Counter::IcmpErrorTranslated);
         }

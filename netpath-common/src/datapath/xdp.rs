@@ -63,7 +63,9 @@ pub struct PortUse {
     /// found and no token was left.
     pub nobody: u64,
     /// Not zero: packets have been sent from the port since the map was made.
-    pub used: u64,
+    pub used: u32,
+    /// Not zero: the port has been the outside port of a translated flow since then.
+    pub translated: u32,
 }
 
 /// [`PortUse::nobody`] of an address at this tick.
@@ -78,6 +80,14 @@ pub(crate) fn mark_used<T: Tables>(t: &T, proto: u8, port: u16) {
     // Looked at first: a line that is only read stays in every CPU's cache.
     if t.port(proto, port).is_some_and(|p| p.used == 0) {
         t.set_used(proto, port);
+    }
+}
+
+/// Notes that a port is the outside port of a translated flow.
+#[inline(always)]
+pub(crate) fn mark_translated<T: Tables>(t: &T, proto: u8, port: u16) {
+    if t.port(proto, port).is_some_and(|p| p.translated == 0) {
+        t.set_translated(proto, port);
     }
 }
 

@@ -6,15 +6,15 @@
 
 use super::{
     flow::{NewFlow, Search},
-    port::{Ports, TRIES, starts_run},
+    port::{Ports, TRIES},
 };
 use crate::{
     conntrack::{
-        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, created_at,
-        forget, is_over, make_room, other_key,
+        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
+        created_at, forget, is_over, make_room, make_room_inbound, other_key,
     },
     counters::Counter,
-    datapath::{InsertError, Tables, generation, mark_used},
+    datapath::{InsertError, Tables, generation, mark_translated, mark_used},
     drop_reason::DropReason,
     tuple,
 };
@@ -59,6 +59,7 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason>
     if flow.to == 0 {
         // Before anything leaves from the port: its answers may come under a flood.
         mark_used(t, flow.reply.proto, e.sport());
+        mark_translated(t, flow.reply.proto, e.sport());
     }
     Ok(e)
 }
@@ -75,11 +76,15 @@ impl DropReason {
         const NO_PORT: u32 = DropReason::NoPort.code();
         const FULL: u32 = DropReason::ConntrackFull.code();
         const NOT_SYN: u32 = DropReason::TcpNotSyn.code();
+        const QUOTA: u32 = DropReason::EndpointQuota.code();
+        const BUDGET: u32 = DropReason::InboundBudget.code();
         match code {
             0 => None,
             NO_PORT => Some(Self::NoPort),
             FULL => Some(Self::ConntrackFull),
             NOT_SYN => Some(Self::TcpNotSyn),
+            QUOTA => Some(Self::EndpointQuota),
+            BUDGET => Some(Self::InboundBudget),
             _ => Some(Self::FlowRace),
         }
     }
@@ -90,6 +95,13 @@ impl DropReason {
 /// The result is 0, or the reason against it as a number: subprograms of the kernel return one word.
 #[inline(always)]
 pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
+    if let Some(config) = t.config()
+        && let Some(reason) = budget::refusal(t, config, flow)
+        // The oldest that the outside has begun gives way to the newest.
+        && !(matches!(reason, DropReason::InboundBudget) && make_room_inbound(t))
+    {
+        return reason.code();
+    }
     let made = match reserve(t, flow) {
         Try::Reserved => true,
         Try::Same => {
@@ -106,6 +118,9 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
     };
+    if made {
+        budget::made(t, flow);
+    }
     fill_entry(t, flow, false);
     match insert_index(t, flow) {
         Index::Ours => {}
@@ -140,7 +155,7 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     if made {
         t.count(Counter::FlowNew);
         // Until it is answered.
-        t.reclaim_push(&flow.reply);
+        t.reclaim_push(&flow.reply, flow.from == 0);
         if flow.from != 0 {
             t.count_flow(flow.from);
         }
@@ -213,6 +228,7 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
         && record.salt() == flow.salt
         && record.claim()
     {
+        budget::removed(t, flow.reply.proto, record);
         t.ct_delete(&flow.reply);
     }
 }
@@ -220,16 +236,23 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
 #[inline(always)]
 fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let preserved = flow.reply.dport;
-    match try_port(t, flow) {
-        Try::Taken => {}
-        done @ (Try::Reserved | Try::Same | Try::Full) => return done,
+    let ports = if flow.ports.count == 0 {
+        Ports::class_of(flow.reply.proto, preserved)
+    } else {
+        flow.ports
+    };
+    if !flow.any_port && (flow.ports.count == 0 || ports.holds(preserved)) {
+        match try_port(t, flow) {
+            Try::Taken => {}
+            done @ (Try::Reserved | Try::Same | Try::Full) => return done,
+        }
     }
     if flow.state & STATE_PICKUP != 0 {
         return Try::Taken;
     }
     flow.search = Search {
-        ports: Ports::class_of(flow.reply.proto, preserved),
-        offset: 0,
+        ports,
+        offset: t.random(),
         result: Try::Taken as u32,
     };
     let mut turn = Turn { t, flow };
@@ -251,11 +274,17 @@ struct Turn<'s, T> {
 extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `reserve` gave it, and nobody else uses it.
     let Turn { t, flow } = unsafe { &mut *turn };
-    if starts_run(i) {
-        flow.search.offset = t.random();
-    }
-    let port = flow.search.ports.at(flow.search.offset);
-    flow.search.offset = flow.search.offset.wrapping_add(1);
+    let ports = flow.search.ports;
+    let offset = if ports.are_few() {
+        if i >= ports.count {
+            return 1;
+        }
+        // Small enough not to wrap.
+        flow.search.offset % TRIES + i
+    } else {
+        t.random()
+    };
+    let port = ports.at(offset);
     flow.reply.dport = port;
     if flow.reply.proto == tuple::ICMP {
         flow.reply.sport = port;

@@ -33,6 +33,10 @@ pub struct NewFlow {
     /// The reply's destination is an address of the host: its reserved ports and the ports of its
     /// sockets are not chosen.
     pub host_address: bool,
+    /// The ports it may be given, none for those of its own port's class.
+    pub ports: Ports,
+    /// Its own port is not to be kept.
+    pub any_port: bool,
     /// Initial state word without salt.
     pub state: u32,
     /// Filled in by [`super::create()`]: random bits of this life.
@@ -51,6 +55,7 @@ pub struct NewFlow {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Search {
     pub(super) ports: Ports,
+    /// Where a walk through few ports is.
     pub(super) offset: u32,
     pub(super) result: u32,
 }

@@ -9,6 +9,7 @@
     reason = "a broken surrounding fails the test that needs it"
 )]
 
+mod budget;
 mod build;
 mod flows;
 mod frame;

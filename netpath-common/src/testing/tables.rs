@@ -9,21 +9,26 @@ use core::{
 };
 use std::{
     boxed::Box,
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     vec,
     vec::Vec,
 };
 
-use super::{build::Addr, ports::PortTable, routes};
+use super::{
+    budget::{Live, Queues},
+    build::Addr,
+    ports::PortTable,
+    routes,
+};
 use crate::{
-    conntrack::{CtEntry, CtRef},
+    conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
     datapath::{InsertError, NEXT_HOPS, NextHop, PortUse, Tables},
     maps,
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
-        Published, PublishedKey, Timeouts, UplinkRecord,
+        Published, PublishedKey, UplinkRecord,
     },
     tuple::Tuple,
 };
@@ -77,7 +82,8 @@ pub struct MemTables {
     leases: Box<[UnsafeCell<NextHop>]>,
     ports: PortTable,
     frags: RefCell<HashMap<FragKey, FragRecord>>,
-    reclaim: RefCell<VecDeque<Tuple>>,
+    reclaim: Queues,
+    live: Live,
     counters: RefCell<BTreeMap<u32, u64>>,
     stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
@@ -100,10 +106,7 @@ impl MemTables {
             host_addrs: HashSet::new(),
             local: HashSet::new(),
             published: HashMap::new(),
-            config: Some(Config {
-                netns_cookie: 1,
-                timeouts: Timeouts::KERNEL,
-            }),
+            config: Some(Config::new(1)),
             routes: Vec::new(),
             host_sockets: HashSet::new(),
             host_listeners: HashSet::new(),
@@ -115,7 +118,8 @@ impl MemTables {
             leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
             ports: PortTable::default(),
             frags: RefCell::default(),
-            reclaim: RefCell::default(),
+            reclaim: Queues::default(),
+            live: Live::default(),
             counters: RefCell::default(),
             stats: RefCell::default(),
             interlopers: RefCell::default(),
@@ -204,7 +208,8 @@ impl MemTables {
 
 impl Tables for MemTables {
     fn now(&self) -> u64 {
-        self.now / TICK_NS * TICK_NS
+        let offset = self.config.map_or(0, |c| c.clock_offset_ns);
+        self.now / TICK_NS * TICK_NS + offset
     }
 
     fn random(&self) -> u32 {
@@ -310,16 +315,20 @@ impl Tables for MemTables {
         self.frags.borrow_mut().insert(*key, *record);
     }
 
-    fn reclaim_push(&self, key: &Tuple) {
-        let mut queue = self.reclaim.borrow_mut();
-        if queue.len() == maps::MAX_RECLAIM {
-            queue.pop_front();
-        }
-        queue.push_back(*key);
+    fn reclaim_push(&self, key: &Tuple, inbound: bool) {
+        self.reclaim.push(key, inbound);
     }
 
-    fn reclaim_pop(&self) -> Option<Tuple> {
-        self.reclaim.borrow_mut().pop_front()
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple> {
+        self.reclaim.pop(inbound)
+    }
+
+    fn live(&self, budget: Budget) -> i64 {
+        self.live.get(budget)
+    }
+
+    fn add_live(&self, budget: Budget, by: i64) {
+        self.live.add(budget, by);
     }
 
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
@@ -359,6 +368,10 @@ impl Tables for MemTables {
 
     fn set_used(&self, proto: u8, port: u16) {
         self.ports.change(proto, port, |p| p.used = 1);
+    }
+
+    fn set_translated(&self, proto: u8, port: u16) {
+        self.ports.change(proto, port, |p| p.translated = 1);
     }
 
     fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {

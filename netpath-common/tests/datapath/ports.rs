@@ -4,6 +4,7 @@ use netpath_common::{
     DropReason, Tuple,
     conntrack::tcp::{ACK, RST, SYN},
     counters::Counter,
+    records::CONFIG_PRESERVE_PORTS,
     testing::*,
     tuple,
 };
@@ -94,16 +95,13 @@ fn reserved_ports_and_ports_of_host_sockets_are_not_chosen() {
 #[test]
 fn the_sixty_fifth_flow_finds_no_port() {
     let mut h = Host::new();
-    for port in 1..=65535 {
-        h.tables
-            .set_reserved(tuple::TCP, port, !(50_000..50_064).contains(&port));
-    }
-    for port in 50_000..50_064 {
-        assert_eq!(
-            outside_port(&h.from(&C1, &tcp(C1.addr, port, S, 80, SYN))),
-            port
-        );
-    }
+    let config = h.tables.config.as_mut().unwrap();
+    (config.port_min, config.port_max) = (50_000, 50_063);
+    let mut given: Vec<u16> = (0..64)
+        .map(|n| outside_port(&h.from(&C1, &tcp(C1.addr, 40_000 + n, S, 80, SYN))))
+        .collect();
+    given.sort_unstable();
+    assert_eq!(given, (50_000..50_064).collect::<Vec<u16>>(), "every port");
     let entries = h.tables.entries().len();
     assert_eq!(entries, 128);
     let out = h.from(&C2, &tcp(C2.addr, 50_000, S, 80, SYN));
@@ -117,6 +115,45 @@ fn the_sixty_fifth_flow_finds_no_port() {
     // The last hook does not let it out either.
     let out = h.from_stack(&tcp(C2.addr, 50_000, S, 80, SYN));
     assert_eq!(out.dropped(), Some(DropReason::NoPort));
+    // Elsewhere the same ports are free.
+    let _ = h.from(&C2, &tcp(C2.addr, 50_000, S2, 80, SYN)).to_uplink();
+}
+
+#[test]
+fn a_port_within_the_range_is_preserved() {
+    let mut h = Host::new();
+    let config = h.tables.config.as_mut().unwrap();
+    (config.port_min, config.port_max) = (50_000, 59_999);
+    let mut port = |sport| outside_port(&h.from(&C1, &udp(C1.addr, sport, S, 53, b"")));
+    assert_eq!(port(50_000), 50_000);
+    assert_eq!(port(59_999), 59_999);
+    assert!((50_000..60_000).contains(&port(60_000)));
+    assert!((50_000..60_000).contains(&port(80)));
+}
+
+#[test]
+fn without_preservation_ports_are_random_and_never_follow_each_other() {
+    let mut h = Host::new();
+    h.tables.config.as_mut().unwrap().flags &= !CONFIG_PRESERVE_PORTS;
+    let ports: Vec<u16> = (0..2000)
+        .map(|n| outside_port(&h.from(&C1, &udp(C1.addr, 10_000 + n, S, 53, b""))))
+        .collect();
+    let kept = (10_000..).zip(&ports).filter(|(n, p)| n == *p).count();
+    assert!(kept < 4, "{kept} of 2000 kept their own port");
+    let next = ports
+        .windows(2)
+        .filter(|w| w[1].wrapping_sub(w[0]) == 1)
+        .count();
+    assert!(next < 4, "{next} of 2000 followed the one before");
+    // 2000 draws of 64,512 values fill each sixteenth of the range with about 125.
+    let mut parts = [0; 16];
+    ports
+        .iter()
+        .for_each(|p| parts[usize::from((p - 1024) / 4032).min(15)] += 1);
+    assert!(parts.iter().all(|n| (80..180).contains(n)), "{parts:?}");
+    // What begins in the middle cannot have kept what it had.
+    let out = h.from(&C1, &tcp(C1.addr, 700, S, 80, ACK));
+    assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use netpath_common::{
     DropReason,
     conntrack::{
-        STATE_CLAIMED,
+        Budget, STATE_CLAIMED,
         tcp::{ACK, FIN, SYN},
     },
-    datapath::bridge_ingress,
+    datapath::{Tables, bridge_ingress},
     event::Hook,
     records::NETWORK_ICC,
     testing::*,
@@ -58,6 +58,21 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         DropReason::IcmpUnmatched => h.from(&C1, &query(C1.addr, S, 0, 1)),
         DropReason::IcmpErrorUnmatched => h.from(&C1, &error(C1.addr, S, 3, 3, &syn, 8)),
         DropReason::IcmpRedirect => h.from(&C1, &error(C1.addr, S, 5, 1, &syn, 8)),
+        DropReason::IcmpBadMtu => {
+            let _ = h.from(&C1, &syn).to_uplink();
+            let about = tcp(H, 40000, S, 80, SYN).bytes();
+            h.from_outside(&icmp(R, H, 3, 4, [0, 0, 0, 67], &about))
+        }
+        DropReason::EndpointQuota => {
+            h.tables.config.as_mut().unwrap().endpoint_flows = 1;
+            let _ = h.from(&C1, &syn).to_uplink();
+            h.from(&C1, &tcp(C1.addr, 40001, S, 80, SYN))
+        }
+        DropReason::InboundBudget => {
+            h.tables.config.as_mut().unwrap().inbound_embryonic = 1;
+            h.tables.add_live(Budget::INBOUND, 1);
+            h.from_outside(&tcp(S, 4000, H, 8080, SYN))
+        }
         DropReason::TcpInvalid => {
             super::connection::open(&mut h);
             h.from_outside(&tcp(S, 80, H, 40000, SYN))

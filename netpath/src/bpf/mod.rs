@@ -23,7 +23,9 @@ mod tables;
 mod xdp;
 
 pub use netpath_common::event::Hook;
-use netpath_common::records::{Config, Timeouts};
+use netpath_common::records::{CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts};
+
+use crate::config::{Nat, Quotas};
 
 use self::pins::Pins;
 pub(crate) use self::{
@@ -52,13 +54,28 @@ pub struct LoadOptions {
     pub netns_cookie: u64,
     /// Lifetimes of flows.
     pub timeouts: Timeouts,
+    /// How masquerade translates.
+    pub nat: Nat,
+    /// How much of the table one container, or strangers, may use.
+    pub quotas: Quotas,
 }
 
 impl LoadOptions {
     fn config(&self) -> Config {
+        let (port_min, port_max) = self.nat.ports.unwrap_or_default();
+        let flag = |on, flag| if on { flag } else { 0 };
+        let (endpoint_flows, endpoint_ports, inbound_embryonic) =
+            self.quotas.of(self.conntrack_flows);
         Config {
-            netns_cookie: self.netns_cookie,
             timeouts: self.timeouts,
+            port_min,
+            port_max,
+            flags: flag(self.nat.preserve_ports, CONFIG_PRESERVE_PORTS)
+                | flag(self.nat.mss_clamp, CONFIG_MSS_CLAMP),
+            endpoint_flows,
+            endpoint_ports,
+            inbound_embryonic,
+            ..Config::new(self.netns_cookie)
         }
     }
 }

@@ -120,7 +120,12 @@ impl Datapath {
             .iter()
             .filter_map(|(proto, port)| port_index(*proto, *port));
         let keys: Vec<u32> = indexes.collect();
-        let used = PortUse { nobody: 0, used: 1 };
+        let used = PortUse {
+            nobody: 0,
+            used: 1,
+            // Not known either.
+            translated: 1,
+        };
         batch::write(self, maps::PORTS, &keys, &vec![used; keys.len()])
     }
 

@@ -7,6 +7,7 @@
 mod error;
 mod mac;
 mod name;
+mod nat;
 mod netns_ref;
 mod pools;
 mod raw;
@@ -23,6 +24,7 @@ use netpath_common::records::Timeouts;
 pub use error::Error;
 pub use mac::Mac;
 pub use name::{check_ifname, check_name};
+pub use nat::{Nat, Quotas};
 pub use netns_ref::NetnsRef;
 pub use pools::{choose_subnet, overlaps};
 pub use rules::{addresses_meet, check_endpoint_addr};
@@ -44,8 +46,12 @@ pub const GSO_MAX_SIZE: u32 = 524_280;
 pub struct Config {
     /// Flows that the conntrack table holds; `None` leaves the choice to the machine's memory.
     pub conntrack: Option<u32>,
+    /// How much of it one container, or strangers, may use.
+    pub quotas: Quotas,
     /// Lifetimes of flows.
     pub timeouts: Timeouts,
+    /// How masquerade translates.
+    pub nat: Nat,
     /// Networks in the order of the file.
     pub networks: Vec<Network>,
 }

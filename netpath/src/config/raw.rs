@@ -10,6 +10,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
+    pub(super) nat: Nat,
+    #[serde(default)]
     pub(super) timeouts: Timeouts,
     #[serde(default)]
     pub(super) network: Vec<Network>,
@@ -19,6 +21,17 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) conntrack: Option<i64>,
+    pub(super) endpoint_flows: Option<i64>,
+    pub(super) endpoint_ports: Option<i64>,
+    pub(super) inbound: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nat {
+    pub(super) ports: Option<String>,
+    pub(super) preserve_ports: Option<bool>,
+    pub(super) mss_clamp: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::{
     Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, UplinkHook, Uplinks, check_ifname, check_name, raw,
+    PortSpec, UplinkHook, Uplinks, check_ifname, check_name, nat, raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -20,7 +20,9 @@ const MTU_MAX: i64 = 65_535;
 pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
     let config = Config {
         conntrack: timeouts::conntrack(&file.limits)?,
+        quotas: nat::quotas(&file.limits)?,
         timeouts: timeouts::timeouts(&file.timeouts)?,
+        nat: nat::nat(&file.nat)?,
         networks: file
             .network
             .into_iter()

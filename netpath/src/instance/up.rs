@@ -83,6 +83,8 @@ impl Instance {
             conntrack_flows,
             netns_cookie: self.cookie,
             timeouts: config.timeouts,
+            nat: config.nat,
+            quotas: config.quotas,
         };
         let facts = Facts::gather(self).await?;
         Ok((Planner::new(state, &facts).converge(config)?, load))

@@ -50,6 +50,10 @@ counters! {
     IcmpErrorTranslated = "icmp-error-translated",
     /// Fragments that were translated by the record of their first fragment.
     FragmentTranslated = "fragment-translated",
+    /// Fragments that came before their first one, and of which a copy waits for it.
+    FragmentHeld = "fragment-held",
+    /// Those that were sent on when it came.
+    FragmentReleased = "fragment-released",
     /// Sockets of the host that were connected to a published port.
     HostConnect = "host-connect",
     /// Drop events that found the ring buffer full, or that only repeated another one of a flood.

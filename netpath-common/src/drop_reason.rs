@@ -73,6 +73,8 @@ drop_reasons! {
     TcpNotSyn = "tcp-not-syn",
     /// A fragment whose first fragment has not been seen.
     FragmentUnmatched = "fragment-unmatched",
+    /// A fragment that overlaps another one of its datagram, or repeats it.
+    FragmentOverlap = "fragment-overlap",
     /// A first fragment that does not hold the whole transport header, or one that overlaps it.
     FragmentTiny = "fragment-tiny",
     /// The conntrack table is full.

@@ -263,6 +263,9 @@ pub struct FragKey {
     pub zero: u8,
 }
 
+/// Pieces of a datagram that [`FragRecord::seen`] holds.
+pub const FRAG_PARTS: usize = 8;
+
 /// What was done with a first fragment, so that the later ones follow it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
@@ -285,6 +288,9 @@ pub struct FragRecord {
     pub generation: u32,
     /// The interface that it left by, 0 for the uplink's.
     pub out: u32,
+    /// Which parts of the datagram have been seen: from and to, in units of 8 bytes; both 0 for none.
+    /// Parts beyond as many that touch no other are not remembered: the receiver judges those.
+    pub seen: [[u16; 2]; FRAG_PARTS],
 }
 
 /// Key of a socket of the host that was sent to a published port.
@@ -322,6 +328,6 @@ const _: () = {
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 12);
-    assert!(size_of::<FragRecord>() == 32);
+    assert!(size_of::<FragRecord>() == 64);
     assert!(size_of::<SockKey>() == 16);
 };

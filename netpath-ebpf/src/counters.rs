@@ -67,7 +67,7 @@ fn reported_early(ctx: &XdpContext, reason: DropReason) {
 }
 
 #[inline(always)]
-fn count_drop(reason: DropReason) {
+pub(crate) fn count_drop(reason: DropReason) {
     if let Some(c) = maps::DROPS.get_ptr_mut(reason as u32) {
         // SAFETY: the value belongs to this CPU.
         unsafe { *c += 1 };

@@ -71,6 +71,8 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
         Ok(Verdict::ToEndpoint { ifindex } | Verdict::ToNeighbour { ifindex }) => unsafe {
             bpf_redirect_peer(ifindex, 0) as i32
         },
+        // The copy goes on; this packet ends here, and is no loss.
+        Ok(Verdict::Held) => TC_ACT_SHOT,
         Err(reason) => {
             counters::dropped(ctx, reason, hook);
             TC_ACT_SHOT

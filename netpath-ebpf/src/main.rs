@@ -47,7 +47,9 @@ pub fn np_veth(ctx: TcContext) -> i32 {
     let Some(work) = tables::work() else {
         return TC_ACT_SHOT;
     };
-    let result = datapath::veth_ingress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
+    let result = datapath::veth_ingress(&mut pkt, &tables, work);
+    datapath::release(&mut pkt, &tables, work, &result);
     finish(&ctx, Hook::Veth, result)
 }
 
@@ -67,7 +69,9 @@ pub fn np_uplink_in(ctx: TcContext) -> i32 {
     let Some(work) = tables::work() else {
         return TC_ACT_SHOT;
     };
-    let result = datapath::uplink_ingress(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
+    let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
+    let result = datapath::uplink_ingress(&mut pkt, &tables, work);
+    datapath::release(&mut pkt, &tables, work, &result);
     finish(&ctx, Hook::UplinkIngress, result)
 }
 

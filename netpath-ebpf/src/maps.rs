@@ -11,7 +11,7 @@ use netpath_common::{
     Tuple,
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{self, Bucket, NextHop, PortUse, Work},
+    datapath::{self, Bucket, Held, NextHop, PortUse, Work},
     drop_reason::DropReason,
     event::DropEvent,
     maps,
@@ -71,6 +71,14 @@ pub(crate) static RESERVED: Array<u64, { maps::RESERVED_WORDS }> = Array::new();
 /// Written and read by the datapath; old entries are evicted, or ignored after their lifetime.
 #[btf_map(name = "np_frags4")]
 pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> = LruHashMap::new();
+
+/// Written and read by the datapath: fragments that came before their first one.
+#[btf_map(name = "np_held")]
+pub(crate) static HELD: Array<Held, { datapath::HELD }> = Array::new();
+
+/// Written and read by one program run.
+#[btf_map(name = "np_saved")]
+pub(crate) static SAVED: PerCpuArray<[u8; datapath::HELD_BYTES], 1> = PerCpuArray::new();
 
 /// Written and read by the datapath: record keys of unanswered and closing flows.
 #[btf_map(name = "np_reclaim")]

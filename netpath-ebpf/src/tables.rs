@@ -15,10 +15,12 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netpath_common::{
-    Tuple,
+    DropReason, Tuple,
     conntrack::{Budget, CtEntry, CtRef, add64},
     counters::Counter,
-    datapath::{Bucket, InsertError, NextHop, PortUse, Tables, Work},
+    datapath::{
+        Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work, note_part,
+    },
     maps::{port_index, reserved_word},
     nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
@@ -148,9 +150,10 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn frag(&self, key: &FragKey) -> Option<FragRecord> {
-        // SAFETY: as above.
-        unsafe { maps::FRAGS4.get(key) }.copied()
+    fn frag(&self, key: &FragKey) -> Option<&mut FragRecord> {
+        let p = maps::FRAGS4.get_ptr_mut(key)?;
+        // SAFETY: the value stays while the program runs; a race about what was seen is harmless.
+        Some(unsafe { &mut *p })
     }
 
     #[inline(always)]
@@ -158,6 +161,25 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
         // A full table evicts its oldest entry; a failure costs the datagram, which is counted
         // when its next fragment finds no record.
         let _ = maps::FRAGS4.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn held(&self, index: u32) -> Option<HeldRef> {
+        let p = maps::HELD.get_ptr_mut(index)?;
+        // SAFETY: the kernel keeps values of a map readable and writable until the program ends.
+        NonNull::new(p).map(|p| unsafe { HeldRef::new(p) })
+    }
+
+    #[inline(always)]
+    fn saved(&self) -> Option<&mut [u8; HELD_BYTES]> {
+        let p = maps::SAVED.get_ptr_mut(0)?;
+        // SAFETY: the value belongs to this CPU, where no other program runs meanwhile.
+        Some(unsafe { &mut *p })
+    }
+
+    #[inline(always)]
+    fn count_drop(&self, reason: DropReason) {
+        counters::count_drop(reason);
     }
 
     #[inline(always)]
@@ -303,6 +325,11 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
+    fn note(&self, _w: &mut Work) -> u32 {
+        np_note(self.ctx.as_ptr().cast())
+    }
+
+    #[inline(always)]
     fn count(&self, counter: Counter) {
         counters::count(counter);
     }
@@ -340,6 +367,15 @@ extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
     };
     let ctx = TcContext::new(ctx);
     reserve_and_index(&KernelTables::new(&ctx), &mut work.flow)
+}
+
+/// Notes which part of its datagram the packet in the working memory is. A global function as above.
+#[unsafe(no_mangle)]
+extern "C" fn np_note(ctx: *mut __sk_buff) -> u32 {
+    let Some(work) = work() else { return 0 };
+    // Callers leave out what a function does not use, and the verifier misses it.
+    let ctx = TcContext::new(core::hint::black_box(ctx));
+    note_part(&KernelTables::new(&ctx), work)
 }
 
 /// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none

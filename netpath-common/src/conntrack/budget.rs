@@ -1,6 +1,6 @@
 //! How many flows there may be, and how many there are.
 //!
-//! Owns the numbers of live flows that are limited: what each endpoint has begun, what masquerade
+//! Owns the numbers of live things that are limited: what each endpoint has begun, what masquerade
 //! has given it outside tuples for, and what the outside has begun and nobody has completed. They
 //! change only together with the state word or the claim of a record, so they are exact: whoever
 //! wins the exchange does the sum.
@@ -22,6 +22,9 @@ pub struct Budget(u32);
 impl Budget {
     /// Flows that the outside has begun and that are embryonic.
     pub const INBOUND: Self = Self(0);
+
+    /// Fragments that wait for their first one. (Slot 0 is no endpoint.)
+    pub const HELD: Self = Self(MAX_ENDPOINTS as u32);
 
     /// Flows that an endpoint has begun.
     #[inline(always)]

@@ -192,7 +192,7 @@ pub unsafe fn add64(p: *mut u64, v: u64) {
 
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
+pub(crate) unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
     use core::intrinsics::{AtomicOrdering, atomic_cxchg};
     // SAFETY: the caller gives a valid, aligned pointer into a map value.
     let (was, _) = unsafe {
@@ -213,7 +213,7 @@ pub unsafe fn add64(p: *mut u64, v: u64) {
 }
 
 #[cfg(not(target_arch = "bpf"))]
-unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
+pub(crate) unsafe fn cas32(p: *mut u32, old: u32, new: u32) -> bool {
     use core::sync::atomic::{AtomicU32, Ordering};
     // SAFETY: the caller gives a valid, aligned pointer that is only written atomically.
     unsafe { AtomicU32::from_ptr(p) }

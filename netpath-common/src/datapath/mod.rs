@@ -6,8 +6,10 @@
 mod bridge;
 mod collect;
 mod forward;
+mod fragment;
+mod hold;
 mod icmp_error;
-mod mss;
+pub mod mss;
 mod next_hop;
 mod quoted;
 mod uplink;
@@ -19,6 +21,8 @@ mod xdp_nat;
 pub use bridge::bridge_ingress;
 pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
+pub use fragment::{Part, note_part};
+pub use hold::{HELD, HELD_BYTES, HOLD_NS, Held, HeldRef, release};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use quoted::Quoted;
 pub use uplink::{uplink_egress, uplink_ingress};
@@ -33,6 +37,7 @@ pub use xdp_nat::uplink_xdp_nat;
 use crate::{
     conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
+    drop_reason::DropReason,
     nat::{NewFlow, reserve_and_index},
     packet::Ipv4,
     records::{
@@ -90,10 +95,24 @@ pub trait Tables {
     fn published(&self, key: &PublishedKey) -> Option<Published>;
     /// Whether masquerade must not choose this port.
     fn is_reserved(&self, proto: u8, port: u16) -> bool;
-    /// The record of a fragmented datagram.
-    fn frag(&self, key: &FragKey) -> Option<FragRecord>;
+    /// The record of a fragmented datagram. Other processors may change it.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "fragments of one datagram that meet on two processors may miss an overlap"
+    )]
+    fn frag(&self, key: &FragKey) -> Option<&mut FragRecord>;
     /// Remembers a fragmented datagram.
     fn frag_insert(&self, key: &FragKey, record: &FragRecord);
+    /// A place for a fragment that waits for its first one; `None` from [`HELD`] on.
+    fn held(&self, index: u32) -> Option<HeldRef>;
+    /// This CPU's memory for the first one, meanwhile.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "each CPU has memory of its own, used by one packet at a time"
+    )]
+    fn saved(&self) -> Option<&mut [u8; HELD_BYTES]>;
+    /// Counts a drop that no hook decides about.
+    fn count_drop(&self, reason: DropReason);
     /// Remembers the record key of a flow that may be removed where room is needed; where the queue
     /// is full the oldest is forgotten.
     ///
@@ -145,6 +164,16 @@ pub trait Tables {
         Self: Sized,
     {
         reserve_and_index(self, flow)
+    }
+    /// [`note_part`] of the packet in the working memory, which `w` is: 0, or 1 for an overlap.
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn note(&self, w: &mut Work) -> u32
+    where
+        Self: Sized,
+    {
+        note_part(self, w)
     }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);

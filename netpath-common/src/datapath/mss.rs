@@ -24,15 +24,22 @@ const LOWEST: u32 = 88;
 /// Most options that fit: one byte each.
 const OPTIONS: u32 = 40;
 
-/// The state of the walk.
-struct Walk<'p, P> {
-    pkt: &'p P,
+/// Where the walk is. Not on the stack: there the verifier follows every value, and walks every way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
     /// Offset in the frame, bytes.
     at: u32,
     /// Where the options end.
     end: u32,
     /// Offset of the option, 0 for none.
     found: u32,
+}
+
+/// What a turn of the walk is given.
+struct Turn<'p, P> {
+    pkt: &'p P,
+    walk: &'p mut Walk,
 }
 
 /// Lowers the MSS of a SYN to what fits packets of `mtu` bytes.
@@ -44,17 +51,18 @@ pub(super) fn clamp<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     ip: &Ipv4,
+    walk: &mut Walk,
     mtu: u32,
 ) -> Result<(), DropReason> {
     let l4 = u32::from(ip.l4);
-    let mut walk = Walk {
-        pkt,
+    *walk = Walk {
         at: l4 + 20,
         end: l4 + u32::from(ip.tcp_len),
         found: 0,
     };
-    t.repeat(OPTIONS, &mut walk, look::<P>);
-    let found = walk.found as usize;
+    let mut turn = Turn { pkt, walk };
+    t.repeat(OPTIONS, &mut turn, look::<P>);
+    let found = turn.walk.found as usize;
     let limit = mtu.saturating_sub(HEADERS).max(LOWEST);
     if found == 0 || limit > u32::from(u16::MAX) {
         return Ok(());
@@ -78,13 +86,13 @@ pub(super) fn clamp<P: Packet, T: Tables>(
 }
 
 /// Looks at one option; 1 ends the walk.
-extern "C" fn look<P: Packet>(_i: u32, walk: *mut Walk<'_, P>) -> i64 {
+extern "C" fn look<P: Packet>(_i: u32, turn: *mut Turn<'_, P>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `clamp` gave it, and nobody else uses it.
-    let walk = unsafe { &mut *walk };
+    let Turn { pkt, walk } = unsafe { &mut *turn };
     if walk.at >= walk.end {
         return 1;
     }
-    let Some([kind]) = walk.pkt.read::<1>(walk.at as usize) else {
+    let Some([kind]) = pkt.read::<1>(walk.at as usize) else {
         return 1;
     };
     if kind == END {
@@ -94,7 +102,7 @@ extern "C" fn look<P: Packet>(_i: u32, walk: *mut Walk<'_, P>) -> i64 {
         walk.at += 1;
         return 0;
     }
-    let Some([len]) = walk.pkt.read::<1>(walk.at as usize + 1) else {
+    let Some([len]) = pkt.read::<1>(walk.at as usize + 1) else {
         return 1;
     };
     let len = u32::from(len);

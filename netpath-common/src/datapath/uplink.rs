@@ -4,7 +4,9 @@
 //! the way out: what the fast path left to the stack is translated here, or dropped.
 
 use super::{
-    Tables, icmp_error, is_loopback, is_martian_source,
+    Tables,
+    hold::{hold, take_back},
+    icmp_error, is_loopback, is_martian_source,
     next_hop::renew,
     published,
     veth::{admitted, masquerade, to_published},
@@ -51,7 +53,7 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
 
 /// A packet from the outside that belongs to no flow.
 #[inline(always)]
-fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn inbound<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
     let dst = w.ip.tuple.dst;
     if is_loopback(&dst) {
         return Err(DropReason::Martian);
@@ -69,6 +71,16 @@ fn inbound<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
         Kind::Tcp | Kind::Udp => to_port(pkt, t, w),
         Kind::IcmpError if icmp_error::plan(pkt, t, w, 0) => Ok(Step::Ready),
         Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
+        // Whose it is nobody knows yet: the host's stack has it, a copy waits for the case that it
+        // is a container's.
+        Kind::Tail
+            if !is_martian_source(t, &w.ip.tuple.src)
+                && hold(pkt, t, w)
+                && w.follow_first_fragment(t, 0)
+                && take_back(t, w) =>
+        {
+            Ok(Step::Ready)
+        }
         // The host's own; its stack judges them.
         Kind::IcmpError
         | Kind::Tail
@@ -197,10 +209,7 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropR
     {
         return Ok(Step::Flow(e));
     }
-    let begins = match w.ip.kind {
-        Kind::Tcp => w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
-        _ => true,
-    };
+    let begins = !matches!(w.ip.kind, Kind::Tcp) || w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     if !begins || !is_shadowed(t, w) {
         return Ok(Step::Pass);
     }

@@ -4,7 +4,9 @@
 //! hairpin flows, and isolation between containers and networks.
 
 use super::{
-    Tables, icmp_error, is_loopback, is_multicast,
+    Tables,
+    hold::{hold, take_back},
+    icmp_error, is_loopback, is_multicast,
     next_hop::{Way, renew, way, way_back},
     published,
     work::{Step, Work},
@@ -146,7 +148,7 @@ fn sender<'t, P: Packet, T: Tables>(
 
 /// A packet that belongs to no flow yet.
 #[inline(always)]
-fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
     let (slot, ep) = sender(pkt, t, w)?;
     let dst = w.ip.tuple.dst;
     if w.ip.tuple.src != ep.addr {
@@ -180,6 +182,14 @@ fn no_flow<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     }
     if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {
         return Err(DropReason::NotRoutable);
+    }
+    if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
+        // Its first one may have come on another processor meanwhile.
+        return Ok(if w.follow_first_fragment(t, slot) && take_back(t, w) {
+            Step::Ready
+        } else {
+            Step::Held
+        });
     }
     if !w.ip.is_tracked() {
         return Err(w.ip.fault());

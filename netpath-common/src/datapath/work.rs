@@ -4,7 +4,13 @@
 //! memory, not on the 512-byte stack; what is in memory the verifier does not follow value by
 //! value, so the many ways through the decisions meet again before the packet is written.
 
-use super::{Tables, generation, icmp_error::has_bad_mtu, mss, quoted::Quoted};
+use super::{
+    Tables,
+    fragment::{Part, VIA_STACK},
+    icmp_error::has_bad_mtu,
+    mss,
+    quoted::Quoted,
+};
 use crate::{
     conntrack::{CtRef, tcp},
     counters::Counter,
@@ -12,7 +18,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, create},
     packet::{Eth, Ipv4, Kind, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
-    records::{CONFIG_MSS_CLAMP, FragKey, FragRecord},
+    records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
     verdict::Verdict,
 };
@@ -39,6 +45,9 @@ pub struct Work {
     pub is_error: bool,
     /// The packet follows its first fragment.
     pub is_tail: bool,
+    /// The datagram's fragments go up the stack as they are, which answers for them or makes them
+    /// smaller.
+    pub via_stack: bool,
     /// The packet keeps its flow alive.
     pub refresh: bool,
     /// The MAC addresses below are to be written, and the packet sent as it is.
@@ -55,6 +64,18 @@ pub struct Work {
     pub quoted: Quoted,
     /// What it is to become.
     pub quoted_to: Tuple,
+    /// The datagram whose fragments are held or released.
+    pub held_key: FragKey,
+    /// Where its places begin.
+    pub held_group: u32,
+    /// The place of the last one that was held.
+    pub held: u32,
+    /// Length of the first fragment while its buffer is used for the others, 0 where it is not.
+    pub saved: u32,
+    /// Working memory of the search for overlaps.
+    pub part: Part,
+    /// Working memory of the walk through a SYN's options.
+    pub mss: mss::Walk,
     /// The flow that is to be made.
     pub flow: NewFlow,
     /// Now, nanoseconds of the coarse monotonic clock.
@@ -68,6 +89,8 @@ pub struct Work {
 pub(super) enum Step {
     /// Leave it as it is.
     Pass,
+    /// A copy waits for the first fragment.
+    Held,
     /// Leave it as it is, and hand it to the container behind this interface.
     Neighbour(u32),
     /// Translate by this entry.
@@ -91,6 +114,7 @@ impl Work {
     pub(super) fn reset<T: Tables>(&mut self, t: &T) {
         self.is_error = false;
         self.is_tail = false;
+        self.via_stack = false;
         self.refresh = true;
         self.leased = false;
         self.mtu = 0;
@@ -141,54 +165,6 @@ impl Work {
         self.to_endpoint = e.to();
         self.uplink = e.uplink();
         self.rule = e.rule();
-    }
-
-    /// The key of the packet's fragment record.
-    #[inline(always)]
-    fn frag_key(&self) -> FragKey {
-        FragKey {
-            src: self.ip.tuple.src,
-            dst: self.ip.tuple.dst,
-            id: self.ip.id,
-            proto: self.ip.tuple.proto,
-            zero: 0,
-        }
-    }
-
-    /// Plans the translation of a fragment after the first as that of its first one; false where
-    /// that is not known.
-    ///
-    /// `from_endpoint`: who sent it, 0 for the outside; a record of another origin does not count.
-    #[inline(never)]
-    pub(super) fn follow_first_fragment<T: Tables>(&mut self, t: &T, from_endpoint: u16) -> bool {
-        let Some(record) = t.frag(&self.frag_key()) else {
-            return false;
-        };
-        let Some(config) = t.config() else {
-            return false;
-        };
-        let lifetime = u64::from(config.timeouts.frag) * 1_000_000;
-        if record.from != from_endpoint
-            || self.now.saturating_sub(record.stamp) >= lifetime
-            || generation(t, record.from, record.to, record.uplink, record.rule)
-                != record.generation
-        {
-            return false;
-        }
-        self.to = Rewrite {
-            src: record.src,
-            dst: record.dst,
-            sport: self.ip.tuple.sport,
-            dport: self.ip.tuple.dport,
-            hop: false,
-        };
-        self.from_endpoint = record.from;
-        self.to_endpoint = record.to;
-        self.uplink = record.uplink;
-        self.rule = record.rule;
-        self.out = record.out;
-        self.is_tail = true;
-        true
     }
 
     /// Sets whether the datapath forwards the packet itself. False: the stack must have the packet
@@ -265,7 +241,7 @@ impl Work {
 
     /// Lowers the MSS of a SYN to what the way of the flow allows, where that is wanted.
     #[inline(always)]
-    fn clamp<P: Packet, T: Tables>(&self, pkt: &mut P, t: &T) -> Result<(), DropReason> {
+    fn clamp<P: Packet, T: Tables>(&mut self, pkt: &mut P, t: &T) -> Result<(), DropReason> {
         if !matches!(self.ip.kind, Kind::Tcp) || self.ip.flags & tcp::SYN == 0 {
             return Ok(());
         }
@@ -285,7 +261,7 @@ impl Work {
         if self.mtu != 0 {
             mtu = mtu.min(self.mtu);
         }
-        mss::clamp(pkt, t, &self.ip, mtu)
+        mss::clamp(pkt, t, &self.ip, &mut self.mss, mtu)
     }
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
@@ -299,6 +275,7 @@ impl Work {
     ) -> Result<Verdict, DropReason> {
         let entry = match step {
             Step::Pass => return Ok(Verdict::Pass),
+            Step::Held => return Ok(Verdict::Held),
             Step::Neighbour(ifindex) => {
                 t.count(Counter::ToNeighbour);
                 return Ok(Verdict::ToNeighbour { ifindex });
@@ -323,8 +300,25 @@ impl Work {
         hook: Hook,
     ) -> Result<Verdict, DropReason> {
         self.settle();
+        if self.is_tail && self.via_stack {
+            return if matches!(hook, Hook::UplinkEgress) {
+                Err(DropReason::FragmentUnmatched)
+            } else {
+                Ok(Verdict::Pass)
+            };
+        }
         if !self.decide_hop(pkt, t, hook)? {
+            if self.ip.first_fragment {
+                self.remember(t, VIA_STACK);
+                self.via_stack = true;
+            }
             return Ok(Verdict::Pass);
+        }
+        if self.is_tail {
+            if t.note(self) != 0 {
+                return Err(DropReason::FragmentOverlap);
+            }
+            t.count(Counter::FragmentTranslated);
         }
         let bytes = pkt.len() as u64;
         if let Some(e) = e
@@ -334,27 +328,7 @@ impl Work {
         }
         self.clamp(pkt, t)?;
         if self.ip.first_fragment {
-            let record = FragRecord {
-                stamp: self.now,
-                src: self.to.src,
-                dst: self.to.dst,
-                to: self.to_endpoint,
-                uplink: self.uplink,
-                from: self.from_endpoint,
-                rule: self.rule,
-                generation: generation(
-                    t,
-                    self.from_endpoint,
-                    self.to_endpoint,
-                    self.uplink,
-                    self.rule,
-                ),
-                out: self.out,
-            };
-            t.frag_insert(&self.frag_key(), &record);
-        }
-        if self.is_tail {
-            t.count(Counter::FragmentTranslated);
+            self.remember(t, self.out);
         }
         if self.is_error {
             if has_bad_mtu(pkt, self.ip.l4) {

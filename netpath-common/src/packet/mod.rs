@@ -9,7 +9,7 @@ mod rewrite;
 pub use parse::*;
 pub use rewrite::*;
 
-use crate::drop_reason::DropReason;
+use crate::{datapath::HELD_BYTES, drop_reason::DropReason};
 
 /// Length of an Ethernet header in bytes.
 pub const ETH_LEN: usize = 14;
@@ -76,6 +76,16 @@ pub trait Packet {
     ) -> Result<(), DropReason> {
         self.write(OFF, bytes)
     }
+
+    /// Copies the whole frame; false where it is longer or cannot be read.
+    fn copy_to(&self, to: &mut [u8; HELD_BYTES]) -> bool;
+
+    /// Becomes the frame of `len` bytes in `by`; false where that fails, and then nobody knows what
+    /// the packet is.
+    fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool;
+
+    /// Sends a copy to where the packet has come in, as if it came again.
+    fn send_copy_back(&mut self) -> bool;
 
     /// Adds `diff` (see [`crate::checksum::Diff`]) to the transport checksum at `off`, aware of
     /// checksum offload.

@@ -66,6 +66,8 @@ pub struct Ipv4 {
     pub ttl: u8,
     /// More fragments follow, and this is the first.
     pub first_fragment: bool,
+    /// Fragment offset in units of 8 bytes.
+    pub frag_at: u16,
     /// Header checksum as in memory.
     pub check: [u8; 2],
     /// Offset of the transport header from the start of the frame, bytes.
@@ -130,6 +132,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         flags: 0,
         ttl: h[8],
         first_fragment: frag & 0x3fff == 0x2000,
+        frag_at: frag & 0x1fff,
         check: [h[10], h[11]],
         l4: (ETH_LEN + header_len) as u16,
         id: be16(&h, 4),
@@ -268,6 +271,19 @@ impl Ipv4 {
         let fin = u32::from(self.flags & tcp::FIN != 0);
         let payload = self.total_len.wrapping_sub(headers);
         self.seq.wrapping_add(payload).wrapping_add(syn + fin)
+    }
+
+    /// Where the fragment lies in its datagram: from and to, in units of 8 bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn part(&self) -> (u16, u16) {
+        let bytes = self
+            .total_len
+            .saturating_sub(u32::from(self.l4) - ETH_LEN as u32);
+        (
+            self.frag_at,
+            self.frag_at.wrapping_add(bytes.div_ceil(8) as u16),
+        )
     }
 
     /// Offset of the packet's end from the start of the frame, bytes. Padding may follow.

@@ -5,7 +5,7 @@
 
 use std::vec::Vec;
 
-use crate::{drop_reason::DropReason, packet::Packet};
+use crate::{datapath::HELD_BYTES, drop_reason::DropReason, packet::Packet};
 
 /// What the transport checksum field of a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +28,8 @@ pub struct Frame {
     pub gso_size: u32,
     /// What the checksum field holds.
     pub offload: Offload,
+    /// Frames that were sent to come in once more.
+    pub again: Vec<Vec<u8>>,
 }
 
 impl Frame {
@@ -78,6 +80,20 @@ impl Packet for Frame {
             .ok_or(DropReason::RewriteFailed)?
             .copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn copy_to(&self, to: &mut [u8; HELD_BYTES]) -> bool {
+        let room = to.get_mut(..self.bytes.len());
+        room.map(|room| room.copy_from_slice(&self.bytes)).is_some()
+    }
+
+    fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool {
+        by.get(..len).map(|by| self.bytes = by.to_vec()).is_some()
+    }
+
+    fn send_copy_back(&mut self) -> bool {
+        self.again.push(self.bytes.clone());
+        true
     }
 
     // net/core/filter.c bpf_l4_csum_replace with from = 0, and

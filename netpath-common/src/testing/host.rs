@@ -140,9 +140,17 @@ impl Host {
         let mut frame = input.clone();
         let (t, w) = (&self.tables, &mut self.work);
         let result = match hook {
-            Hook::Veth => datapath::veth_ingress(&mut frame, t, w),
+            Hook::Veth => {
+                let result = datapath::veth_ingress(&mut frame, t, w);
+                datapath::release(&mut frame, t, w, &result);
+                result
+            }
             Hook::Bridge => datapath::bridge_ingress(false),
-            Hook::UplinkIngress => datapath::uplink_ingress(&mut frame, t, w),
+            Hook::UplinkIngress => {
+                let result = datapath::uplink_ingress(&mut frame, t, w);
+                datapath::release(&mut frame, t, w, &result);
+                result
+            }
             Hook::UplinkEgress => {
                 let result = datapath::uplink_egress(&mut frame, t, w);
                 if result == Ok(Verdict::Pass) {
@@ -166,8 +174,12 @@ impl Host {
             out.frame.bytes.len(),
             "NAT never changes the length"
         );
-        if out.passed() {
-            assert_eq!(*input, out.frame, "a passed frame is untouched");
+        if out.passed() || result == Ok(Verdict::Held) {
+            let untouched = Frame {
+                again: input.again.clone(),
+                ..out.frame.clone()
+            };
+            assert_eq!(*input, untouched, "a passed frame is untouched");
             return out;
         }
         if verify(input).is_ok() {
@@ -184,7 +196,12 @@ impl Host {
                 assert!(input.ttl() > 1, "forwarded with a TTL of {}", input.ttl());
                 assert_eq!(out.frame.ttl(), input.ttl() - 1, "one hop");
             }
-            Ok(Verdict::TranslatedToStack | Verdict::Pass | Verdict::ToNeighbour { .. })
+            Ok(
+                Verdict::TranslatedToStack
+                | Verdict::Pass
+                | Verdict::Held
+                | Verdict::ToNeighbour { .. },
+            )
             | Err(_) => {
                 assert_eq!(out.frame.ttl(), input.ttl(), "the stack counts the hop");
             }

@@ -9,9 +9,11 @@
     reason = "a broken surrounding fails the test that needs it"
 )]
 
+mod as_tables;
 mod budget;
 mod build;
 mod flows;
+mod frags;
 mod frame;
 mod host;
 mod oracle;

@@ -3,10 +3,7 @@
 //! Owns the imitation of the maps and of the kernel's sockets, clock and randomness, all
 //! under the test's control. Does not count drops: hooks do (see [`super::Host`]).
 
-use core::{
-    cell::{Cell, RefCell, UnsafeCell},
-    ptr::NonNull,
-};
+use core::cell::{Cell, RefCell, UnsafeCell};
 use std::{
     boxed::Box,
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,24 +14,21 @@ use std::{
 use super::{
     budget::{Live, Queues},
     build::Addr,
+    frags::Frags,
     ports::PortTable,
     routes,
 };
 use crate::{
-    conntrack::{Budget, CtEntry, CtRef},
+    conntrack::CtEntry,
     counters::Counter,
-    datapath::{InsertError, NEXT_HOPS, NextHop, PortUse, Tables},
+    datapath::{NEXT_HOPS, NextHop, Tables},
     maps,
-    packet::Ipv4,
     records::{
-        Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
-        Published, PublishedKey, UplinkRecord,
+        Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
+        UplinkRecord,
     },
     tuple::Tuple,
 };
-
-/// The kernel's tick at 250 Hz, with which its coarse clock moves on, nanoseconds.
-const TICK_NS: u64 = 4_000_000;
 
 /// What a test does in the middle of a packet, in place of another processor.
 type Interloper = Box<dyn FnOnce(&MemTables)>;
@@ -73,21 +67,21 @@ pub struct MemTables {
     pub host_listeners: HashSet<(u8, u16)>,
     /// Entries that the conntrack table takes.
     pub ct_capacity: usize,
-    reserved: Vec<u64>,
-    random: Cell<u64>,
-    ct: RefCell<HashMap<Tuple, Box<UnsafeCell<CtEntry>>>>,
+    pub(super) reserved: Vec<u64>,
+    pub(super) random: Cell<u64>,
+    pub(super) ct: RefCell<HashMap<Tuple, Box<UnsafeCell<CtEntry>>>>,
     /// Boxed as before: whoever holds a reference must find the entry where it was.
     #[expect(clippy::vec_box, reason = "entries must not move")]
-    deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
-    leases: Box<[UnsafeCell<NextHop>]>,
-    ports: PortTable,
-    frags: RefCell<HashMap<FragKey, FragRecord>>,
-    reclaim: Queues,
-    live: Live,
-    counters: RefCell<BTreeMap<u32, u64>>,
-    stats: RefCell<BTreeMap<u16, EndpointStats>>,
+    pub(super) deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
+    pub(super) leases: Box<[UnsafeCell<NextHop>]>,
+    pub(super) ports: PortTable,
+    pub(super) frags: Frags,
+    pub(super) reclaim: Queues,
+    pub(super) live: Live,
+    pub(super) counters: RefCell<BTreeMap<u32, u64>>,
+    pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
-    interlopers: RefCell<Vec<(usize, Interloper)>>,
+    pub(super) interlopers: RefCell<Vec<(usize, Interloper)>>,
 }
 
 impl MemTables {
@@ -117,7 +111,7 @@ impl MemTables {
             deleted: RefCell::default(),
             leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
             ports: PortTable::default(),
-            frags: RefCell::default(),
+            frags: Frags::default(),
             reclaim: Queues::default(),
             live: Live::default(),
             counters: RefCell::default(),
@@ -195,216 +189,19 @@ impl MemTables {
         Counter::ALL.iter().map(|c| self.counter(*c)).collect()
     }
 
+    /// Waiting fragments that were dropped.
+    #[must_use]
+    pub fn held_dropped(&self) -> u64 {
+        self.frags.dropped.get()
+    }
+
     /// The counters of an endpoint.
     #[must_use]
     pub fn stats(&self, slot: u16) -> EndpointStats {
         self.stats.borrow().get(&slot).copied().unwrap_or_default()
     }
 
-    fn stat(&self, slot: u16, change: impl FnOnce(&mut EndpointStats)) {
+    pub(super) fn stat(&self, slot: u16, change: impl FnOnce(&mut EndpointStats)) {
         change(self.stats.borrow_mut().entry(slot).or_default());
-    }
-}
-
-impl Tables for MemTables {
-    fn now(&self) -> u64 {
-        let offset = self.config.map_or(0, |c| c.clock_offset_ns);
-        self.now / TICK_NS * TICK_NS + offset
-    }
-
-    fn random(&self) -> u32 {
-        // splitmix64 (Vigna).
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 32) as u32
-    }
-
-    fn config(&self) -> Option<&Config> {
-        self.config.as_ref()
-    }
-
-    fn ct(&self, key: &Tuple) -> Option<CtRef> {
-        let table = self.ct.borrow();
-        let entry = NonNull::new(table.get(key)?.get())?;
-        // SAFETY: deleted entries are kept as long as the table, so the pointer stays valid.
-        Some(unsafe { CtRef::new(entry) })
-    }
-
-    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
-        let due = {
-            let mut waiting = self.interlopers.borrow_mut();
-            let at = waiting.iter().position(|(skip, _)| *skip == 0);
-            let due = at.map(|at| waiting.remove(at).1);
-            waiting
-                .iter_mut()
-                .for_each(|(skip, _)| *skip = skip.saturating_sub(1));
-            due
-        };
-        if let Some(work) = due {
-            work(self);
-        }
-        let mut table = self.ct.borrow_mut();
-        if table.contains_key(key) {
-            return Err(InsertError::Exists);
-        }
-        if table.len() >= self.ct_capacity {
-            return Err(InsertError::Full);
-        }
-        table.insert(*key, Box::new(UnsafeCell::new(*entry)));
-        Ok(())
-    }
-
-    fn ct_delete(&self, key: &Tuple) {
-        if let Some(entry) = self.ct.borrow_mut().remove(key) {
-            self.deleted.borrow_mut().push(entry);
-        }
-    }
-
-    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
-        self.endpoints.get(usize::from(slot))
-    }
-
-    fn network(&self, slot: u16) -> Option<&NetworkRecord> {
-        self.networks.get(usize::from(slot))
-    }
-
-    fn uplink(&self, slot: u16) -> Option<&UplinkRecord> {
-        self.uplinks.get(usize::from(slot))
-    }
-
-    fn rule_generation(&self, slot: u16) -> u32 {
-        self.rules.get(usize::from(slot)).copied().unwrap_or(0)
-    }
-
-    fn iface(&self, ifindex: u32) -> Option<IfaceRecord> {
-        self.ifaces.get(&ifindex).copied()
-    }
-
-    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16> {
-        self.endpoint_by_addr.get(addr).copied()
-    }
-
-    fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
-        self.subnets
-            .iter()
-            .filter(|(net, len, _)| routes::in_prefix(*addr, *net, *len))
-            .max_by_key(|(_, len, _)| *len)
-            .map(|(_, _, slot)| *slot)
-    }
-
-    fn is_host_addr(&self, addr: &[u8; 4]) -> bool {
-        self.host_addrs.contains(addr)
-    }
-
-    fn published(&self, key: &PublishedKey) -> Option<Published> {
-        self.published.get(key).copied()
-    }
-
-    fn is_reserved(&self, proto: u8, port: u16) -> bool {
-        maps::reserved_word(proto, port)
-            .is_some_and(|(word, bit)| self.reserved[word as usize] & bit != 0)
-    }
-
-    fn frag(&self, key: &FragKey) -> Option<FragRecord> {
-        self.frags.borrow().get(key).copied()
-    }
-
-    fn frag_insert(&self, key: &FragKey, record: &FragRecord) {
-        self.frags.borrow_mut().insert(*key, *record);
-    }
-
-    fn reclaim_push(&self, key: &Tuple, inbound: bool) {
-        self.reclaim.push(key, inbound);
-    }
-
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple> {
-        self.reclaim.pop(inbound)
-    }
-
-    fn live(&self, budget: Budget) -> i64 {
-        self.live.get(budget)
-    }
-
-    fn add_live(&self, budget: Budget, by: i64) {
-        self.live.add(budget, by);
-    }
-
-    fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
-        // SAFETY: one thread, and the engine holds one lease at a time.
-        Some(unsafe { &mut *self.leases.get(slot as usize)?.get() })
-    }
-
-    fn route(&self, tuple: &Tuple, _ifindex: u32, hop: &mut NextHop) {
-        *hop = routes::best(&self.routes, tuple.dst, |_| true);
-    }
-
-    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
-        *hop = routes::best(&self.routes, tuple.dst, |hop| hop.ifindex == ifindex);
-    }
-
-    fn is_local(&self, ip: &Ipv4, _ifindex: u32) -> bool {
-        self.local.contains(&ip.tuple.dst)
-    }
-
-    fn host_socket(&self, tuple: &Tuple) -> bool {
-        self.host_sockets.contains(tuple)
-            || self.host_addrs.contains(&tuple.dst)
-                && self.host_listeners.contains(&(tuple.proto, tuple.dport))
-    }
-
-    fn tick(&self) -> u64 {
-        1 + self.now / TICK_NS
-    }
-
-    fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
-        self.ports.get(proto, port)
-    }
-
-    fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
-        self.ports.change(proto, port, |p| p.nobody = nobody);
-    }
-
-    fn set_used(&self, proto: u8, port: u16) {
-        self.ports.change(proto, port, |p| p.used = 1);
-    }
-
-    fn set_translated(&self, proto: u8, port: u16) {
-        self.ports.change(proto, port, |p| p.translated = 1);
-    }
-
-    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {
-        for i in 0..n {
-            if body(i, state) != 0 {
-                break;
-            }
-        }
-    }
-
-    fn count(&self, counter: Counter) {
-        *self
-            .counters
-            .borrow_mut()
-            .entry(counter as u32)
-            .or_default() += 1;
-    }
-
-    fn count_tx(&self, endpoint: u16, bytes: u64) {
-        self.stat(endpoint, |s| {
-            s.tx_packets += 1;
-            s.tx_bytes += bytes;
-        });
-    }
-
-    fn count_rx(&self, endpoint: u16, bytes: u64) {
-        self.stat(endpoint, |s| {
-            s.rx_packets += 1;
-            s.rx_bytes += bytes;
-        });
-    }
-
-    fn count_flow(&self, endpoint: u16) {
-        self.stat(endpoint, |s| s.flows += 1);
     }
 }

@@ -9,6 +9,7 @@ mod big_tcp;
 mod connection;
 mod forward;
 mod fragment;
+mod fragment_order;
 mod generation;
 mod guard;
 mod hairpin;

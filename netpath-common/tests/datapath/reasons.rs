@@ -6,7 +6,7 @@ use netpath_common::{
         Budget, STATE_CLAIMED,
         tcp::{ACK, FIN, SYN},
     },
-    datapath::{Tables, bridge_ingress},
+    datapath::{HELD_BYTES, Tables, bridge_ingress},
     event::Hook,
     records::NETWORK_ICC,
     testing::*,
@@ -79,7 +79,13 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         }
         DropReason::TcpNotSyn => h.from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK)),
         DropReason::FragmentUnmatched => {
-            h.from(&C1, &udp(C1.addr, 1, S, 2, &[0; 99]).fragments(48)[1])
+            h.from_stack(&udp(C1.addr, 1, S, 2, &[0; 99]).fragments(48)[1])
+        }
+        DropReason::FragmentOverlap => {
+            let parts = udp(C1.addr, 1, S, 2, &[0; 99]).fragments(48);
+            let _ = h.from(&C1, &parts[0]).to_uplink();
+            let _ = h.from(&C1, &parts[1]).to_uplink();
+            h.from(&C1, &parts[1])
         }
         DropReason::FragmentTiny => h.from(&C1, &syn.fragments(16)[0]),
         DropReason::ConntrackFull => {
@@ -136,6 +142,15 @@ fn rewrite_failed(h: &Host) -> Option<DropReason> {
         }
         fn write<const N: usize>(&mut self, _: usize, _: &[u8; N]) -> Result<(), DropReason> {
             Err(DropReason::RewriteFailed)
+        }
+        fn copy_to(&self, _: &mut [u8; HELD_BYTES]) -> bool {
+            false
+        }
+        fn replace_by(&mut self, _: &[u8; HELD_BYTES], _: usize) -> bool {
+            false
+        }
+        fn send_copy_back(&mut self) -> bool {
+            false
         }
         fn update_l4_checksum(
             &mut self,

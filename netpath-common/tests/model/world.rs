@@ -232,7 +232,12 @@ impl World {
                 assert_eq!(frame.bytes[..6], c.mac, "{}", out.text());
                 self.sent.push(Sent { frame, at: Some(c) });
             }
-            Ok(Verdict::Pass | Verdict::ToNeighbour { .. } | Verdict::TranslatedToStack)
+            Ok(
+                Verdict::Pass
+                | Verdict::Held
+                | Verdict::ToNeighbour { .. }
+                | Verdict::TranslatedToStack,
+            )
             | Err(_) => {}
         }
         // 8: what a hook may see as a reason is the enum; it was counted by the host.

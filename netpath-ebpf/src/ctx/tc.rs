@@ -4,10 +4,13 @@
 //! write directly get a prologue by the verifier that makes a cloned packet's header private.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
     programs::TcContext,
 };
-use netpath_common::{DropReason, packet::Packet};
+use netpath_common::{DropReason, datapath::HELD_BYTES, packet::Packet};
 
 /// Ethernet, IPv4 without options, TCP without options: what is read at constant offsets.
 const FIXED: usize = 14 + 20 + 20;
@@ -82,6 +85,43 @@ impl Packet for TcPacket<'_> {
             return Ok(());
         }
         Err(DropReason::RewriteFailed)
+    }
+
+    #[inline(always)]
+    fn copy_to(&self, to: &mut [u8; HELD_BYTES]) -> bool {
+        let len = self.ctx.len();
+        if len == 0 || len > HELD_BYTES as u32 {
+            return false;
+        }
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the buffer is a map's value and longer than `len`.
+        unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.as_mut_ptr().cast(), len) == 0 }
+    }
+
+    #[inline(always)]
+    fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool {
+        if len == 0 || len > HELD_BYTES {
+            return false;
+        }
+        let (skb, len) = (self.ctx.skb.skb, len as u32);
+        // SAFETY: as above. The checksum that a device computed over the frame follows the bytes.
+        unsafe {
+            bpf_skb_change_tail(skb, len, 0) == 0
+                && bpf_skb_store_bytes(
+                    skb,
+                    0,
+                    by.as_ptr().cast_mut().cast(),
+                    len,
+                    u64::from(BPF_F_RECOMPUTE_CSUM),
+                ) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn send_copy_back(&mut self) -> bool {
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_clone_redirect(skb, (*skb).ifindex, u64::from(BPF_F_INGRESS)) == 0 }
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use netpath_common::{
     DropReason,
     checksum::{offset, update, update_udp},
+    datapath::HELD_BYTES,
     packet::{ETH_LEN, Packet},
     tuple,
 };
@@ -123,6 +124,22 @@ impl Packet for XdpPacket<'_> {
             return Ok(());
         }
         self.write(OFF, bytes)
+    }
+
+    // Fragments are left to the tc hook.
+    #[inline(always)]
+    fn copy_to(&self, _to: &mut [u8; HELD_BYTES]) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn replace_by(&mut self, _by: &[u8; HELD_BYTES], _len: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn send_copy_back(&mut self) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -1,0 +1,60 @@
+//! Fragment records and waiting fragments in memory.
+
+use core::{
+    cell::{Cell, RefCell, UnsafeCell},
+    ptr::NonNull,
+};
+use std::{boxed::Box, collections::HashMap, vec::Vec};
+
+use crate::{
+    datapath::{HELD, HELD_BYTES, Held, HeldRef},
+    records::{FragKey, FragRecord},
+};
+
+/// The records, the places and the memory for a first fragment.
+pub(super) struct Frags {
+    records: RefCell<HashMap<FragKey, Box<UnsafeCell<FragRecord>>>>,
+    places: Vec<UnsafeCell<Held>>,
+    saved: Box<UnsafeCell<[u8; HELD_BYTES]>>,
+    /// Drops that no hook decided about.
+    pub(super) dropped: Cell<u64>,
+}
+
+impl Default for Frags {
+    fn default() -> Self {
+        Self {
+            records: RefCell::default(),
+            places: (0..HELD).map(|_| UnsafeCell::default()).collect(),
+            saved: Box::new(UnsafeCell::new([0; HELD_BYTES])),
+            dropped: Cell::new(0),
+        }
+    }
+}
+
+impl Frags {
+    #[expect(clippy::mut_from_ref, reason = "one thread, one reference at a time")]
+    pub(super) fn record(&self, key: &FragKey) -> Option<&mut FragRecord> {
+        let p = self.records.borrow().get(key)?.get();
+        // SAFETY: the record is boxed, and replaced in place.
+        Some(unsafe { &mut *p })
+    }
+
+    pub(super) fn insert(&self, key: &FragKey, record: &FragRecord) {
+        let mut records = self.records.borrow_mut();
+        let place = records.entry(*key).or_default();
+        // SAFETY: no reference is alive between packets.
+        unsafe { *place.get() = *record };
+    }
+
+    pub(super) fn place(&self, index: u32) -> Option<HeldRef> {
+        let p = NonNull::new(self.places.get(index as usize)?.get())?;
+        // SAFETY: the places live as long as the table.
+        Some(unsafe { HeldRef::new(p) })
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "one thread, one packet at a time")]
+    pub(super) fn saved(&self) -> &mut [u8; HELD_BYTES] {
+        // SAFETY: as said.
+        unsafe { &mut *self.saved.get() }
+    }
+}

@@ -14,6 +14,7 @@ mod counters;
 mod ctx;
 mod fib;
 mod finish;
+mod global;
 mod maps;
 mod measure;
 mod sock;

@@ -6,13 +6,12 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, bpf_sock_tuple},
+    bindings::bpf_sock_tuple,
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
         generated::{bpf_jiffies64, bpf_loop},
     },
-    programs::TcContext,
 };
 use netpath_common::{
     DropReason, Tuple,
@@ -22,7 +21,7 @@ use netpath_common::{
         Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work, note_part,
     },
     maps::{port_index, reserved_word},
-    nat::{NewFlow, reserve_and_index},
+    nat::NewFlow,
     packet::Ipv4,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
@@ -31,7 +30,11 @@ use netpath_common::{
     tuple,
 };
 
-use crate::{counters, fib, maps};
+use crate::{
+    counters, fib,
+    global::{np_make, np_note},
+    maps,
+};
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
@@ -354,28 +357,6 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     fn count_flow(&self, endpoint: u16) {
         stats(endpoint, |s| s.flows += 1);
     }
-}
-
-/// Makes the flow in the working memory.
-///
-/// A global function: the verifier looks at it once a program, whatever the caller knows. It may
-/// take the context and numbers only, so it finds the working memory itself.
-#[unsafe(no_mangle)]
-extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
-    let Some(work) = work() else {
-        return u32::MAX;
-    };
-    let ctx = TcContext::new(ctx);
-    reserve_and_index(&KernelTables::new(&ctx), &mut work.flow)
-}
-
-/// Notes which part of its datagram the packet in the working memory is. A global function as above.
-#[unsafe(no_mangle)]
-extern "C" fn np_note(ctx: *mut __sk_buff) -> u32 {
-    let Some(work) = work() else { return 0 };
-    // Callers leave out what a function does not use, and the verifier misses it.
-    let ctx = TcContext::new(core::hint::black_box(ctx));
-    note_part(&KernelTables::new(&ctx), work)
 }
 
 /// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none

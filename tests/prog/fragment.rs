@@ -10,8 +10,9 @@ fn in_order_and_without_a_first_one() {
     let mut r = Runner::new();
     let inside = udp(C1.addr, 5000, S, 53, &[3; 2000]).fragments(1000);
     let outside = udp(H, 5000, S, 53, &[3; 2000]).ttl(63).fragments(1000);
-    let no_first = &[("fragment-unmatched", 1)];
-    Case::drop("a tail without its first", sent(&C1, &inside[1]), no_first).check(&mut r);
+    let early = udp(C1.addr, 5000, S, 53, &[3; 2000]).id(99).fragments(1000);
+    let held = &[("fragment-held", 1)];
+    Case::drop("a tail before its first", sent(&C1, &early[1]), held).check(&mut r);
     let counters: [&'static [(&'static str, u64)]; 3] = [
         &[("flow-new", 1), ("to-uplink", 1)],
         &[("fragment-translated", 1), ("to-uplink", 1)],

@@ -266,7 +266,11 @@ fn verdict(
                 reason: reason
                     .clone()
                     .find(|reason| grown.contains_key(reason))
-                    .unwrap_or("not counted"),
+                    .unwrap_or(if counted(Counter::FragmentHeld) {
+                        "held for its first fragment"
+                    } else {
+                        "not counted"
+                    }),
             }
         }
         other => Verdict::NotRun {

@@ -17,9 +17,7 @@ use netpath_common::{
     DropReason, Tuple,
     conntrack::{Budget, CtEntry, CtRef, add64},
     counters::Counter,
-    datapath::{
-        Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work, note_part,
-    },
+    datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work},
     maps::{port_index, reserved_word},
     nat::NewFlow,
     packet::Ipv4,

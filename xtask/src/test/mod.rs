@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Only this layer.
     #[arg(long, value_enum)]
     only: Option<Layer>,
+    /// Takes hours where the default takes minutes: as many random cases as a release wants.
+    #[arg(long)]
+    long: bool,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -44,6 +47,9 @@ enum Layer {
 
 /// Names the file to which a test that cannot run appends a line with the reason.
 const SKIP_LOG: &str = "NETPATH_SKIP_LOG";
+
+/// Set where the tests shall try as many random cases as a release wants.
+const LONG: &str = "NETPATH_LONG";
 
 /// Names the netpath program to the tests that run it.
 const PROGRAM: &str = "NETPATH_BIN";
@@ -130,6 +136,7 @@ struct Run<'a> {
     filter: Option<&'a str>,
     program: PathBuf,
     skip_log: PathBuf,
+    long: bool,
 }
 
 impl<'a> Run<'a> {
@@ -141,6 +148,7 @@ impl<'a> Run<'a> {
             filter: options.filter.as_deref(),
             program,
             skip_log,
+            long: options.long,
         })
     }
 
@@ -187,6 +195,9 @@ impl<'a> Run<'a> {
         cargo
             .env(SKIP_LOG, &self.skip_log)
             .env(PROGRAM, &self.program);
+        if self.long {
+            cargo.env(LONG, "1");
+        }
         cargo.arg("--").args(self.filter).args(test_arguments);
         Ok(cargo)
     }
@@ -198,6 +209,9 @@ impl<'a> Run<'a> {
         words.push("env".to_owned());
         words.push(format!("{SKIP_LOG}={}", self.skip_log.display()));
         words.push(format!("{PROGRAM}={}", self.program.display()));
+        if self.long {
+            words.push(format!("{LONG}=1"));
+        }
         for name in ["CI", "RUST_BACKTRACE", "PATH"] {
             if let Ok(value) = env::var(name) {
                 words.push(format!("{name}={value}"));

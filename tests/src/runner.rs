@@ -308,6 +308,24 @@ impl Runner {
         }
     }
 
+    /// Every fragmented datagram that is remembered.
+    #[must_use]
+    pub fn fragments(&self) -> Vec<(FragKey, FragRecord)> {
+        let map: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map(maps::FRAGS4).unwrap()).unwrap();
+        map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Writes a fragmented datagram, past every rule.
+    ///
+    /// # Panics
+    /// When the kernel refuses it.
+    pub fn put_fragment(&mut self, key: &FragKey, record: &FragRecord) {
+        let mut map: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
+        map.insert(key, record, 0).unwrap();
+    }
+
     /// How many packets each endpoint slot was given, in the order of the slots.
     ///
     /// # Panics

@@ -21,6 +21,7 @@ mod lifecycle;
 mod masquerade;
 mod networks;
 mod publish;
+mod refuse;
 mod rules;
 mod scale;
 mod uplinks;

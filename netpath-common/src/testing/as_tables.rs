@@ -7,7 +7,7 @@ use super::{routes, tables::MemTables};
 use crate::{
     conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
-    datapath::{HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables},
+    datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables},
     drop_reason::DropReason,
     maps,
     packet::Ipv4,
@@ -136,6 +136,17 @@ impl Tables for MemTables {
 
     fn saved(&self) -> Option<&mut [u8; HELD_BYTES]> {
         Some(self.frags.saved())
+    }
+
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "one packet at a time uses a bucket, as the trait says"
+    )]
+    fn told(&self, endpoint: u16) -> Option<&mut Bucket> {
+        // SAFETY: the datapath holds one reference at a time, and nothing else hands them out.
+        self.told
+            .get(usize::from(endpoint))
+            .map(|b| unsafe { &mut *b.get() })
     }
 
     fn count_drop(&self, _reason: DropReason) {

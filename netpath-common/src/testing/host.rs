@@ -27,6 +27,8 @@ pub struct Outcome {
     pub result: Result<Verdict, DropReason>,
     /// The frame after it.
     pub frame: Frame,
+    /// What the container is told that sent a frame which was refused.
+    pub answer: Option<Frame>,
 }
 
 impl Outcome {
@@ -164,9 +166,21 @@ impl Host {
             }
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };
-        let out = Outcome { result, frame };
+        let mut out = Outcome {
+            result,
+            frame,
+            answer: None,
+        };
         if let Err(reason) = result {
             *self.drops.entry(reason.as_str()).or_default() += 1;
+            let mut answer = out.frame.clone();
+            if matches!(hook, Hook::Veth)
+                && datapath::is_told(reason as u32)
+                && datapath::refuse(&mut answer, &self.tables, &mut self.work) != 0
+            {
+                assert_eq!(verify(&answer), Ok(()), "{}", describe(&answer));
+                out.answer = Some(answer);
+            }
             return out;
         }
         assert_eq!(

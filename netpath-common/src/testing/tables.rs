@@ -21,7 +21,7 @@ use super::{
 use crate::{
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{NEXT_HOPS, NextHop, Tables},
+    datapath::{Bucket, NEXT_HOPS, NextHop, Tables},
     maps,
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
@@ -78,6 +78,7 @@ pub struct MemTables {
     pub(super) frags: Frags,
     pub(super) reclaim: Queues,
     pub(super) live: Live,
+    pub(super) told: Box<[UnsafeCell<Bucket>]>,
     pub(super) counters: RefCell<BTreeMap<u32, u64>>,
     pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
@@ -114,6 +115,7 @@ impl MemTables {
             frags: Frags::default(),
             reclaim: Queues::default(),
             live: Live::default(),
+            told: (0..16).map(|_| UnsafeCell::default()).collect(),
             counters: RefCell::default(),
             stats: RefCell::default(),
             interlopers: RefCell::default(),

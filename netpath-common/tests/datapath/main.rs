@@ -23,6 +23,7 @@ mod publish;
 mod quota;
 mod race;
 mod reasons;
+mod refuse;
 mod shadow;
 mod tcp_table;
 mod timeout;

@@ -10,7 +10,11 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
-use netpath_common::{DropReason, datapath::HELD_BYTES, packet::Packet};
+use netpath_common::{
+    DropReason,
+    datapath::HELD_BYTES,
+    packet::{ETH_LEN, Packet},
+};
 
 /// Ethernet, IPv4 without options, TCP without options: what is read at constant offsets.
 const FIXED: usize = 14 + 20 + 20;
@@ -100,21 +104,22 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool {
-        if len == 0 || len > HELD_BYTES {
+        // The verifier wants both bounds checked, also what the compiler knows of the caller.
+        let (skb, len) = (self.ctx.skb.skb, core::hint::black_box(len as u32));
+        if len <= ETH_LEN as u32 || len > HELD_BYTES as u32 {
             return false;
         }
-        let (skb, len) = (self.ctx.skb.skb, len as u32);
-        // SAFETY: as above. The checksum that a device computed over the frame follows the bytes.
-        unsafe {
-            bpf_skb_change_tail(skb, len, 0) == 0
-                && bpf_skb_store_bytes(
-                    skb,
-                    0,
-                    by.as_ptr().cast_mut().cast(),
-                    len,
-                    u64::from(BPF_F_RECOMPUTE_CSUM),
-                ) == 0
-        }
+        let store = |at: usize, len: u32, flags: u32| {
+            let from = by.as_ptr().wrapping_add(at).cast_mut().cast();
+            // SAFETY: `at + len` is at most the length of the buffer, a map's value.
+            unsafe { bpf_skb_store_bytes(skb, at as u32, from, len, flags.into()) == 0 }
+        };
+        // SAFETY: the context is valid for the whole program.
+        let resized = unsafe { bpf_skb_change_tail(skb, len, 0) == 0 };
+        // The sum that a device computed (`CHECKSUM_COMPLETE`) does not hold the Ethernet header.
+        resized
+            && store(0, ETH_LEN as u32, 0)
+            && store(ETH_LEN, len - ETH_LEN as u32, BPF_F_RECOMPUTE_CSUM)
     }
 
     #[inline(always)]

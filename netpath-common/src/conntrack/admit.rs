@@ -7,6 +7,7 @@ use super::{
     entry::{
         CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK,
     },
+    mend::mend,
     reclaim::is_closing,
     shared::CtRef,
     tcp::{self, TcpState, Transition},
@@ -108,6 +109,10 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
     ) {
         forget(t, key, e);
         return Admission::Miss;
+    }
+    if other.is_none() {
+        // Then `e` is the record.
+        mend(t, key, &other_key, e);
     }
     let seen = state
         | if matches!(direction, Direction::Reply) {

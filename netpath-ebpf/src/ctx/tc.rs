@@ -36,6 +36,14 @@ impl<'c> TcPacket<'c> {
     }
 }
 
+/// `len` if it is from `shortest` to the length of a held frame, so that the verifier sees both: that
+/// of kernel 6.1 learns a lower bound by an addition alone, and none sees what the compiler knows.
+#[inline(always)]
+fn bounded(len: u32, shortest: u32) -> Option<u32> {
+    let more = core::hint::black_box(len.wrapping_sub(shortest));
+    (more <= HELD_BYTES as u32 - shortest).then_some(more + shortest)
+}
+
 impl Packet for TcPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -93,10 +101,9 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn copy_to(&self, to: &mut [u8; HELD_BYTES]) -> bool {
-        let len = self.ctx.len();
-        if len == 0 || len > HELD_BYTES as u32 {
+        let Some(len) = bounded(self.ctx.len(), 1) else {
             return false;
-        }
+        };
         let skb = self.ctx.skb.skb;
         // SAFETY: the buffer is a map's value and longer than `len`.
         unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.as_mut_ptr().cast(), len) == 0 }
@@ -104,11 +111,11 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool {
-        // The verifier wants both bounds checked, also what the compiler knows of the caller.
-        let (skb, len) = (self.ctx.skb.skb, core::hint::black_box(len as u32));
-        if len <= ETH_LEN as u32 || len > HELD_BYTES as u32 {
+        const SHORTEST: u32 = ETH_LEN as u32 + 1;
+        let skb = self.ctx.skb.skb;
+        let Some(len) = bounded(len as u32, SHORTEST) else {
             return false;
-        }
+        };
         let store = |at: usize, len: u32, flags: u32| {
             let from = by.as_ptr().wrapping_add(at).cast_mut().cast();
             // SAFETY: `at + len` is at most the length of the buffer, a map's value.

@@ -43,7 +43,6 @@ fn c09_lost_index_repaired_by_egress_of_a_preserved_port() {
 }
 
 #[test]
-#[ignore = "the reply does not write the index again yet"]
 fn c09_lost_index_repaired_by_any_reply() {
     // With a preserved port, and with another one.
     for taken in [false, true] {

@@ -94,3 +94,30 @@ pub(crate) fn flows(t: &MemTables) -> usize {
     }
     entries.len() / 2
 }
+
+/// That the packet behind the Ethernet header is `want` to the last byte.
+#[track_caller]
+pub(crate) fn is(out: &Outcome, want: &Datagram) {
+    let whole = want.frame([0; 6], [0; 6], 0);
+    assert_eq!(
+        out.frame.bytes[14..],
+        whole.bytes[14..],
+        "\n     {}\nnot  {}",
+        out.text(),
+        describe(&whole)
+    );
+}
+
+/// That it left by the uplink as `want`.
+#[track_caller]
+pub(crate) fn left(out: &Outcome, want: &Datagram) {
+    let _ = out.to_uplink();
+    is(out, want);
+}
+
+/// That it was delivered to `c` as `want`.
+#[track_caller]
+pub(crate) fn delivered(out: &Outcome, c: &Container, want: &Datagram) {
+    let _ = out.to_container(c);
+    is(out, want);
+}

@@ -10,6 +10,8 @@ mod drops;
 mod fragment;
 mod icmp_error;
 mod next_hop;
+mod race;
+mod race_collect;
 mod timing;
 mod translate;
 mod truncate;

@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod at_once;
 pub mod binary;
 pub mod corpus;
 pub mod flows;

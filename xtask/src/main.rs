@@ -8,6 +8,7 @@ mod context;
 mod dist;
 mod ebpf;
 mod lint;
+mod mutants;
 mod replay;
 mod run;
 mod setup;
@@ -62,6 +63,10 @@ enum Command {
     /// cannot run on this machine says so and counts as skipped; in CI (CI=true) that is a
     /// failure.
     Test(test::Options),
+    /// Put seeded faults into the decision code, one at a time: every one has to fail a test.
+    ///
+    /// The list is xtask/mutants.toml. Works on a copy under target; the last line counts.
+    Mutants(mutants::Options),
     /// Check formatting, lints, documentation, licences and the length of files.
     Lint,
     /// Build the static program: target/dist/netpath.
@@ -111,6 +116,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run { arguments } => return run::run(&context, &arguments),
         Command::Test(options) => return test::test(&context, &options),
+        Command::Mutants(options) => return mutants::mutants(&context, &options),
         Command::Lint => lint::lint(&context)?,
         Command::Dist => {
             dist::dist(&context)?;

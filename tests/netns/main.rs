@@ -7,6 +7,11 @@
 mod agent;
 mod bad_input;
 mod big_tcp;
+mod blackbox_fragment;
+mod blackbox_guard;
+mod blackbox_icmp;
+mod blackbox_leak;
+mod blackbox_ports;
 mod bulk;
 mod coexist;
 mod collector;

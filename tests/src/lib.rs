@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod binary;
 pub mod corpus;
+pub mod flood;
 pub mod flows;
 pub mod netns;
 pub mod probe;
@@ -21,6 +22,7 @@ pub mod skip;
 pub mod sniff;
 mod standard_host;
 pub mod station;
+pub mod stream;
 pub mod test_run;
 pub mod timing;
 pub mod topology;

@@ -51,7 +51,8 @@ impl Wire {
                 16 * 1024 * 1024,
             )
             .unwrap();
-            socket.bind(&address(ifindex)).unwrap();
+            let everything = (libc::ETH_P_ALL as u16).to_be();
+            socket.bind(&address(ifindex, everything)).unwrap();
             Self { socket, ifindex }
         })
     }
@@ -144,11 +145,26 @@ fn status(message: &libc::msghdr) -> Option<u32> {
     None
 }
 
-fn address(ifindex: u32) -> SockAddr {
+/// A packet socket on one interface that only sends.
+///
+/// # Panics
+/// When the interface is not there or the caller is not root.
+#[must_use]
+#[track_caller]
+pub(crate) fn sender(namespace: &Namespace, interface: &str) -> Socket {
+    within(namespace, || {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
+        let ifindex = links::index(interface).unwrap();
+        socket.bind(&address(ifindex, 0)).unwrap();
+        socket
+    })
+}
+
+fn address(ifindex: u32, protocol: u16) -> SockAddr {
     // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
     let mut link: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     link.sll_family = libc::AF_PACKET as u16;
-    link.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    link.sll_protocol = protocol;
     link.sll_ifindex = ifindex as i32;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is larger than every socket address, and aligned for it.

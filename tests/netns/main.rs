@@ -7,9 +7,15 @@
 mod agent;
 mod bad_input;
 mod big_tcp;
+mod blackbox_fragment;
+mod blackbox_guard;
+mod blackbox_icmp;
+mod blackbox_leak;
+mod blackbox_ports;
 mod bulk;
 mod coexist;
 mod collector;
+mod flood;
 mod fragment;
 mod guard;
 mod hairpin;

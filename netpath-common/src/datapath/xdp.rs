@@ -281,6 +281,6 @@ mod tests {
 
     #[test]
     fn a_bucket_works_right_after_boot() {
-        assert!(Bucket::default().take(0));
+        assert!(Bucket::default().take(0, REFUSED_PER_SECOND, REFUSED_AT_ONCE));
     }
 }

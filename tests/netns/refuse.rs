@@ -21,7 +21,7 @@ fn world(limits: &str) -> World {
 }
 
 #[test]
-fn a_flow_beyond_the_quota_fails_at_once_with_a_reason() {
+fn a_flow_beyond_the_quota_fails_soon_with_a_reason() {
     let world = world("endpoint_flows = 1\n");
     let _server = tcp_server(&world.outside, "outside", 7000);
     let a = world.container("a");
@@ -44,7 +44,7 @@ fn a_flow_beyond_the_quota_fails_at_once_with_a_reason() {
 }
 
 #[test]
-fn a_flow_that_finds_no_port_fails_at_once_with_a_reason() {
+fn a_flow_that_finds_no_port_fails_soon_with_a_reason() {
     let world = world("[nat]\nports = \"40000-40000\"\n");
     let _server = tcp_server(&world.outside, "outside", 7000);
     let connect = || TcpStream::connect_timeout(&at(OUTSIDE, 7000).into(), SOON);

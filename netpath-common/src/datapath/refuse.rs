@@ -1,7 +1,8 @@
 //! The answer to a container whose new flow was refused.
 //!
 //! Owns the ICMP error "communication administratively prohibited" (RFC 5508, REQ-8; RFC 6888,
-//! REQ-11): an application that cannot have a flow learns it at once instead of by a timeout. Only
+//! REQ-11): an application that cannot have a flow learns it in about a second instead of by its timeout (TCP heeds
+//! the error about its first retransmission: that about the SYN itself meets a locked socket). Only
 //! containers are told: whoever comes from outside may have a forged source, and would be hit by the
 //! answers. Decides nothing about the packet, which has been dropped and counted.
 

@@ -7,22 +7,26 @@
 
 mod big_tcp;
 mod connection;
+mod exact;
 mod forward;
 mod fragment;
 mod fragment_order;
 mod generation;
 mod guard;
 mod hairpin;
+mod halves;
 mod icmp_error;
 mod malformed;
 mod masquerade;
 mod mss;
 mod next_hop;
+mod port_choice;
 mod ports;
 mod publish;
 mod quota;
 mod race;
 mod reasons;
+mod room;
 mod shadow;
 mod tcp_table;
 mod timeout;

@@ -3,7 +3,7 @@
 
 use netpath_common::{
     DropReason, Tuple,
-    conntrack::{Budget, CtEntry, FLAG_RECORD, FLAG_STEADY, created_at},
+    conntrack::{Budget, CtEntry, FLAG_RECORD, FLAG_STEADY, created_at, forget},
     counters::Counter,
     datapath::{self, Tables, Work, collect},
     event::Hook,
@@ -33,6 +33,36 @@ fn elsewhere(t: &MemTables, c: &Container) -> Option<u16> {
     let sent = datapath::veth_ingress(&mut frame, t, &mut Work::default());
     let _ = sent.ok()?;
     Some(u16::from_be_bytes([frame.bytes[34], frame.bytes[35]]))
+}
+
+/// Claims the flow of a record.
+fn claimed(t: &MemTables, key: &Tuple) -> bool {
+    let record = t.ct(key).unwrap();
+    record.claim(record.salt())
+}
+
+/// The slot of a flow that was found over belongs to a new one by the time it is claimed: the table
+/// gives what was deleted last to what is inserted next.
+#[test]
+fn a_claim_is_of_the_life_that_was_judged() {
+    let mut h = Host::new();
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let key = record_key(tuple::UDP, 53, 5000);
+    let judged = h.tables.ct(&key).unwrap().salt();
+    assert!(collect(&h.tables, &key, true));
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let slot = h.tables.ct(&key).unwrap();
+    assert!(!slot.claim(judged), "of the life before");
+    assert!(!forget(&h.tables, &key, slot, judged));
+    let index = index_key(&C1, 5000);
+    assert!(!forget(
+        &h.tables,
+        &index,
+        h.tables.ct(&index).unwrap(),
+        judged
+    ));
+    assert_eq!(h.tables.entries().len(), 2, "it lives");
+    assert!(slot.claim(slot.salt()));
 }
 
 #[test]
@@ -165,7 +195,7 @@ fn a_record_claimed_before_its_new_index_keeps_none() {
     // The index is lost, so the next packet writes it anew. Somebody claims the record just before,
     // finds no index to delete, and has not deleted the record yet.
     h.tables
-        .before_insert(1, move |t| assert!(t.ct(&key).unwrap().claim()));
+        .before_insert(1, move |t| assert!(claimed(t, &key)));
     let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
     assert_eq!(out.dropped(), Some(DropReason::FlowRace));
     h.tables.ct_delete(&key);
@@ -177,8 +207,8 @@ fn a_flow_that_is_being_removed_translates_nothing() {
     let mut h = Host::new();
     let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
     let key = record_key(tuple::UDP, 53, 5000);
-    assert!(h.tables.ct(&key).unwrap().claim());
-    assert!(!h.tables.ct(&key).unwrap().claim(), "one claims it");
+    assert!(claimed(&h.tables, &key));
+    assert!(!claimed(&h.tables, &key), "one claims it");
     h.tables.now += SECOND;
     assert!(h.from_outside(&udp(S, 53, H, 5000, b"")).passed());
     let frame = udp(C1.addr, 5000, S, 53, b"").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);

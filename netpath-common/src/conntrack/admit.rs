@@ -42,8 +42,9 @@ pub enum Admission {
 /// One lookup has been done; another is done only where state can change or must be read.
 #[inline(always)]
 pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+    let salt = e.salt();
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
-        forget(t, &ip.tuple, e);
+        forget(t, &ip.tuple, e, salt);
         return Admission::Miss;
     }
     let quiet = ip.tuple.proto != tuple::TCP || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
@@ -77,15 +78,15 @@ pub(super) fn is_record(e: CtRef) -> bool {
 /// Reads the record, judges expiry, moves the state on.
 #[inline(never)]
 fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
-    let key = &ip.tuple;
+    let (key, salt) = (&ip.tuple, e.salt());
     let other_key = other_key(e, key);
-    let other = t.ct(&other_key).filter(|o| o.salt() == e.salt());
+    let other = t.ct(&other_key).filter(|o| o.salt() == salt);
     let (record, direction) = if is_record(e) {
         (e, Direction::Reply)
     } else if let Some(record) = other {
         (record, Direction::Original)
     } else {
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
     };
     let Some(config) = t.config() else {
@@ -107,7 +108,7 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         last,
         now,
     ) {
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
     }
     if other.is_none() {
@@ -149,7 +150,7 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
     {
         // The roles change: a new connection, which this flow must neither translate nor admit.
         // The kernel deletes the entry as well and looks the packet up again.
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
     }
     let mut word = (seen & !STATE_TCP_MASK) | new as u32;
@@ -188,18 +189,19 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
     Admission::Live
 }
 
-/// Removes the flow of an entry that is of no use any more. `key` is the entry's key.
+/// Removes the flow of an entry that is of no use any more. `key` is the entry's key, `salt` the one that
+/// it had before it was judged.
 #[inline(never)]
-pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
+pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef, salt: u32) -> bool {
     let (mut record_key, mut record) = (*key, e);
     if !is_record(e) {
         record_key = other_key(e, key);
-        match t.ct(&record_key).filter(|r| r.salt() == e.salt()) {
+        match t.ct(&record_key).filter(|r| r.salt() == salt) {
             Some(found) => record = found,
-            None => return forget_half(t, key, e.salt()),
+            None => return forget_half(t, key, salt),
         }
     }
-    remove(t, &record_key, record)
+    remove(t, &record_key, record, salt)
 }
 
 /// Removes an index without its record.
@@ -219,14 +221,14 @@ fn forget_half<T: Tables>(t: &T, key: &Tuple, salt: u32) -> bool {
 ///
 /// The index goes first: while the record stands, nobody can be given its outside tuple.
 #[inline(always)]
-fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
-    if !record.claim() {
+fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef, salt: u32) -> bool {
+    if !record.claim(salt) {
         return false;
     }
     budget::removed(t, key.proto, record);
     let index_key = other_key(record, key);
     if let Some(index) = t.ct(&index_key)
-        && index.salt() == record.salt()
+        && index.salt() == salt
         && !is_record(index)
     {
         t.ct_delete(&index_key);

@@ -9,7 +9,7 @@
 use super::{
     admit::{forget, is_record},
     budget::is_embryonic,
-    entry::{STATE_CLAIMED, STATE_SEEN_REPLY, STATE_TCP_MASK},
+    entry::{STATE_CLAIMED, STATE_SALT_MASK, STATE_SEEN_REPLY, STATE_TCP_MASK},
     tcp::TcpState,
 };
 use crate::{counters::Counter, datapath::Tables, tuple};
@@ -76,10 +76,11 @@ extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
         return 1;
     };
     // The flow may have been established since, or have gone.
-    if let Some(e) = room.t.ct(&key)
-        && is_record(e)
-        && is_reclaimable(key.proto, e.state(), room.inbound)
-        && forget(room.t, &key, e)
+    let Some(e) = room.t.ct(&key) else { return 0 };
+    let state = e.state();
+    if is_record(e)
+        && is_reclaimable(key.proto, state, room.inbound)
+        && forget(room.t, &key, e, state & STATE_SALT_MASK)
     {
         room.made = true;
         return 1;

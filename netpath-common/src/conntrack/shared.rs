@@ -160,12 +160,15 @@ impl CtRef {
         unsafe { cas32(&raw mut (*self.p()).state, old, new) }
     }
 
-    /// Claims the flow for removal: true for exactly one caller.
+    /// Claims the flow for removal: true for exactly one caller, and for none once the slot has another
+    /// life than the one with this salt. To be read before the flow is judged: a flow that is made in
+    /// between in the same slot is not the one that was found over.
     #[inline(always)]
     #[must_use]
-    pub fn claim(self) -> bool {
+    pub fn claim(self, salt: u32) -> bool {
         let old = self.state();
-        old & STATE_CLAIMED == 0 && self.exchange_state(old, old | STATE_CLAIMED)
+        old & (STATE_SALT_MASK | STATE_CLAIMED) == salt
+            && self.exchange_state(old, old | STATE_CLAIMED)
     }
 
     /// The bits that tell this flow from another life of the slot.

@@ -75,12 +75,13 @@ fn own_flow<P: Packet, T: Tables>(
     if e.to() != 0 {
         return Ok(Some(Step::Flow(e)));
     }
+    let salt = e.salt();
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     Ok(match way(t, w, e, network)? {
         Way::Out => Some(Step::Flow(e)),
         Way::Stack => Some(Step::Pass),
         Way::Elsewhere => {
-            forget(t, &w.ip.tuple, e);
+            forget(t, &w.ip.tuple, e, salt);
             None
         }
     })

@@ -196,8 +196,9 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     let Some(holder) = t.ct(&flow.original) else {
         return Index::Dying;
     };
+    let salt = holder.salt();
     // Another processor adopted the record between its insert and this one.
-    if holder.salt() == flow.salt {
+    if salt == flow.salt {
         return Index::Ours;
     }
     if !is_over(t, &flow.original, holder, flow.now) {
@@ -210,7 +211,7 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
         };
     }
     // Of an earlier flow with this tuple, under another outside port.
-    forget(t, &flow.original, holder);
+    forget(t, &flow.original, holder, salt);
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => Index::Ours,
         Err(InsertError::Full) => Index::Full,
@@ -225,8 +226,7 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
         return;
     }
     if let Some(record) = t.ct(&flow.reply)
-        && record.salt() == flow.salt
-        && record.claim()
+        && record.claim(flow.salt)
     {
         budget::removed(t, flow.reply.proto, record);
         t.ct_delete(&flow.reply);
@@ -312,9 +312,10 @@ fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let Some(holder) = t.ct(&flow.reply) else {
         return Try::Taken;
     };
+    let salt = holder.salt();
     if is_over(t, &flow.reply, holder, flow.now) {
         // Expired but not collected yet: its port is free.
-        forget(t, &flow.reply, holder);
+        forget(t, &flow.reply, holder, salt);
         return match t.ct_insert(&flow.reply, &flow.entry) {
             Ok(()) => Try::Reserved,
             Err(InsertError::Full) => Try::Full,

@@ -48,18 +48,7 @@ impl Tables for MemTables {
     }
 
     fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
-        let due = {
-            let mut waiting = self.interlopers.borrow_mut();
-            let at = waiting.iter().position(|(skip, _)| *skip == 0);
-            let due = at.map(|at| waiting.remove(at).1);
-            waiting
-                .iter_mut()
-                .for_each(|(skip, _)| *skip = skip.saturating_sub(1));
-            due
-        };
-        if let Some(work) = due {
-            work(self);
-        }
+        self.meanwhile(&self.interlopers);
         let mut table = self.ct.borrow_mut();
         if table.contains_key(key) {
             return Err(InsertError::Exists);
@@ -72,6 +61,7 @@ impl Tables for MemTables {
     }
 
     fn ct_delete(&self, key: &Tuple) {
+        self.meanwhile(&self.onlookers);
         if let Some(entry) = self.ct.borrow_mut().remove(key) {
             self.deleted.borrow_mut().push(entry);
         }

@@ -83,6 +83,8 @@ pub struct MemTables {
     pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
     pub(super) interlopers: RefCell<Vec<(usize, Interloper)>>,
+    /// By number of deletions still to come.
+    pub(super) onlookers: RefCell<Vec<(usize, Interloper)>>,
 }
 
 impl MemTables {
@@ -119,6 +121,7 @@ impl MemTables {
             counters: RefCell::default(),
             stats: RefCell::default(),
             interlopers: RefCell::default(),
+            onlookers: RefCell::default(),
         }
     }
 
@@ -144,6 +147,27 @@ impl MemTables {
     /// Runs `work` just before the conntrack insert that `skip` others precede.
     pub fn before_insert(&self, skip: usize, work: impl FnOnce(&Self) + 'static) {
         self.interlopers.borrow_mut().push((skip, Box::new(work)));
+    }
+
+    /// The same before a deletion.
+    pub fn before_delete(&self, skip: usize, work: impl FnOnce(&Self) + 'static) {
+        self.onlookers.borrow_mut().push((skip, Box::new(work)));
+    }
+
+    /// Does what is due before an insert or a deletion.
+    pub(super) fn meanwhile(&self, waiting: &RefCell<Vec<(usize, Interloper)>>) {
+        let due = {
+            let mut waiting = waiting.borrow_mut();
+            let at = waiting.iter().position(|(skip, _)| *skip == 0);
+            let due = at.map(|at| waiting.remove(at).1);
+            waiting
+                .iter_mut()
+                .for_each(|(skip, _)| *skip = skip.saturating_sub(1));
+            due
+        };
+        if let Some(work) = due {
+            work(self);
+        }
     }
 
     /// Every conntrack entry, in a fixed order.

@@ -7,17 +7,20 @@
 
 mod big_tcp;
 mod connection;
+mod exact;
 mod forward;
 mod fragment;
 mod fragment_order;
 mod generation;
 mod guard;
 mod hairpin;
+mod halves;
 mod icmp_error;
 mod malformed;
 mod masquerade;
 mod mss;
 mod next_hop;
+mod port_choice;
 mod ports;
 mod publish;
 mod quota;
@@ -30,6 +33,7 @@ mod rfc5508;
 mod rfc5508_error;
 mod rfc6888;
 mod rfc7857;
+mod room;
 mod shadow;
 mod tcp_leak;
 mod tcp_table;

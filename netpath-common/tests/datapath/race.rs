@@ -22,7 +22,7 @@ fn twin() -> impl Fn(&MemTables) + 'static {
 }
 
 /// Every record has its index and the other way round.
-fn pairs(t: &MemTables) {
+pub(crate) fn pairs(t: &MemTables) {
     for (key, e) in t.entries() {
         let other = t
             .entry(&e.other_key(&key))

@@ -26,6 +26,7 @@ mod lab;
 mod lifecycle;
 mod masquerade;
 mod networks;
+mod path_mtu;
 mod publish;
 mod refuse;
 mod rules;

@@ -24,6 +24,7 @@ mod host;
 mod icmp_error;
 mod lab;
 mod lifecycle;
+mod lifetime;
 mod masquerade;
 mod networks;
 mod path_mtu;

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, net::UdpSocket};
 
 use netpath_common::{
     DropReason,
-    testing::{tcp, udp},
+    testing::{icmp, tcp, udp, verify},
 };
 use netpath_tests::{
     probe::{at, udp_socket},
     station::{STRANGER, Station},
-    topology::{A, HOST, World},
+    topology::{A, GATEWAY, HOST, World},
     wait,
 };
 
@@ -100,7 +100,7 @@ fn the_host_begins_after_a_container_has_its_port() {
     let from_host = outside.find("the host's packet", |frame| {
         frame.bytes[26..34] == [host, STRANGER].concat() && frame.bytes.ends_with(b"second")
     });
-    assert_eq!(netpath_common::testing::verify(&from_host), Ok(()));
+    assert_eq!(verify(&from_host), Ok(()));
     let port = u16::from_be_bytes([from_host.bytes[34], from_host.bytes[35]]);
     assert_ne!(port, LISTENER);
     outside.send(&udp(STRANGER, ATTACKER, host, port, b"for the host"));
@@ -134,6 +134,37 @@ fn the_host_begins_after_a_container_has_its_port() {
     ));
     receives(&listener, b"for the listener");
     assert_eq!(a.others(), [""; 0]);
+}
+
+/// The one that is refused learns it at once, from the gateway (RFC 5508, REQ-8).
+#[test]
+fn a_flow_without_a_port_is_told() {
+    let world = World::new(&["a"]);
+    let config = "[nat]\nports = \"40000-40000\"\n".to_owned()
+        + &world.network("bridge", "netpath0", "172.17.0.0/16", "")
+        + &world.endpoint("a", A, &[]);
+    world.up(&config);
+    let (a, outside) = stations(&world);
+    a.send(&udp(A.octets(), 1000, STRANGER, 53, b"the one flow"));
+    outside.gets(&udp(HOST.octets(), 40_000, STRANGER, 53, b"the one flow").ttl(63));
+    for (count, refused) in [
+        udp(A.octets(), 1001, STRANGER, 53, b"one too many"),
+        udp(A.octets(), 1001, STRANGER, 53, b"one too many").options(3),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        a.send(&refused);
+        let quoted = &refused.bytes()[..28 + refused.options.len()];
+        let told = icmp(GATEWAY.octets(), A.octets(), 3, 13, [0; 4], quoted);
+        let frame = a.find("communication prohibited", |frame| {
+            frame.bytes[34..] == told.l4 && frame.bytes[26..34] == told.bytes()[12..20]
+        });
+        assert_eq!(verify(&frame), Ok(()));
+        assert_eq!(world.dropped(DropReason::NoPort), count as u64 + 1);
+    }
+    assert_eq!(a.others(), [""; 0]);
+    assert_eq!(outside.others(), [""; 0]);
 }
 
 #[test]

@@ -214,12 +214,8 @@ fn spoofed_syns_to_a_published_port() {
 fn spoofed_syns_that_fill_the_table() {
     let world = world("inbound = 0\n");
     let counted = outlives(&world, from_outside(&world));
-    // A place made free may be another processor's at once. It is a new flow that finds none, never
-    // an established one.
-    let drops = world.drops();
-    let full = drops.get("conntrack-full").copied().unwrap_or(0);
-    assert_eq!(drops.values().sum::<u64>(), full, "{drops:?}");
-    assert!(full < counted.made / 1000, "{full} of {counted:?}");
+    // A place that one processor makes free is another's at once: each makes room again.
+    assert!(world.drops().is_empty(), "{:?}", world.drops());
     assert!(counted.reclaimed > TABLE / 2, "{counted:?}");
     recovers(&world);
 }

@@ -6,12 +6,13 @@
 
 use super::{
     flow::{NewFlow, Search},
+    full::{again, index_again, record_again},
     port::{Ports, TRIES},
 };
 use crate::{
     conntrack::{
         CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
-        created_at, forget, is_over, make_room, make_room_inbound, other_key,
+        created_at, forget, is_over, make_room_inbound, other_key,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_translated, mark_used},
@@ -22,7 +23,7 @@ use crate::{
 /// What became of one candidate port.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Try {
+pub(super) enum Try {
     Reserved = 0,
     /// Another processor is making this very flow.
     Same = 1,
@@ -32,7 +33,7 @@ enum Try {
 
 impl Try {
     #[inline(always)]
-    const fn from_u32(value: u32) -> Self {
+    pub(super) const fn from_u32(value: u32) -> Self {
         match value {
             0 => Self::Reserved,
             1 => Self::Same,
@@ -112,8 +113,8 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
             flow.salt = record.salt();
             false
         }
-        // One more try, with the port as the last one left it.
-        Try::Full if make_room(t) && matches!(try_port(t, flow), Try::Reserved) => true,
+        // With the port as the last try left it.
+        Try::Full if again(t, flow, record_again::<T>) => true,
         Try::Full => return DropReason::ConntrackFull.code(),
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
@@ -181,11 +182,11 @@ enum Index {
 
 /// Writes the index `flow.entry`.
 #[inline(always)]
-fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
+fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => return Index::Ours,
         Err(InsertError::Full) => {
-            return if make_room(t) && t.ct_insert(&flow.original, &flow.entry).is_ok() {
+            return if again(t, flow, index_again::<T>) {
                 Index::Ours
             } else {
                 Index::Full
@@ -264,10 +265,10 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     result
 }
 
-/// What a turn of the search is given.
-struct Turn<'s, T> {
-    t: &'s T,
-    flow: &'s mut NewFlow,
+/// What a turn of a search is given.
+pub(super) struct Turn<'s, T> {
+    pub(super) t: &'s T,
+    pub(super) flow: &'s mut NewFlow,
 }
 
 /// Tries one port; 1 ends the search.
@@ -296,7 +297,7 @@ extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
 
 /// Tries to reserve the tuple `flow.reply` as it stands.
 #[inline(never)]
-fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     if flow.host_address
         && flow.reply.proto != tuple::ICMP
         && (t.is_reserved(flow.reply.proto, flow.reply.dport) || t.host_socket(&flow.reply))

@@ -53,7 +53,8 @@ fn it_logs_no_destination() {
     let log = world.file("agent.log");
     let agent = Agent::start_with_log(&world, &log);
     agent.wait_until_ready();
-    udp_silent(a, at(far, 7000));
+    let refused = within(a, || probe::udp(at(far, 7000), None, SOON));
+    assert!(refused.is_err(), "nobody listens there");
     within(&world.outside, || {
         links::add_route(Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap()
     });

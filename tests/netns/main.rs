@@ -33,6 +33,7 @@ mod refuse;
 mod rules;
 mod scale;
 mod uplinks;
+mod vlan;
 mod xdp;
 mod xdp_attach;
 mod xdp_nat;

@@ -76,6 +76,46 @@ fn c23_vlan_tag_in_the_frame() {
     assert_eq!(h.tables.entries(), []);
 }
 
+/// As the kernel hands it over: it takes the tag out of the frame before any hook sees it. For real:
+/// `tests/netns/vlan.rs`.
+#[test]
+fn c23_vlan_tag_beside_the_frame() {
+    let tagged = |frame: Frame| Frame {
+        tagged: true,
+        ..frame
+    };
+    let mut h = Host::new();
+    let syn = tcp(C1.addr, 40000, S, 80, SYN);
+    // Before and after there is a flow that it would belong to.
+    for _ in 0..2 {
+        let out = h.run(
+            Hook::Veth,
+            &tagged(syn.frame(C1.mac, BRIDGE1_MAC, C1.ifindex)),
+        );
+        assert_eq!(out.dropped(), Some(DropReason::BadEthertype));
+        let _ = h.from(&C1, &syn).to_uplink();
+    }
+    let claim = tagged(arp(C1.mac, 1, C1.mac, C1.addr, GW1, C1.ifindex));
+    let out = h.run(Hook::Veth, &claim);
+    assert_eq!(out.dropped(), Some(DropReason::BadEthertype));
+    // What comes in belongs to another interface of the host: an answer, a published port, a
+    // container's own address.
+    for packet in [
+        tcp(S, 80, H, 40000, SYN | ACK),
+        tcp(S, 51000, H, 8080, SYN),
+        tcp(S, 51000, C1.addr, 80, SYN),
+    ] {
+        let frame = tagged(packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF));
+        assert!(h.run(Hook::UplinkIngress, &frame).passed());
+    }
+    // What goes out too, whatever flows there are; but nothing with a container's source.
+    let own = tagged(tcp(H, 40000, S, 80, SYN).frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF));
+    assert!(h.run(Hook::UplinkEgress, &own).passed());
+    let private = tagged(syn.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF));
+    let out = h.run(Hook::UplinkEgress, &private);
+    assert_eq!(out.dropped(), Some(DropReason::UntranslatedSource));
+}
+
 #[test]
 fn c23_truncated_transport_header() {
     let packets = [

@@ -57,6 +57,13 @@ impl Packet for TcPacket<'_> {
     }
 
     #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        const VLAN_VID_MASK: u32 = 0x0fff;
+        // SAFETY: the context is valid for the whole program.
+        unsafe { (*self.ctx.skb.skb).vlan_tci & VLAN_VID_MASK != 0 }
+    }
+
+    #[inline(always)]
     fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid for the whole program.
         unsafe { (*self.ctx.skb.skb).ifindex }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use netpath_common::testing::Addr;
+use netpath_common::testing::{Addr, Datagram};
 
 use crate::{
     packet::{Packet, checksums},
@@ -44,6 +44,9 @@ pub(crate) struct Ports {
     /// How many flows could not keep theirs.
     pub(crate) chosen: u64,
 }
+
+/// One engine kept the port, the other one did not.
+pub(crate) const PRESERVED: &str = "preserved by one alone";
 
 const FIELDS_OF_PORTS: [&str; 6] = [
     "sport",
@@ -85,7 +88,7 @@ impl Ports {
             return Ok(());
         }
         if k == own || n == own {
-            return Err("preserved by one alone".into());
+            return Err(PRESERVED.into());
         }
         if kind == 0 && class(k) != class(n) {
             return Err("class of the new port".into());
@@ -172,16 +175,15 @@ pub(crate) fn compare(
             here.map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>()
         };
         let (mut k, mut n) = (of(&kernel), of(&netpath));
-        if is_reordered(&k, &n) {
+        if let Some(what) = fragmented_otherwise(&k, &n) {
             differences.push(Difference {
                 place,
                 kernel: k.first().cloned(),
                 netpath: n.first().cloned(),
-                fields: vec!["order of fragments".into()],
+                fields: vec![what.into()],
             });
-            k.sort_by_key(|b| Packet::new(b).fragment() & 0x1fff);
-            n.sort_by_key(|b| Packet::new(b).fragment() & 0x1fff);
         }
+        (k, n) = (reassembled(k), reassembled(n));
         let both = k.len().min(n.len());
         let (more_k, more_n) = (k.split_off(both), n.split_off(both));
         for (k, n) in k.into_iter().zip(n) {
@@ -217,17 +219,79 @@ pub(crate) fn compare(
     (pairs, differences)
 }
 
-/// Whether both let the same fragments out in another order.
-fn is_reordered(k: &[Vec<u8>], n: &[Vec<u8>]) -> bool {
-    let offsets = |all: &[Vec<u8>]| -> Vec<u16> {
-        let parts = all.iter().map(|b| Packet::new(b).fragment());
-        parts.filter(|f| *f != 0).map(|f| f & 0x1fff).collect()
+/// Bytes that fragments carry, and whether they were in order.
+type Shape = Vec<(u16, usize)>;
+
+/// How the fragments of both differ, if each has a whole datagram of them.
+fn fragmented_otherwise(k: &[Vec<u8>], n: &[Vec<u8>]) -> Option<&'static str> {
+    let shape = |all: &[Vec<u8>]| -> Shape {
+        let parts = all.iter().map(|b| Packet::new(b));
+        parts.map(|p| (p.fragment(), p.l4().len())).collect()
     };
-    let (mut k, mut n) = (offsets(k), offsets(n));
-    if k == n {
-        return false;
+    let (mut of_k, mut of_n) = (shape(k), shape(n));
+    let any = of_k.iter().chain(&of_n).any(|(fragment, _)| *fragment != 0);
+    let whole = |all: &[Vec<u8>]| {
+        let all = reassembled(all.to_vec());
+        !all.is_empty() && all.iter().all(|b| Packet::new(b).fragment() == 0)
+    };
+    if !any || of_k == of_n || !whole(k) || !whole(n) {
+        return None;
     }
-    k.sort_unstable();
-    n.sort_unstable();
-    k == n
+    of_k.sort_unstable();
+    of_n.sort_unstable();
+    Some(if of_k == of_n { ORDER } else { BOUNDARIES })
+}
+
+/// The same fragments in another order.
+pub(crate) const ORDER: &str = "order of fragments";
+/// Fragments of another size, or none.
+pub(crate) const BOUNDARIES: &str = "boundaries of fragments";
+
+/// Puts fragments together, in the place of the first one of theirs. What is incomplete stays as it
+/// is.
+fn reassembled(all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut parts: Vec<_> = all
+        .iter()
+        .filter(|b| Packet::new(b).fragment() != 0)
+        .collect();
+    parts.sort_by_key(|b| Packet::new(b).fragment() & 0x1fff);
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+        return all;
+    };
+    let mut payload = Vec::new();
+    for part in &parts {
+        let part = Packet::new(part);
+        if usize::from(part.fragment() & 0x1fff) * 8 != payload.len() {
+            return all;
+        }
+        payload.extend_from_slice(part.l4());
+    }
+    if Packet::new(last).fragment() & 0x2000 != 0 {
+        return all;
+    }
+    let head = Packet::new(first);
+    let mut whole = Datagram::new(head.src(), head.dst(), head.proto(), payload)
+        .ttl(head.ttl())
+        .id(head.ip_id());
+    if first[6] & 0x40 != 0 {
+        whole = whole.dont_fragment();
+    }
+    // None of them has differed from the first one in these.
+    let alike = parts.iter().map(|b| Packet::new(b)).all(|p| {
+        (p.src(), p.dst(), p.proto(), p.ttl(), p.ip_id())
+            == (
+                head.src(),
+                head.dst(),
+                head.proto(),
+                head.ttl(),
+                head.ip_id(),
+            )
+    });
+    if !alike {
+        return all;
+    }
+    let others = all.iter().filter(|b| Packet::new(b).fragment() == 0);
+    std::iter::once(whole.bytes())
+        .chain(others.cloned())
+        .collect()
 }

@@ -105,6 +105,15 @@ pub(crate) fn kernel(world: &World) -> Engine {
         ];
         ip(&[&["link", "add", &name][..], &pair[..]].concat());
         ip(&["link", "set", &name, "master", c.bridge, "up"]);
+        ip(&[
+            "link",
+            "set",
+            &name,
+            "type",
+            "bridge_slave",
+            "hairpin",
+            "on",
+        ]);
         stdout(space, "ip", &["link", "set", "eth0", "up"]);
     }
     let output = command(&world.host, "nft", &[RULES]);

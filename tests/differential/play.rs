@@ -130,9 +130,8 @@ impl<'w> Play<'w> {
         for difference in &differences {
             let seen = Seen {
                 sent: &sent,
-                all: &differences,
                 difference,
-                earlier: &self.sent,
+                earlier: &self.seen,
             };
             let Some(index) = TABLE.iter().position(|wanted| (wanted.is)(&seen)) else {
                 return Err(in_words(difference));
@@ -176,6 +175,10 @@ impl<'w> Play<'w> {
                 ttl,
             } => {
                 let packet = fresh(CONTAINERS[*who].addr, *sport, *to, l4).ttl(*ttl);
+                if to.0 == CONTAINERS[*who].addr {
+                    // No stack puts that on a wire.
+                    return None;
+                }
                 (place(*who), one([packet.clone(), packet]))
             }
             Step::Knock {
@@ -223,6 +226,9 @@ impl<'w> Play<'w> {
                     bare: false,
                 };
                 let packet = fresh(CONTAINERS[*who].addr, 40_000, *to, &l4);
+                if to.0 == CONTAINERS[*who].addr {
+                    return None;
+                }
                 let parts = in_order(&packet, *order);
                 (place(*who), [parts.clone(), parts])
             }

@@ -6,14 +6,16 @@
 use std::net::Ipv4Addr;
 
 use netpath::lab::links;
-use netpath_common::testing::{Addr, Mac};
+use netpath_common::testing::{Addr, Mac, udp};
 use netpath_tests::{
     netns::{Namespace, command, stdout, within},
     topology::{OUTSIDE, UPLINK, World},
+    wait::until,
 };
 
 use crate::{
     engine::Engine,
+    step::SERVERS,
     wire::{Marker, Tap},
 };
 
@@ -136,7 +138,9 @@ impl Site {
         let gateways =
             PLACES.map(|place| mac(&world.host, container(place).map_or(UPLINK, |c| c.bridge)));
         // Known for good, or an engine would be judged by the moment at which it asks.
-        neighbour(&world.host, OUTSIDE, taps[0].mac, UPLINK);
+        for outside in [OUTSIDE, SERVERS[2].into()] {
+            neighbour(&world.host, outside, taps[0].mac, UPLINK);
+        }
         for (c, tap) in CONTAINERS.iter().zip(&taps[1..]) {
             neighbour(&world.host, c.addr.into(), tap.mac, c.bridge);
         }
@@ -148,18 +152,23 @@ impl Site {
             gateways,
             marker,
         };
-        site.learn_ports();
+        site.warm_up();
         site
     }
 
-    /// Every container sends something once, so that the bridges know where it is.
-    fn learn_ports(&self) {
-        for (tap, gateway) in self.taps.iter().zip(self.gateways).skip(1) {
-            let mut frame = netpath_common::testing::ethernet(tap.mac, gateway, 0x88b5);
-            frame.resize(60, 0);
-            tap.send(&frame);
+    /// A question of every container and its answer, as soon as the new interfaces carry them. The
+    /// bridges then know where everybody is.
+    fn warm_up(&self) {
+        let server = SERVERS[0];
+        for (place, c) in PLACES.into_iter().skip(1).zip(&CONTAINERS) {
+            let question = udp(c.addr, 9, server, 9, b"").bytes();
+            let answer = udp(server, 9, HOST, 9, b"").bytes();
+            until("a container gets an answer", || {
+                !self.play(place, &question).is_empty()
+                    && !self.play(Place::Outside, &answer).is_empty()
+            });
+            self.engine.reset();
         }
-        self.collect();
     }
 
     /// Puts an IPv4 packet on the wire at a place, and says what has come out where when all is

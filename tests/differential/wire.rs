@@ -9,7 +9,10 @@ use std::{
 
 use netpath::lab::links;
 use netpath_common::testing::Mac;
-use netpath_tests::netns::{Namespace, within};
+use netpath_tests::{
+    netns::{Namespace, within},
+    wait::until,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
@@ -110,18 +113,30 @@ impl Marker {
             links::up("mark0").unwrap();
             links::up("mark1").unwrap();
         });
-        Self {
+        let marker = Self {
             from: Tap::open(namespace, "mark0"),
             to: Tap::open(namespace, "mark1"),
-        }
+        };
+        // A new interface loses what it is given before the kernel has noticed that it is up.
+        until("markers come through", || {
+            marker.from.send(&marker.frame());
+            marker.to.next().is_some()
+        });
+        while marker.to.next().is_some() {}
+        marker
     }
 
-    /// Waits until nothing is under way.
-    pub(crate) fn wait(&self) {
+    fn frame(&self) -> [u8; 60] {
         let mut frame = [0; 60];
         frame[..6].copy_from_slice(&self.to.mac);
         frame[6..12].copy_from_slice(&self.from.mac);
         frame[12..14].copy_from_slice(&MARKER);
+        frame
+    }
+
+    /// Waits until nothing is under way.
+    pub(crate) fn wait(&self) {
+        let frame = self.frame();
         for _ in 0..HOPS {
             self.from.send(&frame);
             while self.to.next().is_none_or(|seen| seen != frame) {

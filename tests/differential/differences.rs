@@ -7,7 +7,7 @@ use netpath_common::testing::Addr;
 
 use crate::{
     compare::{BOUNDARIES, Both, Difference, ORDER, PRESERVED},
-    packet::{ACK, Packet, RST, SYN, TCP, UDP, checksums},
+    packet::{ACK, FIN, Packet, RST, SYN, TCP, UDP, checksums},
     site::{CONTAINERS, HOST, Place, container, place_of},
 };
 
@@ -15,8 +15,28 @@ use crate::{
 pub(crate) struct Seen<'s> {
     pub(crate) sent: &'s Both,
     pub(crate) difference: &'s Difference,
-    /// What has come out before.
-    pub(crate) earlier: &'s [Both],
+    /// What has happened before.
+    pub(crate) history: &'s [Event],
+}
+
+/// Something that has happened in a sequence.
+pub(crate) enum Event {
+    /// Seconds.
+    Wait(u32),
+    /// A packet was sent; both engines passed it on, or not.
+    Sent { packet: Both, passed: bool },
+    /// A packet has come out by both.
+    Out(Both),
+}
+
+/// Something that has happened to a conversation, as seen from where one of its packets is sent.
+#[derive(Clone, Copy)]
+enum Talk<'s> {
+    Wait(u32),
+    /// It was sent there; both engines passed it on, or not.
+    Here(Packet<'s>, bool),
+    /// It came out there.
+    There(Packet<'s>),
 }
 
 /// A kind of difference.
@@ -70,15 +90,72 @@ impl<'s> Seen<'s> {
         self.difference.fields.iter().any(|f| f == field)
     }
 
-    /// Whether the packet goes the way back of something that has come out where it is sent.
+    /// What has happened to the conversation of the packet, and the time between.
+    fn talk(&self) -> Vec<Talk<'s>> {
+        let ends = |p: Packet<'_>| (p.proto(), p.src(), p.sport(), p.dst(), p.dport());
+        let back = |p: Packet<'_>| (p.proto(), p.dst(), p.dport(), p.src(), p.sport());
+        // A complaint belongs to the conversation of what it quotes, which came the other way.
+        let own = self.sent().quoted().map_or(ends(self.sent()), back);
+        let of = |event: &'s Event| match event {
+            Event::Wait(seconds) => Some(Talk::Wait(*seconds)),
+            Event::Sent { packet, passed } => {
+                let q = Packet::new(&packet.bytes[0]);
+                (packet.place == self.sent.place && ends(q) == own)
+                    .then_some(Talk::Here(q, *passed))
+            }
+            Event::Out(packet) => {
+                let q = Packet::new(&packet.bytes[0]);
+                (packet.place == self.sent.place && back(q) == own).then_some(Talk::There(q))
+            }
+        };
+        self.history.iter().filter_map(of).collect()
+    }
+
+    /// Whether something of the conversation has come out where the packet is sent.
     fn answers(&self) -> bool {
-        let p = self.sent();
-        self.earlier.iter().any(|out| {
-            let q = Packet::new(&out.bytes[0]);
-            out.place == self.sent.place
-                && (q.dst(), q.dport(), q.src(), q.sport())
-                    == (p.src(), p.sport(), p.dst(), p.dport())
-        })
+        self.talk().iter().any(|t| matches!(t, Talk::There(_)))
+    }
+
+    /// The TCP flags that have passed since the connection began last: whether they were sent here,
+    /// and what.
+    fn flags(&self) -> Vec<(bool, u8)> {
+        let mut flags = Vec::new();
+        for talk in self.talk() {
+            let (here, p) = match talk {
+                Talk::Here(p, true) => (true, p),
+                Talk::There(p) => (false, p),
+                Talk::Here(_, false) | Talk::Wait(_) => continue,
+            };
+            let of_p = p.tcp_flags().unwrap_or(0);
+            if of_p & (SYN | ACK | RST) == SYN {
+                flags.clear();
+            }
+            flags.push((here, of_p));
+        }
+        flags
+    }
+
+    /// Whether the kernel has treated the packet as one of no flow, and netpath as one of a flow.
+    fn flow_of_netpath_alone(&self) -> bool {
+        let d = self.difference;
+        let untranslated = d.kernel.as_ref().is_none_or(|k| {
+            let k = Packet::new(k);
+            (k.src(), k.dst()) == (self.sent().src(), self.sent().dst())
+        });
+        d.place != self.sent.place && d.netpath.is_some() && untranslated
+    }
+
+    /// Seconds since the conversation was heard of.
+    fn silence(&self) -> u32 {
+        let mut seconds = 0;
+        for talk in self.talk() {
+            seconds = match talk {
+                Talk::Wait(more) => seconds + more,
+                Talk::Here(_, true) | Talk::There(_) => 0,
+                Talk::Here(_, false) => seconds,
+            };
+        }
+        seconds
     }
 }
 
@@ -101,7 +178,7 @@ fn is_mid_stream(p: Packet<'_>) -> bool {
         .is_some_and(|flags| flags & (SYN | ACK | RST) != SYN)
 }
 
-pub(crate) const TABLE: [Wanted; 13] = [
+pub(crate) const TABLE: [Wanted; 20] = [
     Wanted {
         name: "private-source",
         is: |s| {
@@ -126,12 +203,13 @@ pub(crate) const TABLE: [Wanted; 13] = [
         is: |s| {
             let p = s.sent();
             let known = is_published(p, p.dport()) || s.answers();
-            p.dst() == HOST
+            let asked = p.dst() == HOST || is_gateway(p.dst());
+            asked
                 && is_mid_stream(p)
                 && known
                 && s.place() == s.sent.place
                 && s.kernel_alone().is_some_and(|k| {
-                    k.src() == HOST && k.tcp_flags().is_some_and(|flags| flags & RST != 0)
+                    k.src() == p.dst() && k.tcp_flags().is_some_and(|flags| flags & RST != 0)
                 })
         },
         diverges: false,
@@ -161,18 +239,26 @@ pub(crate) const TABLE: [Wanted; 13] = [
             let same = |place| matches!(place, Place::C1 | Place::C2);
             same(s.place())
                 && same(s.sent.place)
-                && s.only(&["ttl"])
-                && s.both().is_some_and(|[k, n]| k.ttl() == n.ttl() + 1)
+                && s.only(&["ttl", "quoted ttl"])
+                && s.both().is_some_and(|[k, n]| k.ttl() >= n.ttl())
         },
         diverges: false,
     },
     Wanted {
         name: "client-address-between-networks",
         is: |s| {
+            const FIELDS: [&str; 6] = [
+                "src",
+                "sport",
+                "check",
+                "quoted dst",
+                "quoted dport",
+                "quoted check",
+            ];
             s.place() == Place::C1
                 && s.sent.place == Place::C3
-                && is_published(s.sent(), s.sent().dport())
-                && s.only(&["src", "sport", "check"])
+                && (s.sent().dst() == HOST || is_gateway(s.sent().dst()))
+                && s.only(&FIELDS)
                 && s.both()
                     .is_some_and(|[k, n]| is_gateway(k.src()) && n.src() == s.sent().src())
         },
@@ -226,6 +312,100 @@ pub(crate) const TABLE: [Wanted; 13] = [
             s.place() == Place::Outside
                 && s.sent().proto() == 47
                 && s.kernel_alone().is_some_and(|k| k.src() == HOST)
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "hairpin-error-quotes-translation",
+        is: |s| {
+            let of_host = |p: Packet<'_>| p.icmp() == Some((11, 0)) && place_of(p.src()).is_none();
+            s.place() == s.sent.place
+                && s.sent().ttl() == 1
+                && s.both().is_some_and(|[k, n]| of_host(k) && of_host(n))
+                && is_published(s.sent(), s.sent().dport())
+        },
+        diverges: false,
+    },
+    Wanted {
+        name: "untranslated-between-containers",
+        is: |s| {
+            let flow = s.talk().iter().any(|t| matches!(t, Talk::There(_)));
+            flow && s.place() != Place::Outside
+                && s.sent.place != Place::Outside
+                && is_mid_stream(s.sent())
+                && s.kernel_alone()
+                    .is_some_and(|k| (k.src(), k.dst()) == (s.sent().src(), s.sent().dst()))
+        },
+        diverges: false,
+    },
+    Wanted {
+        name: "reset-of-unanswered",
+        is: |s| {
+            let flags = s.flags();
+            let reset = flags.iter().position(|(_, flags)| flags & RST != 0);
+            let one_sided = reset.is_some_and(|at| {
+                let mut before = flags.iter().take(at).map(|(here, _)| here);
+                before
+                    .next()
+                    .is_some_and(|first| before.all(|here| here == first))
+            });
+            one_sided && s.flow_of_netpath_alone()
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "reset-while-closing",
+        is: |s| {
+            let closing = s.flags().iter().any(|(_, flags)| flags & (FIN | RST) != 0);
+            let reset = s.sent().tcp_flags().is_some_and(|flags| flags & RST != 0);
+            closing && reset && s.flow_of_netpath_alone()
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "unacknowledged-data",
+        is: |s| {
+            let flags = s.flags();
+            let both_ways = [true, false].map(|way| flags.iter().any(|(here, _)| *here == way));
+            let open = flags.iter().all(|(_, flags)| flags & (FIN | RST) == 0);
+            open && both_ways == [true; 2]
+                && (300..432_000).contains(&s.silence())
+                && s.flow_of_netpath_alone()
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "expired-ttl-makes-flow",
+        is: |s| {
+            let died = s
+                .talk()
+                .iter()
+                .any(|t| matches!(t, Talk::Here(p, false) if p.ttl() == 1));
+            died && s.flow_of_netpath_alone()
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "mapping-of-another-flow",
+        is: |s| {
+            let p = s.sent();
+            let given = |k: Packet<'_>| {
+                let mut history = s.history.windows(2);
+                history.any(|two| match two {
+                    [Event::Sent { packet, .. }, Event::Out(out)] => {
+                        let (was, out) =
+                            (Packet::new(&packet.bytes[0]), Packet::new(&out.bytes[0]));
+                        (was.proto(), was.src(), was.sport()) == (p.proto(), p.src(), p.sport())
+                            && out.sport() == k.sport()
+                    }
+                    _ => false,
+                })
+            };
+            s.place() == Place::Outside
+                && s.only(&[PRESERVED, "sport", "check"])
+                && s.both().is_some_and(|[k, n]| {
+                    k.sport() != p.sport() && n.sport() == p.sport() && given(k)
+                })
         },
         diverges: true,
     },

@@ -7,9 +7,9 @@ use netpath_common::testing::{Addr, Datagram, icmp, query, tcp_data, udp, udp_wi
 
 use crate::{
     compare::{Both, Difference, Output, Ports, compare},
-    differences::{Seen, TABLE},
+    differences::{Event, Seen, TABLE},
     packet::{ACK, FIN, ICMP, PSH, Packet, RST, SYN, TCP, UDP},
-    site::{CONTAINERS, Place, Site, place_of},
+    site::{CONTAINERS, HOST, Place, Site, place_of},
     step::{Complaint, How, L4, Order, ROUTER, Step, place},
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Play<'w> {
     seen: Vec<Both>,
     ports: Ports,
     id: u16,
+    history: Vec<Event>,
     log: Vec<String>,
 }
 
@@ -59,6 +60,7 @@ impl<'w> Play<'w> {
             seen: Vec::new(),
             ports: Ports::default(),
             id,
+            history: Vec::new(),
             log: Vec::new(),
         }
     }
@@ -96,6 +98,7 @@ impl<'w> Play<'w> {
             for site in self.sites {
                 site.engine.age(seconds);
             }
+            self.history.push(Event::Wait(seconds));
             return Ok(Next::On);
         }
         let Some((place, packets)) = self.packets(step) else {
@@ -131,7 +134,7 @@ impl<'w> Play<'w> {
             let seen = Seen {
                 sent: &sent,
                 difference,
-                earlier: &self.seen,
+                history: &self.history,
             };
             let Some(index) = TABLE.iter().position(|wanted| (wanted.is)(&seen)) else {
                 return Err(in_words(difference));
@@ -142,6 +145,11 @@ impl<'w> Play<'w> {
                 next = Next::Ends;
             }
         }
+        self.history.push(Event::Sent {
+            passed: pairs.iter().any(|out| out.place != place),
+            packet: sent.clone(),
+        });
+        self.history.extend(pairs.iter().cloned().map(Event::Out));
         self.sent.push(sent);
         self.seen.extend(pairs);
         Ok(next)
@@ -175,6 +183,9 @@ impl<'w> Play<'w> {
                 ttl,
             } => {
                 let packet = fresh(CONTAINERS[*who].addr, *sport, *to, l4).ttl(*ttl);
+                if matches!(l4, L4::Timestamp) && is_hosts(to.0) {
+                    return None;
+                }
                 if to.0 == CONTAINERS[*who].addr {
                     // No stack puts that on a wire.
                     return None;
@@ -189,6 +200,9 @@ impl<'w> Play<'w> {
                 ttl,
             } => {
                 let packet = fresh(*from, *sport, *to, l4).ttl(*ttl);
+                if matches!(l4, L4::Timestamp) && is_hosts(to.0) {
+                    return None;
+                }
                 (Place::Outside, one([packet.clone(), packet]))
             }
             Step::Answer { back, how } => {
@@ -291,6 +305,11 @@ fn fresh(src: Addr, sport: u16, (dst, dport): (Addr, u16), l4: &L4) -> Datagram 
         }
         L4::Gre => Datagram::new(src, dst, 47, vec![0, 0, 8, 0, 1, 2, 3, 4]),
     }
+}
+
+/// The host would say what time it is, which is never the same twice.
+fn is_hosts(addr: Addr) -> bool {
+    addr == HOST || CONTAINERS.iter().any(|c| c.gateway == addr)
 }
 
 fn content(len: usize) -> Vec<u8> {

@@ -249,7 +249,7 @@ pub(crate) const BOUNDARIES: &str = "boundaries of fragments";
 
 /// Puts fragments together, in the place of the first one of theirs. What is incomplete stays as it
 /// is.
-fn reassembled(all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+pub(crate) fn reassembled(all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut parts: Vec<_> = all
         .iter()
         .filter(|b| Packet::new(b).fragment() != 0)

@@ -2,7 +2,10 @@
 //!
 //! Owns how each is set up, emptied and made older.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use aya::maps::{Array, Map, MapData};
 use netpath::{
@@ -28,7 +31,13 @@ pub(crate) enum Engine {
 pub(crate) struct Netpath {
     datapath: Datapath,
     config: RefCell<Array<MapData, Config>>,
+    resets: Cell<u32>,
 }
+
+/// Longer than any lifetime, and 1 less than a multiple of ten.
+const AGES: u32 = 500_009;
+/// What is over still takes its place in the table until it is removed, which takes 40 ms.
+const RESETS_WITHOUT_FLUSH: u32 = 100;
 
 /// What Docker 28 sets up for two bridge networks without userland proxy, in nftables' words, and
 /// without what has no effect here. Three chains of it are in one where the order stays.
@@ -155,6 +164,7 @@ pub(crate) fn netpath(world: &World) -> Engine {
     Engine::Netpath(Box::new(Netpath {
         datapath,
         config: RefCell::new(config),
+        resets: Cell::new(0),
     }))
 }
 
@@ -163,9 +173,7 @@ impl Engine {
     pub(crate) fn reset(&self) {
         match self {
             Self::Kernel(conntrack) => conntrack.borrow_mut().flush(),
-            Self::Netpath(netpath) => {
-                flush(&netpath.datapath, &Filter::default()).unwrap();
-            }
+            Self::Netpath(netpath) => netpath.reset(),
         }
     }
 
@@ -181,6 +189,16 @@ impl Engine {
 }
 
 impl Netpath {
+    /// Flows that are over are none to the datapath, and fragments that wait are forgotten.
+    fn reset(&self) {
+        self.advance(AGES);
+        let resets = self.resets.get() + 1;
+        self.resets.set(resets);
+        if resets.is_multiple_of(RESETS_WITHOUT_FLUSH) {
+            flush(&self.datapath, &Filter::default()).unwrap();
+        }
+    }
+
     fn advance(&self, seconds: u32) {
         let mut table = self.config.borrow_mut();
         let mut config = table.get(&0, 0).unwrap();

@@ -8,6 +8,7 @@ use netpath_common::testing::Addr;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const GRE: u8 = 47;
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;

@@ -6,7 +6,7 @@
 use netpath_common::testing::{Addr, Datagram, icmp, query, tcp_data, udp, udp_without_checksum};
 
 use crate::{
-    compare::{Both, Difference, Output, Ports, compare},
+    compare::{Both, Difference, Output, Ports, compare, reassembled},
     differences::{Event, Seen, TABLE},
     packet::{ACK, FIN, ICMP, PSH, Packet, RST, SYN, TCP, UDP},
     site::{CONTAINERS, HOST, Place, Site, place_of},
@@ -16,6 +16,9 @@ use crate::{
 /// First sequence number of whoever begins, and of whoever answers.
 const CLIENT: u32 = 100_000;
 const SERVER: u32 = 500_000;
+
+/// The largest packet that is sent as one.
+const MTU: usize = 1500;
 
 /// What has happened over all sequences.
 #[derive(Default, Debug)]
@@ -119,7 +122,7 @@ impl<'w> Play<'w> {
         tally.packets += count as u64;
         let sent = Both {
             place,
-            bytes: [for_kernel[0].clone(), for_netpath[0].clone()],
+            bytes: [whole(for_kernel), whole(for_netpath)],
         };
         self.tell(&sent, count);
         let [kernel, netpath] = outputs;
@@ -217,7 +220,7 @@ impl<'w> Play<'w> {
             }
             Step::Again { back } => {
                 let sent = latest(&self.sent, *back)?;
-                if Packet::new(&sent.bytes[0]).fragment() != 0 {
+                if Packet::new(&sent.bytes[0]).fragment() != 0 || sent.bytes[0].len() > MTU {
                     return None;
                 }
                 return Some((sent.place, sent.bytes.clone().map(|b| vec![b])));
@@ -269,6 +272,11 @@ impl<'w> Play<'w> {
         let bytes = both.map(|all| all.into_iter().map(|d| d.id(id).bytes()).collect());
         Some((place, bytes))
     }
+}
+
+/// The datagram that fragments make, or one of them where one is lost.
+fn whole(parts: &[Vec<u8>]) -> Vec<u8> {
+    reassembled(parts.to_vec()).swap_remove(0)
 }
 
 fn latest(all: &[Both], back: usize) -> Option<&Both> {
@@ -413,7 +421,9 @@ fn complain(about: &[u8], what: Complaint, router: bool) -> Option<Datagram> {
     }
     quoted.truncate(576 - 28);
     if what.forged {
-        *quoted.get_mut(header + 1)? ^= 1;
+        // A source port, or an identifier.
+        let at = if p.proto() == ICMP { 5 } else { 1 };
+        *quoted.get_mut(header + at)? ^= 1;
     }
     let src = if router { ROUTER } else { p.dst() };
     // A container says nothing in another's name.

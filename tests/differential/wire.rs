@@ -72,7 +72,8 @@ impl Tap {
     }
 
     fn next(&self) -> Option<Vec<u8>> {
-        let mut buffer = [0; 2048];
+        // Larger than any packet: reassembled ones may exceed the MTU.
+        let mut buffer = [0; 8192];
         match nix::sys::socket::recv(
             self.socket.as_raw_fd(),
             &mut buffer,

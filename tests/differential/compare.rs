@@ -58,7 +58,7 @@ const FIELDS_OF_PORTS: [&str; 6] = [
 ];
 
 impl Ports {
-    /// Learns where a packet from a container has left.
+    /// Learns by which port a packet has gone on.
     ///
     /// An engine may keep a port where the other one keeps it, and change it where the other one
     /// changes it, to one of the same class; the pair of new ones then stands for that flow.
@@ -117,10 +117,9 @@ const fn class(port: u16) -> u8 {
 fn differing(sent: &Both, out: &Both, ports: &mut Ports) -> Vec<String> {
     let [k, n] = out.bytes.each_ref().map(|b| Packet::new(b));
     let mut fields = Vec::new();
-    if out.place == Place::Outside
-        && sent.place != Place::Outside
-        && let Err(what) = ports.left(sent, out)
-    {
+    // The host's answers carry the ports of the question the other way round.
+    let is_answer = out.place == sent.place && k.dport() == Packet::new(&sent.bytes[0]).sport();
+    if !is_answer && let Err(what) = ports.left(sent, out) {
         fields.push(what);
     }
     let (of_k, of_n) = (k.fields(), n.fields());

@@ -6,15 +6,21 @@
 
 mod compare;
 mod conntrack;
+mod craft;
 mod differences;
 mod engine;
 mod packet;
 mod play;
+mod scenarios;
 mod site;
 mod step;
+mod tally;
 mod wire;
 
-use std::{cell::RefCell, env};
+use std::{
+    cell::{Cell, RefCell},
+    env,
+};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -22,12 +28,7 @@ use nix::{
 };
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use crate::{
-    differences::TABLE,
-    play::{Play, Tally},
-    site::Site,
-    step::sequence,
-};
+use crate::{differences::TABLE, play::Play, site::Site, step::sequence, tally::Tally};
 
 const SEQUENCES: u32 = 300;
 const SEQUENCES_LONG: u32 = 10_000;
@@ -44,20 +45,35 @@ fn stay_on_one_processor() {
     sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }
 
-#[test]
-fn the_same_packets_have_the_same_results() {
+/// Both worlds, and the processor to stay on; `None` where a tool is missing.
+fn worlds() -> Option<[Site; 2]> {
     if netpath_tests::skip::missing("nft") {
-        return;
+        return None;
     }
     stay_on_one_processor();
+    Some([Site::new(engine::kernel), Site::new(engine::netpath)])
+}
+
+/// What has happened, the differences by their names.
+fn report(tally: &Tally) {
+    println!("{tally}");
+    for (wanted, count) in TABLE.iter().zip(&tally.differences) {
+        println!(
+            "{count:>6} {}: {}; {} ({})",
+            wanted.name, wanted.what, wanted.why, wanted.source
+        );
+    }
+}
+
+#[test]
+fn the_same_packets_have_the_same_results() {
+    let Some(sites) = worlds() else {
+        return;
+    };
     let long = env::var_os("NETPATH_LONG").is_some();
     let seed: u64 = env::var(SEED).map_or(1, |text| text.parse().unwrap());
-    let sites = [Site::new(engine::kernel), Site::new(engine::netpath)];
-    let tally = RefCell::new(Tally {
-        differences: vec![0; TABLE.len()],
-        ..Tally::default()
-    });
-    let id = RefCell::new(1);
+    let tally = RefCell::new(Tally::new());
+    let id = Cell::new(1);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
@@ -68,13 +84,57 @@ fn the_same_packets_have_the_same_results() {
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let result = TestRunner::new_with_rng(config, rng).run(&sequence(), |steps| {
-        let mut play = Play::new(&sites, *id.borrow());
+        let mut play = Play::new(&sites, id.get());
         let result = play.all(&steps, &mut tally.borrow_mut());
-        *id.borrow_mut() = play.next_id();
+        id.set(play.next_id());
         result.map_err(TestCaseError::fail)
     });
-    println!("{:#?}", tally.borrow());
+    let tally = tally.borrow();
+    report(&tally);
     if let Err(error) = result {
         panic!("{SEED}={seed}: {error}");
     }
+    // A run in which little happens proves little.
+    assert!(
+        tally
+            .delivered
+            .iter()
+            .all(|n| *n > u64::from(SEQUENCES) / 10),
+        "hardly anything arrives: {tally}"
+    );
+    assert!(tally.chosen_ports > 0 && tally.waits > 0, "{tally}");
+    assert!(tally.ended < tally.sequences / 2, "{tally}");
+}
+
+#[test]
+fn every_wanted_difference_is_there() {
+    let Some(sites) = worlds() else {
+        return;
+    };
+    let (mut id, mut missing) = (1, Vec::new());
+    for (index, wanted) in TABLE.iter().enumerate() {
+        let mut tally = Tally::new();
+        let mut play = Play::new(&sites, id);
+        let result = play.all(&scenarios::of(wanted.name), &mut tally);
+        id = play.next_id();
+        if let Err(story) = result {
+            missing.push(format!("{}: another difference:\n{story}", wanted.name));
+        } else if tally.differences[index] == 0 {
+            missing.push(format!("{}: not seen:\n{}", wanted.name, play.story()));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn the_document_names_every_wanted_difference() {
+    let document = include_str!("../../docs/differences.md");
+    let mut named: Vec<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let mut wanted: Vec<&str> = TABLE.iter().map(|wanted| wanted.name).collect();
+    named.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(named, wanted, "docs/differences.md, and the table");
 }

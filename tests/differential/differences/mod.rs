@@ -10,7 +10,7 @@ pub(crate) use self::table::TABLE;
 
 use crate::{
     compare::{Both, Difference},
-    packet::{ACK, Packet, RST, SYN, TCP, UDP},
+    packet::{ACK, FIN, Packet, RST, SYN, TCP, UDP},
     site::{CONTAINERS, HOST, Place},
 };
 use netpath_common::testing::Addr;
@@ -145,14 +145,48 @@ impl<'s> Seen<'s> {
         self.lives().swap_remove(0)
     }
 
+    /// Whether the connection has begun anew before both sides had closed it.
+    fn reopened(&self) -> bool {
+        let mut closing = false;
+        self.talk().iter().any(|talk| match talk {
+            Talk::Here(p, true) | Talk::There(p) => {
+                let flags = p.tcp_flags().unwrap_or(0);
+                closing |= flags & FIN != 0;
+                closing && flags & (SYN | ACK | RST) == SYN
+            }
+            Talk::Here(_, false) | Talk::Wait(_) => false,
+        })
+    }
+
+    /// Whether a segment has acknowledged what the tests have never seen sent.
+    fn acknowledges_unsent(&self) -> bool {
+        let mut ends = [None; 2];
+        self.talk().iter().any(|talk| {
+            let (here, p) = match talk {
+                Talk::Here(p, true) => (0, p),
+                Talk::There(p) => (1, p),
+                Talk::Here(_, false) | Talk::Wait(_) => return false,
+            };
+            let (Some((_, ack, end)), Some(flags)) = (p.numbers(), p.tcp_flags()) else {
+                return false;
+            };
+            let known = ends[1 - here].is_some_and(|sent| ack <= sent);
+            ends[here] = ends[here].max(Some(end));
+            flags & ACK != 0 && !known
+        })
+    }
+
     /// Whether the kernel has treated the packet as one of no flow, and netpath as one of a flow.
     fn flow_of_netpath_alone(&self) -> bool {
         let d = self.difference;
         let untranslated = d.kernel.as_ref().is_none_or(|k| {
             let k = Packet::new(k);
-            (k.src(), k.dst()) == (self.sent().src(), self.sent().dst())
+            let p = self.sent();
+            // As it is, or the host has answered.
+            (k.src(), k.dst()) == (p.src(), p.dst()) || (k.src(), k.dst()) == (p.dst(), p.src())
         });
-        d.place != self.sent.place && d.netpath.is_some() && untranslated
+        let on = d.place != self.sent.place || is_hosts(self.sent().dst());
+        on && d.netpath.is_some() && untranslated
     }
 
     /// Whether a container asks a published port of its host.

@@ -4,18 +4,7 @@
 //! compares the names. A difference that no entry knows fails the run, and so does an entry that
 //! nothing exercises.
 
-use super::{
-    Seen,
-    told::{
-        client_address_between_networks, dropped_before_its_ttl, expired_ttl_makes_flow,
-        fragment_boundaries, fragment_order, gateway_from_outside,
-        hairpin_error_quotes_translation, hairpin_ttl, hairpin_ttl_expires, incomplete_datagram,
-        invalid_to_host, mapping_of_another_flow, other_protocols, pickup_needs_own_port,
-        private_source, published_port_as_source, redirect_between_neighbours, reset_after_pickup,
-        reset_of_unanswered, reset_while_closing, unacknowledged_data,
-        untranslated_between_containers, wrong_checksum,
-    },
-};
+use super::{Seen, told};
 
 /// A kind of difference.
 pub(crate) struct Wanted {
@@ -32,29 +21,29 @@ pub(crate) struct Wanted {
     pub(crate) diverges: bool,
 }
 
-pub(crate) const TABLE: [Wanted; 23] = [
+pub(crate) const TABLE: [Wanted; 27] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
         why: "iptables lets it out with the container's address; netpath drops it",
-        source: "RFC 3022, 2; moby issue 44015",
-        is: private_source,
+        source: "RFC 1918, 3; moby issue 44015",
+        is: told::private_source,
         diverges: false,
     },
     Wanted {
         name: "wrong-checksum",
         what: "a datagram with a wrong checksum",
         why: "conntrack verifies it, finds the packet invalid and does not translate it; netpath leaves it to the receiver",
-        source: "RFC 3022, 4.1",
-        is: wrong_checksum,
+        source: "RFC 3022, 4.2: checksums are adjusted",
+        is: told::wrong_checksum,
         diverges: true,
     },
     Wanted {
         name: "invalid-to-host",
         what: "a segment that does not fit its flow, or to a published port",
         why: "the kernel leaves it untranslated to the host's stack, which resets the connection; netpath drops it",
-        source: "moby issue 37372; RFC 5382, REQ-9",
-        is: invalid_to_host,
+        source: "RFC 9293, 3.10.7: only the receiver knows what fits; kube-proxy drops it too",
+        is: told::invalid_to_host,
         diverges: false,
     },
     Wanted {
@@ -62,7 +51,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a packet from outside to the address of a bridge",
         why: "the answers would leave with a private source",
         source: "RFC 1918, 3",
-        is: gateway_from_outside,
+        is: told::gateway_from_outside,
         diverges: true,
     },
     Wanted {
@@ -70,7 +59,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a packet with a TTL of 1 that would be dropped anyway",
         why: "the kernel's TTL error comes before its rules; netpath drops first and says nothing",
         source: "RFC 1812, 5.3.1",
-        is: dropped_before_its_ttl,
+        is: told::dropped_before_its_ttl,
         diverges: false,
     },
     Wanted {
@@ -78,7 +67,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a question with a TTL of 1 to a neighbour's published port",
         why: "br_netfilter switches it without counting the hop; netpath routes it, so the host answers",
         source: "RFC 1812, 5.3.1",
-        is: hairpin_ttl_expires,
+        is: told::hairpin_ttl_expires,
         diverges: true,
     },
     Wanted {
@@ -86,15 +75,15 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "the TTL between containers of one network by a published port",
         why: "br_netfilter switches it without counting the hop; netpath counts one",
         source: "RFC 1812, 5.3.1",
-        is: hairpin_ttl,
+        is: told::hairpin_ttl,
         diverges: false,
     },
     Wanted {
         name: "client-address-between-networks",
         what: "a question from another network to a published port",
         why: "Docker masquerades it; netpath keeps the client's address, so what answers is sent elsewhere too",
-        source: "RFC 4787, REQ-9",
-        is: client_address_between_networks,
+        source: "decided: the service sees who asks; RFC 4787, REQ-9 a, wants the host's outside address, which neither gives",
+        is: told::client_address_between_networks,
         diverges: false,
     },
     Wanted {
@@ -102,15 +91,15 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a container's source port that is published",
         why: "the kernel keeps it, so that who is asked from it is taken for a client of the published port; netpath chooses another",
         source: "CVE-2021-3773",
-        is: published_port_as_source,
+        is: told::published_port_as_source,
         diverges: true,
     },
     Wanted {
         name: "pickup-needs-own-port",
         what: "a segment in the middle of a connection that is not tracked, whose own port is taken",
         why: "under another port the server knows no such connection; the kernel sends it so, netpath drops it",
-        source: "RFC 5382, REQ-1",
-        is: pickup_needs_own_port,
+        source: "RFC 9293, 3.5.2: the server would answer with a reset",
+        is: told::pickup_needs_own_port,
         diverges: true,
     },
     Wanted {
@@ -118,7 +107,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a datagram in fragments",
         why: "conntrack reassembles it and sends it whole where it fits; netpath translates each fragment",
         source: "RFC 791, 3.2; RFC 4787, REQ-14",
-        is: fragment_boundaries,
+        is: told::fragment_boundaries,
         diverges: false,
     },
     Wanted {
@@ -126,7 +115,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "fragments in another order than they were sent",
         why: "the kernel sends them in order; netpath as soon as each can be translated",
         source: "RFC 4787, REQ-14",
-        is: fragment_order,
+        is: told::fragment_order,
         diverges: false,
     },
     Wanted {
@@ -134,15 +123,15 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "a datagram of which a fragment is lost",
         why: "conntrack keeps what is there until it expires; netpath forwards it",
         source: "RFC 4787, REQ-14",
-        is: incomplete_datagram,
+        is: told::incomplete_datagram,
         diverges: true,
     },
     Wanted {
         name: "other-protocols",
         what: "a protocol without ports",
         why: "the kernel translates the addresses, for one container and server at a time; netpath drops it",
-        source: "RFC 3022, 4.3",
-        is: other_protocols,
+        source: "RFC 3022, 2.2: sessions are told by transport identifiers",
+        is: told::other_protocols,
         diverges: true,
     },
     Wanted {
@@ -150,15 +139,15 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "the host's TTL error about a question to a published port",
         why: "the question has been translated when the host's stack sees it",
         source: "RFC 5508, REQ-7",
-        is: hairpin_error_quotes_translation,
+        is: told::hairpin_error_quotes_translation,
         diverges: false,
     },
     Wanted {
         name: "untranslated-between-containers",
         what: "an answer of a published port to a neighbour that does not fit its flow",
         why: "the kernel's bridge lets it through untranslated; netpath drops it",
-        source: "RFC 5382, REQ-9",
-        is: untranslated_between_containers,
+        source: "as private-source, on the bridge",
+        is: told::untranslated_between_containers,
         diverges: false,
     },
     Wanted {
@@ -166,15 +155,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "what follows a reset of a connection that only one side has spoken in",
         why: "the kernel forgets such a flow at once; netpath keeps it for the ten seconds of every reset flow",
         source: "RFC 7857, 2.2",
-        is: reset_of_unanswered,
-        diverges: true,
-    },
-    Wanted {
-        name: "reset-while-closing",
-        what: "an old reset of a connection that is closing",
-        why: "the kernel finds it invalid; to netpath it is one more end of what ends, and the receiver judges it",
-        source: "RFC 5961, 3.2",
-        is: reset_while_closing,
+        is: told::reset_of_unanswered,
         diverges: true,
     },
     Wanted {
@@ -182,7 +163,7 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "an open connection with data that nobody has acknowledged, silent for five minutes",
         why: "the kernel ends it then (nf_conntrack_tcp_timeout_unacknowledged); netpath gives it the time of every open connection",
         source: "RFC 5382, REQ-5",
-        is: unacknowledged_data,
+        is: told::unacknowledged_data,
         diverges: true,
     },
     Wanted {
@@ -190,15 +171,15 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "what follows a packet whose TTL was used up",
         why: "the kernel has confirmed no flow of it; netpath has made one and reserved its port",
         source: "no standard; see the known limits",
-        is: expired_ttl_makes_flow,
+        is: told::expired_ttl_makes_flow,
         diverges: true,
     },
     Wanted {
         name: "mapping-of-another-flow",
         what: "the port of a flow whose source has another port with another server",
         why: "the kernel gives it that one again (find_appropriate_src); netpath keeps the flow's own where it is free",
-        source: "RFC 4787, REQ-1",
-        is: mapping_of_another_flow,
+        source: "RFC 4787, REQ-1, wants one port for all servers, which neither gives",
+        is: told::mapping_of_another_flow,
         diverges: true,
     },
     Wanted {
@@ -206,15 +187,55 @@ pub(crate) const TABLE: [Wanted; 23] = [
         what: "an ICMP redirect from one container of a network to another",
         why: "the kernel sees the flow that it is about; in netpath the bridge switches what neighbours say to each other",
         source: "RFC 1122, 3.2.2.2",
-        is: redirect_between_neighbours,
+        is: told::redirect_between_neighbours,
         diverges: false,
     },
     Wanted {
-        name: "reset-after-pickup",
-        what: "an old reset of a connection that was picked up in its middle",
-        why: "the kernel does not know yet what has been acknowledged; netpath does from the first segment on",
+        name: "reset-after-odd-numbers",
+        what: "an old reset of a connection picked up in its middle, or with acknowledgements of what was never sent",
+        why: "the kernel takes no numbers from what its window does not hold; netpath takes those of every segment, so it drops more resets",
         source: "RFC 5961, 3.2",
-        is: reset_after_pickup,
+        is: told::reset_after_odd_numbers,
         diverges: true,
+    },
+    Wanted {
+        name: "hairpin-fragments-out-of-order",
+        what: "fragments to a published port from a container, not in order",
+        why: "the kernel reassembles; netpath holds early fragments at uplinks and for what leaves, not here",
+        source: "RFC 4787, REQ-14; see the known limits",
+        is: told::hairpin_fragments_out_of_order,
+        diverges: true,
+    },
+    Wanted {
+        name: "neighbours-untracked",
+        what: "a question to a neighbour's published port from a port that has talked to the neighbour itself",
+        why: "the kernel tracks both and gives the second another port; netpath's bridge does not track the first",
+        source: "no standard; see the known limits",
+        is: told::neighbours_untracked,
+        diverges: true,
+    },
+    Wanted {
+        name: "reset-shortens-life",
+        what: "an open connection that is silent for ten seconds after a reset by the wrong number",
+        why: "the kernel ends it then; to netpath such a reset changes nothing",
+        source: "RFC 5961, 3.2",
+        is: told::reset_shortens_life,
+        diverges: true,
+    },
+    Wanted {
+        name: "reopened-while-closing",
+        what: "a connection that begins anew on the ports of one that is still closing",
+        why: "the kernel follows the new one from its SYN-ACK on; netpath forwards it as part of the old one, with the shorter lives of its states",
+        source: "RFC 9293, 3.6.1; see the known limits",
+        is: told::reopened_while_closing,
+        diverges: true,
+    },
+    Wanted {
+        name: "router-of-an-error",
+        what: "a router's error about a published port's flow whose client has been given another port",
+        why: "the kernel says the client had sent it; netpath keeps the router's address",
+        source: "RFC 5508, REQ-4: what is quoted is restored, and the outer destination",
+        is: told::router_of_an_error,
+        diverges: false,
     },
 ];

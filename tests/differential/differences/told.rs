@@ -30,10 +30,13 @@ fn cannot_begin(s: &Seen<'_>) -> bool {
 
 /// Whether the kernel has made a new flow of a packet in the middle of a connection.
 fn picked_up(s: &Seen<'_>) -> bool {
-    let own = s.sent().sport();
-    is_mid_stream(s.sent())
-        && s.both()
-            .is_some_and(|[k, n]| k.src() == HOST && k.sport() == own && n.sport() != own)
+    let other_port = |[k, n]: [Packet<'_>; 2]| k.src() == n.src() && k.sport() != n.sport();
+    is_mid_stream(s.sent()) && s.both().is_some_and(other_port)
+}
+
+/// Whether the kernel alone has passed the packet on.
+fn passed_by_kernel_alone(s: &Seen<'_>) -> bool {
+    (s.place() != s.sent.place || s.is_hairpin()) && s.kernel_alone().is_some()
 }
 
 pub(super) fn private_source(s: &Seen<'_>) -> bool {
@@ -95,7 +98,8 @@ pub(super) fn hairpin_ttl(s: &Seen<'_>) -> bool {
 }
 
 pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
-    const FIELDS: [&str; 6] = [
+    const FIELDS: [&str; 7] = [
+        PRESERVED,
         "src",
         "sport",
         "check",
@@ -121,16 +125,16 @@ pub(super) fn published_port_as_source(s: &Seen<'_>) -> bool {
     let own = s.sent().sport();
     let changed = |[k, n]: [Packet<'_>; 2]| k.sport() == own && n.sport() != own;
     let out = s.place() == Place::Outside && s.only(&[PRESERVED, "sport", "check"]);
-    let itself = s.place() == s.sent.place && s.is_hairpin() && s.only(&["ttl", "sport", "check"]);
+    let itself = s.place() == s.sent.place
+        && s.is_hairpin()
+        && s.only(&[PRESERVED, "ttl", "sport", "check"]);
     is_published(s.sent(), own) && (out || itself) && s.both().is_some_and(changed)
 }
 
 pub(super) fn pickup_needs_own_port(s: &Seen<'_>) -> bool {
     let own = s.sent().sport();
-    s.place() == Place::Outside
-        && is_mid_stream(s.sent())
-        && s.kernel_alone()
-            .is_some_and(|k| k.src() == HOST && (k.sport() != own || is_published(k, own)))
+    let changed = |k: Packet<'_>| k.sport() != own || (k.src() == HOST && is_published(k, own));
+    s.place() != s.sent.place && is_mid_stream(s.sent()) && s.kernel_alone().is_some_and(changed)
 }
 
 pub(super) fn fragment_boundaries(s: &Seen<'_>) -> bool {
@@ -165,7 +169,7 @@ pub(super) fn untranslated_between_containers(s: &Seen<'_>) -> bool {
     s.answers()
         && is_near(s.place())
         && is_near(s.sent.place)
-        && is_mid_stream(s.sent())
+        && s.sent().proto() == TCP
         && s.kernel_alone()
             .is_some_and(|k| (k.src(), k.dst()) == (s.sent().src(), s.sent().dst()))
 }
@@ -181,18 +185,14 @@ pub(super) fn reset_of_unanswered(s: &Seen<'_>) -> bool {
                 .is_some_and(|first| before.all(|here| here == first))
         })
     };
-    s.lives().iter().any(one_sided) && s.flow_of_netpath_alone()
-}
-
-pub(super) fn reset_while_closing(s: &Seen<'_>) -> bool {
-    let closing = s.flags().iter().any(|(_, flags)| flags & (FIN | RST) != 0);
-    closing && is_reset(s.sent()) && s.flow_of_netpath_alone()
+    s.lives().iter().any(one_sided)
+        && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
 }
 
 pub(super) fn unacknowledged_data(s: &Seen<'_>) -> bool {
     let flags = s.flags();
     let both_ways = [true, false].map(|way| flags.iter().any(|(here, _)| *here == way));
-    let open = flags.iter().all(|(_, flags)| flags & (FIN | RST) == 0);
+    let open = flags.iter().all(|(_, flags)| flags & FIN == 0);
     open && both_ways == [true; 2]
         && (300..432_000).contains(&s.silence())
         && (s.flow_of_netpath_alone() || picked_up(s))
@@ -214,7 +214,9 @@ pub(super) fn expired_ttl_makes_flow(s: &Seen<'_>) -> bool {
     let own = |q: Packet<'_>| (q.sport(), q.id()) == (p.sport(), p.id());
     let taken = s.only(&[PRESERVED, "sport", "icmp id", "check"])
         && s.both().is_some_and(|[k, n]| own(k) && !own(n));
-    died && (s.flow_of_netpath_alone() || taken)
+    // A pickup to the kernel, to netpath what cannot follow a SYN.
+    let follows = is_mid_stream(p) && s.place() == Place::Outside && s.kernel_alone().is_some();
+    died && (s.flow_of_netpath_alone() || taken || follows)
 }
 
 pub(super) fn mapping_of_another_flow(s: &Seen<'_>) -> bool {
@@ -244,14 +246,54 @@ pub(super) fn redirect_between_neighbours(s: &Seen<'_>) -> bool {
             .is_some_and(|n| (n.src(), n.dst()) == (s.sent().src(), s.sent().dst()))
 }
 
-pub(super) fn reset_after_pickup(s: &Seen<'_>) -> bool {
-    let picked_up = |flags: &Vec<(bool, u8)>| {
-        flags
-            .first()
-            .is_some_and(|(_, flags)| flags & (SYN | RST) == 0)
-    };
-    s.lives().iter().any(picked_up)
-        && is_reset(s.sent())
-        && s.place() != s.sent.place
-        && s.kernel_alone().is_some()
+pub(super) fn reset_after_odd_numbers(s: &Seen<'_>) -> bool {
+    s.acknowledges_unsent() && is_reset(s.sent()) && passed_by_kernel_alone(s)
+}
+
+pub(super) fn hairpin_fragments_out_of_order(s: &Seen<'_>) -> bool {
+    let first_alone =
+        |[k, n]: [Packet<'_>; 2]| k.fragment() == 0 && !n.is_tail() && n.fragment() != 0;
+    s.place() == Place::C1
+        && s.sent.place != Place::Outside
+        && s.is_hairpin()
+        && s.sent.bytes[0].len() > 1100
+        && s.both().is_some_and(first_alone)
+}
+
+pub(super) fn neighbours_untracked(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    let directly = s.history.iter().any(|event| match event {
+        Event::Sent { packet, .. } => {
+            let q = Packet::new(&packet.bytes[0]);
+            (q.proto(), q.src(), q.sport(), q.dst())
+                == (p.proto(), p.src(), p.sport(), CONTAINERS[0].addr)
+        }
+        Event::Out(_) | Event::Wait(_) => false,
+    });
+    directly
+        && is_near(s.sent.place)
+        && s.is_hairpin()
+        && s.only(&[PRESERVED, "ttl", "sport", "check"])
+        && s.both()
+            .is_some_and(|[k, n]| k.sport() != p.sport() && n.sport() == p.sport())
+}
+
+pub(super) fn reset_shortens_life(s: &Seen<'_>) -> bool {
+    let passed = s.flags();
+    (10..432_000).contains(&s.silence())
+        && passed.last().is_some_and(|(_, flags)| flags & RST != 0)
+        && (s.flow_of_netpath_alone() || picked_up(s))
+}
+
+pub(super) fn reopened_while_closing(s: &Seen<'_>) -> bool {
+    s.reopened() && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
+}
+
+pub(super) fn router_of_an_error(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    let by_router = |[k, n]: [Packet<'_>; 2]| n.src() == p.src() && k.src() != p.src();
+    p.quoted().is_some_and(|q| q.dst() != p.src())
+        && s.place() == Place::C1
+        && s.only(&["src"])
+        && s.both().is_some_and(by_router)
 }

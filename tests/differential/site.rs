@@ -94,7 +94,8 @@ pub(crate) fn place_of(addr: Addr) -> Option<Place> {
 
 /// One of the two worlds.
 pub(crate) struct Site {
-    pub(crate) world: World,
+    /// Removed with the site.
+    _world: World,
     pub(crate) engine: Engine,
     taps: [Tap; 4],
     /// Of the host, towards each place.
@@ -146,7 +147,7 @@ impl Site {
         }
         let marker = Marker::new(&world.outside);
         let site = Self {
-            world,
+            _world: world,
             engine,
             taps,
             gateways,

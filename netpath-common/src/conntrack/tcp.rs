@@ -203,13 +203,9 @@ pub const fn reset(state: TcpState, open: bool, seq: u32, acked: u32, end: u32) 
     if closing || acked == 0 || seq == acked {
         return Transition::To(TcpState::Close);
     }
-    if seq == 0 {
+    if seq == 0 && !open {
         // What a host that knows of no connection answers to a SYN (RFC 9293, 3.5.2).
-        return if open {
-            Transition::Ignore
-        } else {
-            Transition::To(TcpState::Close)
-        };
+        return Transition::To(TcpState::Close);
     }
     if (seq.wrapping_sub(acked) as i32) < 0 {
         return Transition::Invalid;
@@ -326,7 +322,9 @@ mod tests {
             (Established, true, 1100, 1000, 1100, To(Close)),
             (Established, true, 1100, 1000, 900, Ignore),
             (Established, true, 999, 1000, 999, Invalid),
-            (Established, true, 0, 1000, 900, Ignore),
+            // Zero is no answer to a SYN any more, but a number like every other.
+            (Established, true, 0, 1000, 900, Invalid),
+            (Established, true, 0, u32::MAX - 5, 900, Ignore),
             // Over the wrap.
             (Established, true, 5, u32::MAX - 5, 900, Ignore),
             (Established, true, u32::MAX - 5, 5, 900, Invalid),

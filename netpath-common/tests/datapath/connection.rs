@@ -82,13 +82,15 @@ fn reset_closes_by_the_exact_number() {
     assert_eq!(state(&h), TcpState::Close);
 }
 
-/// What a host without the connection answers to a SYN passes, and changes nothing.
+/// What a host without the connection answers to a SYN is a number like every other once the
+/// connection is open: that is what a forger would send too.
 #[test]
-fn a_refusal_passes_an_open_connection_and_leaves_it() {
+fn a_refusal_of_an_open_connection_is_judged_by_its_number() {
     let mut h = Host::new();
     open(&mut h);
     let refusal = tcp(S, 80, H, 40000, RST | ACK).numbered(0, 1001);
-    let _ = h.from_outside(&refusal).to_container(&C1);
+    let out = h.from_outside(&refusal);
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
     assert_eq!(state(&h), TcpState::Established);
 }
 

@@ -140,9 +140,23 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         let open = matches!(old, TcpState::Established) && state & STATE_ASSURED != 0;
         step = tcp::reset(old, open, ip.seq, o.max_ack(), e.end());
     }
+    let closing = tcp::is_half_closed(old);
+    let reopened = closing
+        && ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK
+        && matches!(direction, Direction::Reply)
+        && other.is_some_and(|o| o.is_answered_by(ip.ack));
+    if reopened {
+        step = Transition::To(TcpState::SynRecv);
+    }
     let new = match step {
         Transition::Invalid => return Admission::Invalid,
-        Transition::Ignore => return Admission::Ignored,
+        Transition::Ignore => {
+            if closing && ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN {
+                // The answer to it will show whether the ports are used anew.
+                e.note_syn(ip.segment_end());
+            }
+            return Admission::Ignored;
+        }
         Transition::To(new) => new,
     };
     if matches!(direction, Direction::Reply)
@@ -169,6 +183,10 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         if let Some(o) = other {
             o.forget_segments();
         }
+    }
+    if reopened {
+        word &= !(STATE_ASSURED | STATE_PICKUP);
+        e.forget_segments();
     }
     let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
     if word != state {

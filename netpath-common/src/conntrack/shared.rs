@@ -115,6 +115,24 @@ impl CtRef {
         }
     }
 
+    /// Remembers a SYN that came within a connection: `end` is the number that follows it.
+    #[inline(always)]
+    pub fn note_syn(self, end: u32) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe {
+            (&raw mut (*self.p()).max_ack).write_volatile(0);
+            (&raw mut (*self.p()).end).write_volatile(end);
+        }
+    }
+
+    /// Whether a SYN-ACK of the other direction with this acknowledgement answers the SYN that
+    /// [`CtRef::note_syn`] has remembered last.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_answered_by(self, ack: u32) -> bool {
+        self.max_ack() == 0 && self.end() == ack
+    }
+
     /// Slot of the uplink that the flow uses, see [`CtEntry::uplink`].
     #[inline(always)]
     #[must_use]

@@ -182,6 +182,20 @@ pub const fn next(state: TcpState, direction: Direction, flags: u8) -> Transitio
     }
 }
 
+/// Whether at least one side has closed, and the ports are not free for anew yet.
+///
+/// A SYN of the original direction is let pass here and changes nothing: it may be old or forged. The
+/// SYN-ACK that acknowledges exactly that SYN proves that the ports are used anew (the case
+/// `TCP_CONNTRACK_IGNORE` of `nf_conntrack_tcp_packet`).
+#[inline(always)]
+#[must_use]
+pub const fn is_half_closed(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::FinWait | TcpState::CloseWait | TcpState::LastAck
+    )
+}
+
 /// What an RST with the sequence number `seq` does to a connection.
 ///
 /// `acked`: the highest number that the other side has acknowledged, 0 for none. `end`: the number

@@ -102,7 +102,8 @@ impl Wire {
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
+        // Its type differs between C libraries.
+        message.msg_controllen = size_of_val(&control) as _;
         // SAFETY: message and all that it points to live through the call and are as long as it says.
         let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
         let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;

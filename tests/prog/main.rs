@@ -7,6 +7,7 @@ mod big_tcp;
 mod collect;
 mod corpus;
 mod drops;
+mod entropy;
 mod fragment;
 mod icmp_error;
 mod next_hop;

@@ -62,6 +62,20 @@ fn the_last_fragment_ends_where_its_last_byte_is() {
 }
 
 #[test]
+fn the_parts_of_a_long_datagram_are_all_remembered() {
+    let parts = udp(C1.addr, 5000, S, 53, &[3; 20_000]).fragments(1000);
+    assert!(parts.len() > 16, "more than there is memory for pieces");
+    let mut h = Host::new();
+    for part in &parts {
+        let _ = h.from(&C1, part).to_uplink();
+    }
+    for part in &parts[1..] {
+        let out = h.from(&C1, part);
+        assert_eq!(out.dropped(), Some(DropReason::FragmentOverlap));
+    }
+}
+
+#[test]
 fn a_udp_checksum_that_comes_out_as_zero_is_written_as_all_ones() {
     // C2 has port 5000, so that C1's packets change their port as well; from 6000 they do not.
     for sport in [5000, 6000] {

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long)]
     list: bool,
     /// Seconds that the tests may take with one fault, which may make them run for ever.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 300)]
     limit: u32,
     /// Only faults whose name contains one of these.
     names: Vec<String>,

@@ -132,10 +132,7 @@ fn messages(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// Pieces that each say their length, padded to four bytes.
-fn chunks<'b>(
-    mut bytes: &'b [u8],
-    length: impl Fn(&[u8]) -> usize,
-) -> impl Iterator<Item = &'b [u8]> {
+fn chunks(mut bytes: &[u8], length: impl Fn(&[u8]) -> usize) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         if bytes.len() < 4 {
             return None;

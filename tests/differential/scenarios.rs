@@ -170,6 +170,21 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
             answer(0, How::Natural),
             complaint(3, 1, true),
         ],
+        "reset-after-repeated-syn" => connection(
+            C1,
+            WEB,
+            vec![Step::Again { back: 2 }, go_on(How::ResetZero)],
+        ),
+        "host-flows-untracked" => vec![
+            Step::Knock {
+                from: SERVER,
+                to: (HOST, 40_000),
+                sport: 53,
+                l4: udp.clone(),
+                ttl: 64,
+            },
+            open(C1, (SERVER, 53), 40_000, udp, 64),
+        ],
         other => panic!("no sequence shows `{other}`"),
     }
 }

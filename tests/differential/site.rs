@@ -15,6 +15,7 @@ use netpath_tests::{
 
 use crate::{
     engine::Engine,
+    packet::Packet,
     step::SERVERS,
     wire::{Marker, Tap},
 };
@@ -74,6 +75,9 @@ const SETTINGS: [(&str, &str); 8] = [
     ("net/ipv4/conf/all/send_redirects", "0"),
     ("net/ipv4/conf/default/send_redirects", "0"),
 ];
+
+/// The stack's complaint about fragments of a sequence that ended half a minute ago.
+const REASSEMBLY_TIMEOUT: (u8, u8) = (11, 1);
 
 /// The container at a place.
 pub(crate) const fn container(place: Place) -> Option<&'static Container> {
@@ -206,7 +210,10 @@ impl Site {
                 let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
                 // What the wire may have padded is no part of the packet.
                 let end = (14 + length).min(frame.len());
-                seen.push((place, frame[14..end].to_vec()));
+                let packet = &frame[14..end];
+                if Packet::new(packet).icmp() != Some(REASSEMBLY_TIMEOUT) {
+                    seen.push((place, packet.to_vec()));
+                }
             }
         }
         seen

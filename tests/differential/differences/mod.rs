@@ -158,21 +158,47 @@ impl<'s> Seen<'s> {
         })
     }
 
-    /// Whether a segment has acknowledged what the tests have never seen sent.
-    fn acknowledges_unsent(&self) -> bool {
+    /// Whether a segment was no continuation of what the tests have seen before: there was a gap
+    /// before it, or it acknowledged what was never sent. After a silence everything is new.
+    fn has_odd_numbers(&self) -> bool {
         let mut ends = [None; 2];
         self.talk().iter().any(|talk| {
             let (here, p) = match talk {
                 Talk::Here(p, true) => (0, p),
                 Talk::There(p) => (1, p),
-                Talk::Here(_, false) | Talk::Wait(_) => return false,
+                Talk::Here(_, false) => return false,
+                Talk::Wait(_) => {
+                    ends = [None; 2];
+                    return false;
+                }
             };
-            let (Some((_, ack, end)), Some(flags)) = (p.numbers(), p.tcp_flags()) else {
+            let (Some((seq, ack, end)), Some(flags)) = (p.numbers(), p.tcp_flags()) else {
                 return false;
             };
+            let gap = ends[here].is_some_and(|sent: u32| seq > sent);
             let known = ends[1 - here].is_some_and(|sent| ack <= sent);
             ends[here] = ends[here].max(Some(end));
-            flags & ACK != 0 && !known
+            gap || flags & ACK != 0 && !known
+        })
+    }
+
+    /// Whether a SYN has passed in a connection that had begun.
+    fn began_twice(&self) -> bool {
+        let mut before = 0;
+        self.talk().iter().any(|talk| match talk {
+            Talk::Here(p, true) | Talk::There(p) => {
+                before += 1;
+                before > 1 && p.tcp_flags().is_some_and(|f| f & (SYN | ACK | RST) == SYN)
+            }
+            Talk::Here(_, false) | Talk::Wait(_) => false,
+        })
+    }
+
+    /// Whether anything was sent before that `like` holds for.
+    fn sent_before(&self, like: impl Fn(Place, Packet<'_>) -> bool) -> bool {
+        self.history.iter().any(|event| match event {
+            Event::Sent { packet, .. } => like(packet.place, Packet::new(&packet.bytes[0])),
+            Event::Out(_) | Event::Wait(_) => false,
         })
     }
 

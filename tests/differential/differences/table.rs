@@ -21,7 +21,7 @@ pub(crate) struct Wanted {
     pub(crate) diverges: bool,
 }
 
-pub(crate) const TABLE: [Wanted; 27] = [
+pub(crate) const TABLE: [Wanted; 29] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -192,7 +192,7 @@ pub(crate) const TABLE: [Wanted; 27] = [
     },
     Wanted {
         name: "reset-after-odd-numbers",
-        what: "an old reset of a connection picked up in its middle, or with acknowledgements of what was never sent",
+        what: "an old reset of a connection picked up in its middle, or whose numbers do not follow each other",
         why: "the kernel takes no numbers from what its window does not hold; netpath takes those of every segment, so it drops more resets",
         source: "RFC 5961, 3.2",
         is: told::reset_after_odd_numbers,
@@ -208,7 +208,7 @@ pub(crate) const TABLE: [Wanted; 27] = [
     },
     Wanted {
         name: "neighbours-untracked",
-        what: "a question to a neighbour's published port from a port that has talked to the neighbour itself",
+        what: "a question to a published port from a port that has talked to the container itself, or the other way round",
         why: "the kernel tracks both and gives the second another port; netpath's bridge does not track the first",
         source: "no standard; see the known limits",
         is: told::neighbours_untracked,
@@ -237,5 +237,21 @@ pub(crate) const TABLE: [Wanted; 27] = [
         source: "RFC 5508, REQ-4: what is quoted is restored, and the outer destination",
         is: told::router_of_an_error,
         diverges: false,
+    },
+    Wanted {
+        name: "reset-after-repeated-syn",
+        what: "an old reset by whoever has sent a SYN in the middle of the open connection",
+        why: "the kernel takes it for an answer to the challenge; netpath judges it by its number like every other",
+        source: "RFC 5961, 3.2 and 4.2",
+        is: told::reset_after_repeated_syn,
+        diverges: true,
+    },
+    Wanted {
+        name: "host-flows-untracked",
+        what: "a flow by a port from which the host has just answered the same server",
+        why: "the kernel tracks the host's own conversations and chooses another port; netpath does not, but never takes a port that a socket of the host uses",
+        source: "decided: what the host sends is not tracked",
+        is: told::host_flows_untracked,
+        diverges: true,
     },
 ];

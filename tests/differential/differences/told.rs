@@ -133,8 +133,8 @@ pub(super) fn published_port_as_source(s: &Seen<'_>) -> bool {
 
 pub(super) fn pickup_needs_own_port(s: &Seen<'_>) -> bool {
     let own = s.sent().sport();
-    let changed = |k: Packet<'_>| k.sport() != own || (k.src() == HOST && is_published(k, own));
-    s.place() != s.sent.place && is_mid_stream(s.sent()) && s.kernel_alone().is_some_and(changed)
+    let changed = |k: Packet<'_>| k.sport() != own || (is_hosts(k.src()) && is_published(k, own));
+    is_mid_stream(s.sent()) && passed_by_kernel_alone(s) && s.kernel_alone().is_some_and(changed)
 }
 
 pub(super) fn fragment_boundaries(s: &Seen<'_>) -> bool {
@@ -185,8 +185,22 @@ pub(super) fn reset_of_unanswered(s: &Seen<'_>) -> bool {
                 .is_some_and(|first| before.all(|here| here == first))
         })
     };
-    s.lives().iter().any(one_sided)
-        && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
+    let p = s.sent();
+    // The port is free to the kernel, also for another container.
+    let held = s.has(PRESERVED)
+        && s.both()
+            .is_some_and(|[k, n]| k.sport() == p.sport() && n.sport() != p.sport())
+        && s.sent_before(|_, q| {
+            is_reset(q) && (q.src(), q.sport()) == (p.dst(), p.dport())
+                || is_reset(q) && (q.dst(), q.dport()) == (p.dst(), p.dport())
+        });
+    // Both sides of what a container says to itself are sent in one place.
+    let itself = s.sent.place == Place::C1
+        && is_hosts(p.dst())
+        && s.sent_before(|place, q| place == Place::C1 && is_reset(q))
+        && s.flow_of_netpath_alone();
+    let same = s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s);
+    held || itself || (s.lives().iter().any(one_sided) && same)
 }
 
 pub(super) fn unacknowledged_data(s: &Seen<'_>) -> bool {
@@ -215,7 +229,7 @@ pub(super) fn expired_ttl_makes_flow(s: &Seen<'_>) -> bool {
     let taken = s.only(&[PRESERVED, "sport", "icmp id", "check"])
         && s.both().is_some_and(|[k, n]| own(k) && !own(n));
     // A pickup to the kernel, to netpath what cannot follow a SYN.
-    let follows = is_mid_stream(p) && s.place() == Place::Outside && s.kernel_alone().is_some();
+    let follows = is_mid_stream(p) && passed_by_kernel_alone(s);
     died && (s.flow_of_netpath_alone() || taken || follows)
 }
 
@@ -247,32 +261,30 @@ pub(super) fn redirect_between_neighbours(s: &Seen<'_>) -> bool {
 }
 
 pub(super) fn reset_after_odd_numbers(s: &Seen<'_>) -> bool {
-    s.acknowledges_unsent() && is_reset(s.sent()) && passed_by_kernel_alone(s)
+    s.has_odd_numbers() && is_reset(s.sent()) && passed_by_kernel_alone(s)
 }
 
 pub(super) fn hairpin_fragments_out_of_order(s: &Seen<'_>) -> bool {
     let first_alone =
         |[k, n]: [Packet<'_>; 2]| k.fragment() == 0 && !n.is_tail() && n.fragment() != 0;
-    s.place() == Place::C1
+    s.place() != Place::Outside
         && s.sent.place != Place::Outside
-        && s.is_hairpin()
         && s.sent.bytes[0].len() > 1100
         && s.both().is_some_and(first_alone)
 }
 
 pub(super) fn neighbours_untracked(s: &Seen<'_>) -> bool {
     let p = s.sent();
-    let directly = s.history.iter().any(|event| match event {
-        Event::Sent { packet, .. } => {
-            let q = Packet::new(&packet.bytes[0]);
-            (q.proto(), q.src(), q.sport(), q.dst())
-                == (p.proto(), p.src(), p.sport(), CONTAINERS[0].addr)
-        }
-        Event::Out(_) | Event::Wait(_) => false,
+    let to_published = |p: Packet<'_>| is_hosts(p.dst()) || p.dst() == CONTAINERS[0].addr;
+    let directly = s.sent_before(|place, q| {
+        place != Place::Outside
+            && (q.proto(), q.sport()) == (p.proto(), p.sport())
+            && to_published(q)
     });
     directly
         && is_near(s.sent.place)
-        && s.is_hairpin()
+        && is_near(s.place())
+        && to_published(p)
         && s.only(&[PRESERVED, "ttl", "sport", "check"])
         && s.both()
             .is_some_and(|[k, n]| k.sport() != p.sport() && n.sport() == p.sport())
@@ -296,4 +308,23 @@ pub(super) fn router_of_an_error(s: &Seen<'_>) -> bool {
         && s.place() == Place::C1
         && s.only(&["src"])
         && s.both().is_some_and(by_router)
+}
+
+pub(super) fn reset_after_repeated_syn(s: &Seen<'_>) -> bool {
+    s.began_twice() && is_reset(s.sent()) && passed_by_kernel_alone(s)
+}
+
+pub(super) fn host_flows_untracked(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    let port = |p: Packet<'_>| p.sport().or_else(|| p.id());
+    let from_there = s.sent_before(|place, q| {
+        place == Place::Outside
+            && q.dst() == HOST
+            && (q.proto(), q.src(), q.sport(), q.dport())
+                == (p.proto(), p.dst(), p.dport(), p.sport())
+    });
+    from_there
+        && s.place() == Place::Outside
+        && s.both()
+            .is_some_and(|[k, n]| port(k) != port(p) && port(n) == port(p))
 }

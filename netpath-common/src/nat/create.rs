@@ -113,7 +113,9 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
             false
         }
         // One more try, with the port as the last one left it.
-        Try::Full if make_room(t) && matches!(try_port(t, flow), Try::Reserved) => true,
+        Try::Full if make_room(t, &flow.reply) && matches!(try_port(t, flow), Try::Reserved) => {
+            true
+        }
         Try::Full => return DropReason::ConntrackFull.code(),
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
@@ -154,6 +156,9 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     }
     if made {
         t.count(Counter::FlowNew);
+        if flow.reply.dport != flow.original.sport {
+            t.count(Counter::PortChanged);
+        }
         // Until it is answered.
         t.reclaim_push(&flow.reply, flow.from == 0);
         if flow.from != 0 {
@@ -185,7 +190,8 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => return Index::Ours,
         Err(InsertError::Full) => {
-            return if make_room(t) && t.ct_insert(&flow.original, &flow.entry).is_ok() {
+            return if make_room(t, &flow.reply) && t.ct_insert(&flow.original, &flow.entry).is_ok()
+            {
                 Index::Ours
             } else {
                 Index::Full
@@ -257,11 +263,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     };
     let mut turn = Turn { t, flow };
     t.repeat(TRIES, &mut turn, search_step::<T>);
-    let result = Try::from_u32(turn.flow.search.result);
-    if matches!(result, Try::Reserved) {
-        t.count(Counter::PortChanged);
-    }
-    result
+    Try::from_u32(turn.flow.search.result)
 }
 
 /// What a turn of the search is given.

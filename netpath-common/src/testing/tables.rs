@@ -158,6 +158,20 @@ impl MemTables {
         all
     }
 
+    /// Shows every conntrack entry, in no order.
+    pub fn for_each_entry(&self, mut show: impl FnMut(&Tuple, &CtEntry)) {
+        for (key, e) in self.ct.borrow().iter() {
+            // SAFETY: as in `entries`.
+            show(key, unsafe { &*e.get() });
+        }
+    }
+
+    /// How many conntrack entries there are.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.ct.borrow().len()
+    }
+
     /// One conntrack entry.
     #[must_use]
     pub fn entry(&self, key: &Tuple) -> Option<CtEntry> {

@@ -3,7 +3,7 @@
 //! Owns the imitation of the maps and of the kernel's sockets, clock and randomness, all
 //! under the test's control. Does not count drops: hooks do (see [`super::Host`]).
 
-use core::cell::{Cell, RefCell, UnsafeCell};
+use core::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::{
     boxed::Box,
     collections::{BTreeMap, HashMap, HashSet},
@@ -73,7 +73,8 @@ pub struct MemTables {
     /// Boxed as before: whoever holds a reference must find the entry where it was.
     #[expect(clippy::vec_box, reason = "entries must not move")]
     pub(super) deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
-    pub(super) leases: Box<[UnsafeCell<NextHop>]>,
+    /// Made when they are looked at first.
+    pub(super) leases: Box<[OnceCell<Box<UnsafeCell<NextHop>>>]>,
     pub(super) ports: PortTable,
     pub(super) frags: Frags,
     pub(super) reclaim: Queues,
@@ -109,7 +110,7 @@ impl MemTables {
             random: Cell::new(seed.wrapping_mul(2).wrapping_add(1)),
             ct: RefCell::default(),
             deleted: RefCell::default(),
-            leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
+            leases: (0..NEXT_HOPS).map(|_| OnceCell::new()).collect(),
             ports: PortTable::default(),
             frags: Frags::default(),
             reclaim: Queues::default(),

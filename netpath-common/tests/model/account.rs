@@ -2,15 +2,15 @@
 //!
 //! Owns the bookkeeping of one frame at one hook. Which reason a frame can have is `reason`'s.
 
-use netpath_common::{DropReason, Verdict, counters::Counter, event::Hook, testing::*};
-
-use crate::{
-    observe::ip,
-    packets::{Body, look},
-    reason::Case,
-    table,
-    world::World,
+use netpath_common::{
+    DropReason, Verdict,
+    counters::Counter,
+    event::Hook,
+    testing::plain::{Body, look},
+    testing::*,
 };
+
+use crate::{observe::ip, reason::Case, table, world::World};
 
 impl World {
     /// 8: the reason is one that the frame can have, and the one that it must have.

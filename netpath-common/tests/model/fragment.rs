@@ -5,11 +5,9 @@
 use std::collections::HashMap;
 
 use netpath_common::testing::Addr;
+use netpath_common::testing::plain::Ip;
 
-use crate::{
-    packets::Ip,
-    scene::{Parties, Scene},
-};
+use crate::scene::{Parties, Scene};
 
 /// Containers that a packet comes from and goes to.
 pub(crate) type Ends = (Option<usize>, Option<usize>);

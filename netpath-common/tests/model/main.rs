@@ -35,7 +35,7 @@ use world::World;
 /// Steps of the longest life; the mean is half of it.
 const LONGEST: usize = 1500;
 /// Lives of each kind.
-const LIVES: u32 = 2000;
+const LIVES: u32 = 1000;
 /// As many times more, where a release wants it.
 const LONG: u32 = 20;
 

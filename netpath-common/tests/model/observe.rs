@@ -1,13 +1,20 @@
 //! What a hook did with a frame, held against the conversations that the model knows.
 //!
 //! Owns the invariants: 1 nothing private leaves, 2 nothing enters uninvited, 3 one outside tuple for
-//! one conversation, which keeps it while it lives. (8 is `account`'s; 4 and 7, checksums and TTL, are checked by the host with every frame.)
+//! one conversation, which keeps it while it lives. (8 is `account`'s; 4 and 7, checksums and TTL, the
+//! host's.)
 
-use netpath_common::{Verdict, counters::Counter, event::Hook, testing::*, tuple};
+use netpath_common::{
+    Verdict,
+    counters::Counter,
+    event::Hook,
+    testing::plain::{Body, Ip, Line, Looks, SYN, is_private, look},
+    testing::*,
+    tuple,
+};
 
 use crate::{
     fragment::Ends,
-    packets::{Body, Ip, Line, Looks, SYN, is_private, look},
     scene::{UPLINK as PARTY_UPLINK, gateway, is_gateway},
     talk::Kind,
     world::World,

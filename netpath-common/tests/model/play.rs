@@ -2,10 +2,15 @@
 //!
 //! Owns who sends what in them. What each packet meets is `world`'s.
 
-use netpath_common::{Verdict, testing::*, tuple};
+use netpath_common::{
+    Verdict,
+    testing::plain::{ACK, Line, SYN, line},
+    testing::*,
+    tuple,
+};
 
 use crate::{
-    packets::{ACK, Line, SYN, line, whole},
+    packets::whole,
     step::{Ends, L4, Shape},
     table,
     world::{Sent, World},

@@ -3,12 +3,17 @@
 //! Owns two plain judgements of a frame by what it looks like and where it was seen: a reason that
 //! contradicts the frame is a fault, and so is a way on for a frame that has to be dropped.
 
-use netpath_common::{DropReason, event::Hook, testing::H, tuple};
+use netpath_common::{
+    DropReason,
+    event::Hook,
+    testing::H,
+    testing::plain::{ACK, Body, Ip, Line, Looks, SYN, be, is_private},
+    tuple,
+};
 
 use crate::{
     fragment::Heads,
     life::H2,
-    packets::{ACK, Body, Ip, Line, Looks, SYN, be, is_private},
     scene::{Scene, is_first, is_gateway, is_martian, same_net},
     talk::Talks,
 };

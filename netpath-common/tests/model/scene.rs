@@ -4,11 +4,14 @@
 //! host's tables.
 
 use netpath_common::{
-    testing::{Addr, C1, C2, C3, Container, H, NET1},
+    testing::{
+        Addr, C1, C2, C3, Container, H, NET1,
+        plain::{Line, is_private},
+    },
     tuple,
 };
 
-use crate::{life::Life, packets::Line};
+use crate::life::Life;
 
 /// The kernel's coarse clock goes by ticks of 250 Hz.
 const TICK_NS: u64 = 4_000_000;
@@ -169,9 +172,5 @@ pub(crate) fn same_net(a: Addr, b: Addr) -> bool {
 
 /// Whether no packet of the outside can have this source.
 pub(crate) fn is_martian(scene: &Scene, a: Addr) -> bool {
-    a[0] == 127
-        || (224..240).contains(&a[0])
-        || a == [255; 4]
-        || a == scene.host
-        || crate::packets::is_private(a)
+    a[0] == 127 || (224..240).contains(&a[0]) || a == [255; 4] || a == scene.host || is_private(a)
 }

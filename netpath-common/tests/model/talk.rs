@@ -6,12 +6,10 @@
 
 use std::collections::HashMap;
 
+use netpath_common::testing::plain::{ACK, FIN, Line, RST, SYN};
 use netpath_common::tuple;
 
-use crate::{
-    packets::{ACK, FIN, Line, RST, SYN},
-    scene::{Parties, Scene},
-};
+use crate::scene::{Parties, Scene};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -6,13 +6,19 @@
 use std::collections::VecDeque;
 
 use netpath_common::{
-    Verdict, datapath::collect, event::Hook, records::EndpointStats, testing::*, tuple,
+    Verdict,
+    datapath::collect,
+    event::Hook,
+    records::EndpointStats,
+    testing::plain::{Line, is_private, line},
+    testing::*,
+    tuple,
 };
 
 use crate::{
     fragment::{Ends as FromTo, Heads},
     life::{H2, Life, Xdp},
-    packets::{Line, is_private, line, packet},
+    packets::packet,
     scene::{DNS, Scene, UPLINK as PARTY_UPLINK, WEB, is_first},
     step::{Ends, Lie, Step},
     table,

@@ -7,6 +7,7 @@ mod build;
 mod context;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod lint;
 mod replay;
 mod run;
@@ -62,6 +63,11 @@ enum Command {
     /// cannot run on this machine says so and counts as skipped; in CI (CI=true) that is a
     /// failure.
     Test(test::Options),
+    /// Fuzz the datapath's logic, compiled for the host. Needs no root.
+    ///
+    /// Inputs that reach new code are kept in the target directory; one that fails is written below
+    /// netpath-common/fuzz/artifacts, and its path is printed.
+    Fuzz(fuzz::Options),
     /// Check formatting, lints, documentation, licences and the length of files.
     Lint,
     /// Build the static program: target/dist/netpath.
@@ -111,6 +117,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run { arguments } => return run::run(&context, &arguments),
         Command::Test(options) => return test::test(&context, &options),
+        Command::Fuzz(options) => return fuzz::fuzz(&context, &options),
         Command::Lint => lint::lint(&context)?,
         Command::Dist => {
             dist::dist(&context)?;

@@ -54,9 +54,8 @@ pub(super) fn wrong_checksum(s: &Seen<'_>) -> bool {
 
 pub(super) fn invalid_to_host(s: &Seen<'_>) -> bool {
     let p = s.sent();
-    let known = is_published(p, p.dport()) || s.answers();
+    let known = (is_mid_stream(p) && is_published(p, p.dport())) || s.answers();
     is_hosts(p.dst())
-        && is_mid_stream(p)
         && known
         && s.place() == s.sent.place
         && s.kernel_alone()
@@ -261,7 +260,8 @@ pub(super) fn redirect_between_neighbours(s: &Seen<'_>) -> bool {
 }
 
 pub(super) fn reset_after_odd_numbers(s: &Seen<'_>) -> bool {
-    s.has_odd_numbers() && is_reset(s.sent()) && passed_by_kernel_alone(s)
+    let one = passed_by_kernel_alone(s) || s.flow_of_netpath_alone();
+    s.has_odd_numbers() && is_reset(s.sent()) && one
 }
 
 pub(super) fn hairpin_fragments_out_of_order(s: &Seen<'_>) -> bool {
@@ -323,8 +323,14 @@ pub(super) fn host_flows_untracked(s: &Seen<'_>) -> bool {
             && (q.proto(), q.src(), q.sport(), q.dport())
                 == (p.proto(), p.dst(), p.dport(), p.sport())
     });
-    from_there
-        && s.place() == Place::Outside
+    let out = from_there && s.place() == Place::Outside;
+    // What a container says to its gateway is a conversation of the host as well.
+    let itself = s.is_hairpin()
+        && s.place() == s.sent.place
+        && s.sent_before(|place, q| {
+            place == s.sent.place && is_gateway(q.dst()) && q.dport() == p.sport()
+        });
+    (out || itself)
         && s.both()
             .is_some_and(|[k, n]| port(k) != port(p) && port(n) == port(p))
 }

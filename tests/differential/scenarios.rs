@@ -154,16 +154,6 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
                 answer(1, How::Natural),
             ],
         ),
-        "reopened-while-closing" => connection(
-            C1,
-            WEB,
-            vec![
-                go_on(How::Fin),
-                Step::Again { back: 3 },
-                answer(0, How::Natural),
-                answer(0, How::Reset(-1000)),
-            ],
-        ),
         "router-of-an-error" => vec![
             open(C1, (SERVER, 40_000), 80, L4::Flags(ACK), 64),
             knock(PUBLISHED, L4::Syn),

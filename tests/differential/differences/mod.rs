@@ -10,7 +10,7 @@ pub(crate) use self::table::TABLE;
 
 use crate::{
     compare::{Both, Difference},
-    packet::{ACK, FIN, Packet, RST, SYN, TCP, UDP},
+    packet::{ACK, Packet, RST, SYN, TCP, UDP},
     site::{CONTAINERS, HOST, Place},
 };
 use netpath_common::testing::Addr;
@@ -143,19 +143,6 @@ impl<'s> Seen<'s> {
     /// The longest of those lives.
     fn flags(&self) -> Vec<(bool, u8)> {
         self.lives().swap_remove(0)
-    }
-
-    /// Whether the connection has begun anew before both sides had closed it.
-    fn reopened(&self) -> bool {
-        let mut closing = false;
-        self.talk().iter().any(|talk| match talk {
-            Talk::Here(p, true) | Talk::There(p) => {
-                let flags = p.tcp_flags().unwrap_or(0);
-                closing |= flags & FIN != 0;
-                closing && flags & (SYN | ACK | RST) == SYN
-            }
-            Talk::Here(_, false) | Talk::Wait(_) => false,
-        })
     }
 
     /// Whether a segment was no continuation of what the tests have seen before: there was a gap

@@ -21,7 +21,7 @@ pub(crate) struct Wanted {
     pub(crate) diverges: bool,
 }
 
-pub(crate) const TABLE: [Wanted; 29] = [
+pub(crate) const TABLE: [Wanted; 28] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -220,14 +220,6 @@ pub(crate) const TABLE: [Wanted; 29] = [
         why: "the kernel ends it then; to netpath such a reset changes nothing",
         source: "RFC 5961, 3.2",
         is: told::reset_shortens_life,
-        diverges: true,
-    },
-    Wanted {
-        name: "reopened-while-closing",
-        what: "a connection that begins anew on the ports of one that is still closing",
-        why: "the kernel follows the new one from its SYN-ACK on; netpath forwards it as part of the old one, with the shorter lives of its states",
-        source: "RFC 9293, 3.6.1; see the known limits",
-        is: told::reopened_while_closing,
         diverges: true,
     },
     Wanted {

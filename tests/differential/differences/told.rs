@@ -299,10 +299,6 @@ pub(super) fn reset_shortens_life(s: &Seen<'_>) -> bool {
         && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
 }
 
-pub(super) fn reopened_while_closing(s: &Seen<'_>) -> bool {
-    s.reopened() && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
-}
-
 pub(super) fn router_of_an_error(s: &Seen<'_>) -> bool {
     let p = s.sent();
     let by_router = |[k, n]: [Packet<'_>; 2]| n.src() == p.src() && k.src() != p.src();

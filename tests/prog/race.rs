@@ -4,6 +4,8 @@
 //! races are real: threads on every processor run the loaded program at once, and where lost races
 //! leave a trace the tests demand that there were some.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     env,

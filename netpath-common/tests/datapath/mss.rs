@@ -112,3 +112,22 @@ fn data_and_hosts_without_the_option_are_left_alone() {
         "only a SYN's option means anything"
     );
 }
+
+#[test]
+fn what_every_host_takes_is_the_least_that_is_asked_for() {
+    let mut h = clamping();
+    h.tables.endpoints[usize::from(C1.slot)].mtu = 100;
+    let out = h.from_outside(&with_options(tcp(S, 4000, H, 8080, SYN), &MSS_1460));
+    let _ = out.to_container(&C1);
+    assert_eq!(options(&out), [2, 4, 0, 88]);
+}
+
+#[test]
+fn an_option_does_not_reach_into_the_payload() {
+    let mut h = clamping();
+    let mut syn = with_options(tcp(C1.addr, 40000, S, 80, SYN), &[1, 1, 2, 4]);
+    syn.l4.extend([0x23, 0x28, 7, 7]);
+    let out = h.from(&C1, &syn);
+    let _ = out.to_uplink();
+    assert!(out.frame.bytes.ends_with(&[1, 1, 2, 4, 0x23, 0x28, 7, 7]));
+}

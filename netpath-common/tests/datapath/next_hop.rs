@@ -294,3 +294,25 @@ fn a_smaller_mtu_of_the_way_counts() {
     assert!(h.from(&C1, &large).passed(), "leased");
     let _ = h.from(&C1, &question()).to_uplink();
 }
+
+#[test]
+fn a_lease_is_of_one_flow_though_others_share_its_slot() {
+    let mut h = Host::new();
+    assert!(!is_leased(&h.from(&C1, &question())));
+    assert!(is_leased(&h.from(&C1, &question())));
+    for slot in 0..netpath_common::datapath::NEXT_HOPS {
+        let hop = h.tables.next_hop(slot).unwrap();
+        *hop = NextHop {
+            tuple: netpath_common::Tuple {
+                sport: 5001,
+                ..hop.tuple
+            },
+            dst_mac: [2, 9, 9, 9, 9, 9],
+            until: u64::MAX,
+            ..out_of(UPLINK_IF)
+        };
+    }
+    assert!(!is_leased(&h.from(&C1, &question())), "it asks again");
+    let out = h.from(&C1, &question());
+    assert_eq!(out.frame.bytes[..6], ROUTER_MAC);
+}

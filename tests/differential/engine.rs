@@ -34,8 +34,8 @@ pub(crate) struct Netpath {
     resets: Cell<u32>,
 }
 
-/// Longer than any lifetime, and 1 less than a multiple of ten.
-const AGES: u32 = 500_009;
+/// Longer than any lifetime, seconds.
+const AGES: u32 = 500_000;
 /// What is over still takes its place in the table until it is removed, which takes 40 ms.
 const RESETS_WITHOUT_FLUSH: u32 = 100;
 

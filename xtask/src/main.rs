@@ -7,6 +7,7 @@ mod build;
 mod context;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod lint;
 mod mutants;
 mod replay;
@@ -67,6 +68,11 @@ enum Command {
     ///
     /// The list is xtask/mutants.toml. Works on a copy under target; the last line counts.
     Mutants(mutants::Options),
+    /// Fuzz the datapath's logic, compiled for the host. Needs no root.
+    ///
+    /// Inputs that reach new code are kept in the target directory; one that fails is written below
+    /// netpath-common/fuzz/artifacts, and its path is printed.
+    Fuzz(fuzz::Options),
     /// Check formatting, lints, documentation, licences and the length of files.
     Lint,
     /// Build the static program: target/dist/netpath.
@@ -117,6 +123,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => return run::run(&context, &arguments),
         Command::Test(options) => return test::test(&context, &options),
         Command::Mutants(options) => return mutants::mutants(&context, &options),
+        Command::Fuzz(options) => return fuzz::fuzz(&context, &options),
         Command::Lint => lint::lint(&context)?,
         Command::Dist => {
             dist::dist(&context)?;

@@ -12,7 +12,11 @@ use super::{
     entry::{STATE_CLAIMED, STATE_SALT_MASK, STATE_SEEN_REPLY, STATE_TCP_MASK},
     tcp::TcpState,
 };
-use crate::{counters::Counter, datapath::Tables, tuple};
+use crate::{
+    counters::Counter,
+    datapath::Tables,
+    tuple::{self, Tuple},
+};
 
 /// Keys looked at for one new flow.
 const POPS: u32 = 8;
@@ -38,26 +42,31 @@ pub(super) const fn is_closing(state: TcpState) -> bool {
 
 struct Room<'t, T> {
     t: &'t T,
+    spared: &'t Tuple,
     inbound: bool,
     made: bool,
 }
 
 /// Removes one reclaimable flow, oldest first; false where none was found in a few looks.
+///
+/// `spared`: the record key of the flow that room is made for. A queue may still have it of an
+/// earlier life, and the half-made flow would be its own victim.
 #[inline(never)]
-pub fn make_room<T: Tables>(t: &T) -> bool {
-    search(t, true) || search(t, false)
+pub fn make_room<T: Tables>(t: &T, spared: &Tuple) -> bool {
+    search(t, true, spared) || search(t, false, spared)
 }
 
 /// As [`make_room`], of flows that the outside has begun.
 #[inline(never)]
 pub fn make_room_inbound<T: Tables>(t: &T) -> bool {
-    search(t, true)
+    search(t, true, &Tuple::default())
 }
 
 #[inline(never)]
-fn search<T: Tables>(t: &T, inbound: bool) -> bool {
+fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple) -> bool {
     let mut room = Room {
         t,
+        spared,
         inbound,
         made: false,
     };
@@ -76,6 +85,9 @@ extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
         return 1;
     };
     // The flow may have been established since, or have gone.
+    if key == *room.spared {
+        return 0;
+    }
     let Some(e) = room.t.ct(&key) else { return 0 };
     let state = e.state();
     if is_record(e)

@@ -182,9 +182,10 @@ fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Ste
     if t.subnet(&dst).is_some() {
         return Err(DropReason::OtherNetwork);
     }
-    if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {
+    if network.flags & NETWORK_INTERNAL != 0 {
         return Err(DropReason::NotRoutable);
     }
+    // Without masquerade too: its first one may be of the answer of a published port.
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
         // Its first one may have come on another processor meanwhile.
         return Ok(if w.follow_first_fragment(t, slot) && take_back(t, w) {
@@ -192,6 +193,9 @@ fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Ste
         } else {
             Step::Held
         });
+    }
+    if network.flags & NETWORK_MASQUERADE == 0 {
+        return Err(DropReason::NotRoutable);
     }
     if !w.ip.is_tracked() {
         return Err(w.ip.fault());

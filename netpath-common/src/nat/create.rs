@@ -155,6 +155,9 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     }
     if made {
         t.count(Counter::FlowNew);
+        if flow.reply.dport != flow.original.sport {
+            t.count(Counter::PortChanged);
+        }
         // Until it is answered.
         t.reclaim_push(&flow.reply, flow.from == 0);
         if flow.from != 0 {
@@ -258,11 +261,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     };
     let mut turn = Turn { t, flow };
     t.repeat(TRIES, &mut turn, search_step::<T>);
-    let result = Try::from_u32(turn.flow.search.result);
-    if matches!(result, Try::Reserved) {
-        t.count(Counter::PortChanged);
-    }
-    result
+    Try::from_u32(turn.flow.search.result)
 }
 
 /// What a turn of a search is given.

@@ -156,8 +156,9 @@ impl Tables for MemTables {
     }
 
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
+        let lease = self.leases.get(slot as usize)?.get_or_init(Box::default);
         // SAFETY: one thread, and the engine holds one lease at a time.
-        Some(unsafe { &mut *self.leases.get(slot as usize)?.get() })
+        Some(unsafe { &mut *lease.get() })
     }
 
     fn route(&self, tuple: &Tuple, _ifindex: u32, hop: &mut NextHop) {

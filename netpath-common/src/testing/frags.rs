@@ -1,7 +1,7 @@
 //! Fragment records and waiting fragments in memory.
 
 use core::{
-    cell::{Cell, RefCell, UnsafeCell},
+    cell::{Cell, OnceCell, RefCell, UnsafeCell},
     ptr::NonNull,
 };
 use std::{boxed::Box, collections::HashMap, vec::Vec};
@@ -14,7 +14,8 @@ use crate::{
 /// The records, the places and the memory for a first fragment.
 pub(super) struct Frags {
     records: RefCell<HashMap<FragKey, Box<UnsafeCell<FragRecord>>>>,
-    places: Vec<UnsafeCell<Held>>,
+    /// Made when they are looked at first: most tests need none.
+    places: Vec<OnceCell<Box<UnsafeCell<Held>>>>,
     saved: Box<UnsafeCell<[u8; HELD_BYTES]>>,
     /// Drops that no hook decided about.
     pub(super) dropped: Cell<u64>,
@@ -24,7 +25,7 @@ impl Default for Frags {
     fn default() -> Self {
         Self {
             records: RefCell::default(),
-            places: (0..HELD).map(|_| UnsafeCell::default()).collect(),
+            places: (0..HELD).map(|_| OnceCell::new()).collect(),
             saved: Box::new(UnsafeCell::new([0; HELD_BYTES])),
             dropped: Cell::new(0),
         }
@@ -47,7 +48,8 @@ impl Frags {
     }
 
     pub(super) fn place(&self, index: u32) -> Option<HeldRef> {
-        let p = NonNull::new(self.places.get(index as usize)?.get())?;
+        let place = self.places.get(index as usize)?.get_or_init(Box::default);
+        let p = NonNull::new(place.get())?;
         // SAFETY: the places live as long as the table.
         Some(unsafe { HeldRef::new(p) })
     }

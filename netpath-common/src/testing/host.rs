@@ -1,14 +1,15 @@
 //! A host whose hooks a test feeds with frames.
 //!
 //! Owns what a hook does around the datapath: working memory, counting of drops. Checks with every
-//! frame what must hold for all: a passed frame is untouched, a translated one has right checksums,
-//! and the TTL falls by one exactly where the datapath forwards.
+//! frame what must hold for all: a passed frame is untouched, a translated one is as `judge` wants
+//! it, and the TTL falls by one exactly where the datapath forwards.
 
 use std::{collections::BTreeMap, string::String};
 
 use super::{
     build::Datagram,
     frame::Frame,
+    judge::judge,
     oracle::{describe, verify},
     tables::MemTables,
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
@@ -178,16 +179,13 @@ impl Host {
                 && datapath::is_told(reason as u32)
                 && datapath::refuse(&mut answer, &self.tables, &mut self.work) != 0
             {
-                assert_eq!(verify(&answer), Ok(()), "{}", describe(&answer));
+                if verify(input).is_ok() {
+                    assert_eq!(verify(&answer), Ok(()), "{}", describe(&answer));
+                }
                 out.answer = Some(answer);
             }
             return out;
         }
-        assert_eq!(
-            input.bytes.len(),
-            out.frame.bytes.len(),
-            "NAT never changes the length"
-        );
         if out.passed() || result == Ok(Verdict::Held) {
             let untouched = Frame {
                 again: input.again.clone(),
@@ -196,14 +194,8 @@ impl Host {
             assert_eq!(*input, untouched, "a passed frame is untouched");
             return out;
         }
-        if verify(input).is_ok() {
-            assert_eq!(
-                verify(&out.frame),
-                Ok(()),
-                "{} to {}",
-                describe(input),
-                out.text()
-            );
+        if let Err(fault) = judge(input, &out.frame) {
+            panic!("{result:?}: {fault}");
         }
         match result {
             Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. }) => {

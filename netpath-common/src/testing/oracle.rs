@@ -84,19 +84,25 @@ fn view(b: &[u8]) -> Option<View<'_>> {
 /// # Errors
 /// One line for each wrong checksum.
 pub fn verify(frame: &Frame) -> Result<(), String> {
-    if frame.bytes.get(12..14) != Some(&[8, 0]) {
-        return Ok(());
-    }
-    let mut wrong = Vec::new();
-    match view(&frame.bytes[14..]) {
-        Some(v) => check(&v, "", frame.offload, &mut wrong),
-        None => wrong.push("no IPv4 header".to_string()),
-    }
+    let wrong = faults(frame);
     if wrong.is_empty() {
         Ok(())
     } else {
         Err(wrong.join("; "))
     }
+}
+
+/// The wrong checksums of an IPv4 frame by name, as [`verify`] finds them.
+pub(super) fn faults(frame: &Frame) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if frame.bytes.get(12..14) != Some(&[8, 0]) {
+        return wrong;
+    }
+    match view(&frame.bytes[14..]) {
+        Some(v) => check(&v, "", frame.offload, &mut wrong),
+        None => wrong.push("no IPv4 header".to_string()),
+    }
+    wrong
 }
 
 fn check(v: &View<'_>, what: &str, offload: Offload, wrong: &mut Vec<String>) {

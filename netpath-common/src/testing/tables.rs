@@ -3,7 +3,7 @@
 //! Owns the imitation of the maps and of the kernel's sockets, clock and randomness, all
 //! under the test's control. Does not count drops: hooks do (see [`super::Host`]).
 
-use core::cell::{Cell, RefCell, UnsafeCell};
+use core::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::{
     boxed::Box,
     collections::{BTreeMap, HashMap, HashSet},
@@ -73,7 +73,8 @@ pub struct MemTables {
     /// Boxed as before: whoever holds a reference must find the entry where it was.
     #[expect(clippy::vec_box, reason = "entries must not move")]
     pub(super) deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
-    pub(super) leases: Box<[UnsafeCell<NextHop>]>,
+    /// Made when they are looked at first.
+    pub(super) leases: Box<[OnceCell<Box<UnsafeCell<NextHop>>>]>,
     pub(super) ports: PortTable,
     pub(super) frags: Frags,
     pub(super) reclaim: Queues,
@@ -112,7 +113,7 @@ impl MemTables {
             random: Cell::new(seed.wrapping_mul(2).wrapping_add(1)),
             ct: RefCell::default(),
             deleted: RefCell::default(),
-            leases: (0..NEXT_HOPS).map(|_| UnsafeCell::default()).collect(),
+            leases: (0..NEXT_HOPS).map(|_| OnceCell::new()).collect(),
             ports: PortTable::default(),
             frags: Frags::default(),
             reclaim: Queues::default(),
@@ -182,6 +183,20 @@ impl MemTables {
             .collect();
         all.sort_by_key(|(k, _)| (k.proto, k.src, k.dst, k.sport, k.dport, k.icmp_type));
         all
+    }
+
+    /// Shows every conntrack entry, in no order.
+    pub fn for_each_entry(&self, mut show: impl FnMut(&Tuple, &CtEntry)) {
+        for (key, e) in self.ct.borrow().iter() {
+            // SAFETY: as in `entries`.
+            show(key, unsafe { &*e.get() });
+        }
+    }
+
+    /// How many conntrack entries there are.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.ct.borrow().len()
     }
 
     /// One conntrack entry.

@@ -2,7 +2,10 @@
 
 use netpath_common::{
     DropReason,
-    conntrack::tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
+    conntrack::{
+        STATE_ASSURED,
+        tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
+    },
     counters::Counter,
     testing::*,
     tuple,
@@ -81,6 +84,8 @@ fn an_answered_syn_reopens_a_closing_connection() {
         assert_eq!(state(&h), old);
         let _ = h.from_outside(&answer(7001)).to_container(&C1);
         assert_eq!(state(&h), TcpState::SynRecv, "{old:?}");
+        let record = h.tables.entry(&record_key(tuple::TCP, 80, 40000)).unwrap();
+        assert_eq!(record.state & STATE_ASSURED, 0, "its handshake is open");
         let ack = tcp(C1.addr, 40000, S, 80, ACK).numbered(7001, 9001);
         let _ = h.from(&C1, &ack).to_uplink();
         assert_eq!(state(&h), TcpState::Established);

@@ -6,6 +6,7 @@ use netpath_common::{
     counters::Counter,
     datapath::{HOLD_NS, Tables},
     event::Hook,
+    records::NETWORK_MASQUERADE,
     testing::*,
 };
 
@@ -204,4 +205,26 @@ fn fragments_that_are_larger_than_the_way_go_by_the_stack() {
         h.from_stack(&parts[1]).dropped(),
         Some(DropReason::FragmentUnmatched)
     );
+}
+
+#[test]
+fn an_answer_in_reverse_also_without_masquerade() {
+    let mut h = Host::new();
+    h.tables.networks[usize::from(NET1)].flags &= !NETWORK_MASQUERADE;
+    let _ = h
+        .from_outside(&udp(S, 4000, H, 5353, b"question"))
+        .to_container(&C1);
+    let parts = udp(C1.addr, 53, S, 4000, &[1; 2000]).fragments(1480);
+    assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
+    let first = h.from(&C1, &parts[0]);
+    let _ = first.to_uplink();
+    let mut out = again(&mut h, Hook::Veth, &first);
+    out.push(first);
+    assert_eq!(joined(&out), "udp 192.0.2.1:5353 > 198.51.100.9:4000");
+    // What belongs to no flow does not leave.
+    let parts = udp(C1.addr, 5000, S, 53, &[1; 2000]).id(2).fragments(1480);
+    assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
+    let first = h.from(&C1, &parts[0]);
+    assert_eq!(first.dropped(), Some(DropReason::NotRoutable));
+    assert!(first.frame.again.is_empty());
 }

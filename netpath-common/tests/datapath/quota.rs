@@ -185,3 +185,22 @@ fn a_flood_of_answered_syns_leaves_room_in_a_full_table() {
         .from_outside(&tcp(S, 3000, H, 8080, ACK))
         .to_container(&C1);
 }
+
+#[test]
+fn a_flow_that_is_being_made_is_not_taken_for_its_own_earlier_life() {
+    let mut h = Host::new();
+    // Answered, so nothing makes room for what comes after it.
+    let _ = h.from(&C2, &udp(C2.addr, 5000, S2, 53, b"")).to_uplink();
+    let _ = h.from_outside(&udp(S2, 53, H, 5000, b"")).to_container(&C2);
+    let question = udp(C1.addr, 5000, S, 53, b"");
+    let _ = h.from(&C1, &question).to_uplink();
+    h.tables.advance_ms(30_000);
+    // Room for the record alone; the queue has its key of the flow that has expired.
+    h.tables.ct_capacity = 3;
+    let out = h.from(&C1, &question);
+    assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
+    assert_eq!(h.tables.entry_count(), 2);
+    assert_eq!(h.tables.live(Budget::flows(C1.slot)), 0);
+    h.tables.ct_capacity = 4;
+    let _ = h.from(&C1, &question).to_uplink();
+}

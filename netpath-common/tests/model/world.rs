@@ -1,361 +1,343 @@
-//! A host, the other ends of its packets, and what must hold.
+//! A host, the other ends of its packets, and what a step does to them.
 //!
-//! Owns the model: which conversations were asked for. It is told by packets that left or entered,
-//! never by the conntrack table.
+//! Owns the playing. What must hold with each frame is `observe`'s, what the table must look like
+//! `table`'s.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 
 use netpath_common::{
-    Verdict, conntrack::STATE_CLAIMED, datapath::collect, event::Hook, testing::*, tuple,
+    Verdict,
+    datapath::collect,
+    event::Hook,
+    records::EndpointStats,
+    testing::plain::{Line, is_private, line},
+    testing::*,
+    tuple,
 };
 
 use crate::{
-    packets::{Seen, addr, be, is_private, packet, seen},
-    step::Step,
+    fragment::{Ends as FromTo, Heads},
+    life::{H2, Life, Xdp},
+    packets::packet,
+    scene::{DNS, Scene, UPLINK as PARTY_UPLINK, WEB, is_first},
+    step::{Ends, Lie, Step},
+    table,
+    talk::Talks,
 };
 
-/// A conversation as a container sees it: protocol, its address and port, the peer's.
-type Talk = (u8, Addr, u16, Addr, u16);
+/// Packets that somebody may still answer.
+const REMEMBERED: usize = 48;
+/// The whole table is looked at once in so many steps.
+const CHECKED_EVERY: u64 = 64;
 
 /// What a packet looked like where it ended, so that the other end can answer.
-struct Sent {
-    frame: Frame,
+pub(crate) struct Sent {
+    pub(crate) line: Line,
     /// It was delivered to this container; otherwise it left.
-    at: Option<Container>,
+    pub(crate) at: Option<Container>,
 }
 
 /// The host and its surroundings.
 pub(crate) struct World {
-    host: Host,
-    sent: Vec<Sent>,
-    containers: [Container; 3],
-    /// Conversations that a container began.
-    begun: HashSet<Talk>,
-    /// First fragments that went into a container: source, identification.
-    heads: HashSet<(Addr, u16)>,
-    generation: u8,
-    capacity: usize,
+    pub(crate) host: Host,
+    pub(crate) scene: Scene,
+    pub(crate) talks: Talks,
+    pub(crate) heads: Heads,
+    /// Frames that were dropped.
+    pub(crate) refused: u64,
+    /// What each slot has sent and was given, as the model counts it.
+    stats: [EndpointStats; 4],
+    pub(crate) sent: VecDeque<Sent>,
+    /// Identification of the next datagram in parts.
+    pub(crate) id: u16,
+    steps: u64,
 }
 
 impl World {
-    pub(crate) fn new(mut host: Host, capacity: usize) -> Self {
-        host.tables.ct_capacity = capacity;
+    pub(crate) fn new(life: Life) -> Self {
+        let host = life.host();
         Self {
+            scene: Scene::new(life, host.tables.now),
             host,
-            sent: Vec::new(),
-            containers: [C1, C2, C3],
-            begun: HashSet::new(),
-            heads: HashSet::new(),
-            generation: 0,
-            capacity,
+            talks: Talks::default(),
+            heads: Heads::default(),
+            refused: 0,
+            stats: Default::default(),
+            sent: VecDeque::new(),
+            id: 1000,
+            steps: 0,
         }
     }
 
+    /// Shows a frame to a hook, and what the hook sends to come in once more; what became of each.
+    fn run(&mut self, hook: Hook, input: &Frame) -> Vec<Outcome> {
+        let before = self.before(hook, input);
+        let out = self.host.run(hook, input);
+        self.after(hook, input, &out, &before);
+        self.remember(&out);
+        let again: Vec<Frame> = out
+            .frame
+            .again
+            .iter()
+            .map(|bytes| Frame {
+                bytes: bytes.clone(),
+                ifindex: input.ifindex,
+                ..Frame::default()
+            })
+            .collect();
+        let mut all = vec![out];
+        for frame in again {
+            all.extend(self.run(hook, &frame));
+        }
+        all
+    }
+
+    fn remember(&mut self, out: &Outcome) {
+        let at = match out.result {
+            Ok(Verdict::ToEndpoint { ifindex }) => {
+                let all = &self.scene.containers;
+                let c = all.iter().find(|c| c.ifindex == ifindex);
+                Some(*c.unwrap_or_else(|| panic!("{} to nobody's {ifindex}", out.text())))
+            }
+            Ok(Verdict::ToUplink { .. } | Verdict::TranslatedToStack) => None,
+            _ => return,
+        };
+        if let Some(line) = line(&out.frame.bytes) {
+            self.sent.push_front(Sent { line, at });
+            self.sent.truncate(REMEMBERED);
+        }
+    }
+
+    /// Counts a translated frame as the endpoints' statistics must.
+    pub(crate) fn count(&mut self, ends: FromTo, bytes: u64) {
+        let slot = |who: usize| usize::from(self.scene.containers[who].slot);
+        if let Some(from) = ends.0 {
+            let s = &mut self.stats[slot(from)];
+            s.tx_packets += 1;
+            s.tx_bytes += bytes;
+        }
+        if let Some(to) = ends.1 {
+            let s = &mut self.stats[slot(to)];
+            s.rx_packets += 1;
+            s.rx_bytes += bytes;
+        }
+    }
+
+    pub(crate) fn send(&mut self, c: &Container, p: &Datagram, lie: Option<Lie>) -> Vec<Outcome> {
+        let gateway = if is_first(c) {
+            BRIDGE1_MAC
+        } else {
+            BRIDGE2_MAC
+        };
+        let mac = match lie {
+            Some(Lie::Mac) => ROUTER_MAC,
+            _ => c.mac,
+        };
+        let frame = spoilt(p.frame(mac, gateway, c.ifindex), lie);
+        self.run(Hook::Veth, &frame)
+    }
+
+    pub(crate) fn arrive(&mut self, p: &Datagram, lie: Option<Lie>) -> Vec<Outcome> {
+        let frame = spoilt(p.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF), lie);
+        if self.scene.life.xdp != Xdp::Off {
+            let early = self.run(Hook::Xdp, &frame);
+            if early[0].result != Ok(Verdict::Pass) {
+                return early;
+            }
+        }
+        self.run(Hook::UplinkIngress, &frame)
+    }
+
+    pub(crate) fn egress(&mut self, p: &Datagram) -> Vec<Outcome> {
+        self.run(
+            Hook::UplinkEgress,
+            &p.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        )
+    }
+
+    /// The kernel's routes lead nothing out of the uplink that is to the host or a container, and what
+    /// is to an address that the host has lost may still be a hairpin's.
+    fn routed_out(&self, ends: Ends) -> Ends {
+        if [H, H2].contains(&ends.dst) || is_private(ends.dst) {
+            Ends { dst: S2, ..ends }
+        } else {
+            ends
+        }
+    }
+
+    /// Does a step.
     pub(crate) fn take(&mut self, step: &Step) {
         match *step {
             Step::Send {
                 who,
-                src,
-                dst,
-                sport,
-                dport,
+                ends,
                 ref shape,
+                lie,
             } => {
-                self.send(self.containers[who], &packet(src, dst, sport, dport, shape));
+                let c = self.scene.containers[who];
+                let src = match lie {
+                    Some(Lie::Address(a)) => a,
+                    _ => c.addr,
+                };
+                let p = packet(src, ends.dst, ends.sport, ends.dport, shape);
+                self.send(&c, &p, lie);
             }
             Step::Arrive {
                 src,
-                dst,
-                sport,
-                dport,
+                ends,
                 ref shape,
+                lie,
             } => {
-                self.arrive(&packet(src, dst, sport, dport, shape));
+                let p = packet(src, ends.dst, ends.sport, ends.dport, shape);
+                self.arrive(&p, lie);
             }
+            Step::Parts {
+                who,
+                ends,
+                tcp,
+                len,
+                ref order,
+            } => self.parts(who, ends, tcp, len, order),
             Step::FromStack {
                 who,
-                dst,
-                sport,
-                dport,
+                ends,
                 ref shape,
             } => {
-                let src = self.containers[who].addr;
-                let p = packet(src, dst, sport, dport, shape);
-                self.egress(&p);
+                let src = self.scene.containers[who].addr;
+                let ends = self.routed_out(ends);
+                self.egress(&packet(src, ends.dst, ends.sport, ends.dport, shape));
             }
-            Step::Answer { n, flags, ttl } => self.answer(n, flags, ttl),
+            Step::FromHost { ends, ref shape } => {
+                let src = self.scene.host;
+                let ends = self.routed_out(ends);
+                self.egress(&packet(src, ends.dst, ends.sport, ends.dport, shape));
+            }
+            Step::Handshake { who, sport } => self.handshake(who, sport),
+            Step::Answer { n, flags, seq, ttl } => self.answer(n, flags, seq, ttl),
             Step::Complain {
                 n,
                 kind,
+                mtu,
                 quoted,
                 dst,
-            } => self.complain(n, kind, quoted, dst),
-            Step::Wait { ms } => self.host.tables.advance_ms(ms),
-            Step::Replace { who } => {
-                self.generation = self.generation.wrapping_add(1);
-                self.host.tables.remove_container(&self.containers[who]);
-                self.containers[who].mac[5] ^= 0x40;
-                self.containers[who].ifindex += 10;
-                self.host.tables.add_container(&self.containers[who]);
-                let gone = self.containers[who].addr;
-                self.begun.retain(|t| t.1 != gone);
-            }
-            Step::Publish { udp, to } => {
-                let (proto, port, rule) = if udp {
-                    (tuple::UDP, 5353, RULE_DNS)
-                } else {
-                    (tuple::TCP, 8080, RULE_WEB)
-                };
-                match to {
-                    Some(to) => {
-                        let to = self.containers[to];
-                        let inner = if udp { 53 } else { 80 };
-                        self.host.tables.publish(proto, port, &to, inner, rule);
-                    }
-                    None => self.host.tables.unpublish(proto, port, rule),
+                by_host,
+            } => self.complain(n, (kind, mtu), quoted, dst, by_host),
+            Step::Listen { port, on } => {
+                self.scene.listening.retain(|p| *p != port);
+                if on {
+                    self.scene.listening.push(port);
                 }
+                let all = &self.scene.listening;
+                self.host.tables.host_listeners = all
+                    .iter()
+                    .flat_map(|port| [(tuple::TCP, *port), (tuple::UDP, *port)])
+                    .collect();
             }
-            Step::Uplink => self.host.tables.uplinks[usize::from(UPLINK)].generation += 1,
+            Step::Wait { ms } => {
+                self.host.tables.advance_ms(ms);
+                self.scene.wait(ms);
+            }
+            Step::Replace { who } => {
+                let c = &mut self.scene.containers[who];
+                self.host.tables.remove_container(c);
+                c.mac[5] ^= 0x40;
+                c.ifindex += 10;
+                self.host.tables.add_container(c);
+                self.scene.renew(who);
+            }
+            Step::Publish { udp, to } => self.publish(udp, to),
+            Step::Uplink { moves } => self.change_uplink(moves),
             Step::Collect { force } => {
                 for (key, _) in self.host.tables.entries() {
                     collect(&self.host.tables, &key, force);
                 }
-            }
-        }
-    }
-
-    fn send(&mut self, from: Container, p: &Datagram) {
-        let out = self.host.from(&from, p);
-        let honest = p.src == from.addr;
-        if !honest {
-            assert!(
-                out.result.is_err(),
-                "{from:?} sent with the source {:?}",
-                p.src
-            );
-        }
-        if let (Ok(_), Some(s)) = (&out.result, self.l4_of(from, p)) {
-            self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
-        }
-        self.follow(&out);
-    }
-
-    fn l4_of(&self, from: Container, p: &Datagram) -> Option<Seen> {
-        seen(&p.frame(from.mac, ROUTER_MAC, from.ifindex).bytes)
-    }
-
-    fn arrive(&mut self, p: &Datagram) {
-        let out = self.host.from_outside(p);
-        self.invited(&out);
-        self.follow(&out);
-    }
-
-    fn egress(&mut self, p: &Datagram) {
-        let out = self.host.from_stack(p);
-        if out.result.is_ok() {
-            // 1: the stack's packets go out as they are now.
-            assert!(
-                !is_private(addr(&out.frame.bytes, 26)),
-                "{} left",
-                out.text()
-            );
-            let f = p.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF);
-            if let Some(s) = seen(&f.bytes) {
-                self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
-            }
-            self.sent.push(Sent {
-                frame: out.frame,
-                at: None,
-            });
-        }
-    }
-
-    /// 2: what came from outside and goes to a container was asked for.
-    fn invited(&mut self, out: &Outcome) {
-        let b = &out.frame.bytes;
-        let inwards = matches!(
-            out.result,
-            Ok(Verdict::ToEndpoint { .. } | Verdict::TranslatedToStack)
-        );
-        if !inwards {
-            return;
-        }
-        let Some(s) = seen(b) else {
-            let head = self.heads.contains(&(addr(b, 26), be(b, 18)));
-            assert!(head, "a tail without its head: {}", out.text());
-            return;
-        };
-        let l4 = 14 + usize::from(b[14] & 15) * 4;
-        let ok = if s.proto == tuple::ICMP && matches!(s.icmp_type, 3 | 4 | 11 | 12) {
-            // An error about a packet that the container sent.
-            addr(b, l4 + 8 + 12) == s.dst
-        } else {
-            self.begun
-                .contains(&(s.proto, s.dst, s.dport, s.src, s.sport))
-                || self.is_published(&s)
-        };
-        assert!(ok, "uninvited: {}", out.text());
-        if be(b, 20) & 0x2000 != 0 {
-            self.heads.insert((s.src, be(b, 18)));
-        }
-    }
-
-    fn is_published(&self, s: &Seen) -> bool {
-        self.host
-            .tables
-            .published
-            .iter()
-            .any(|(k, p)| k.proto == s.proto && p.addr == s.dst && p.port == s.dport)
-    }
-
-    /// What becomes of a translated packet.
-    fn follow(&mut self, out: &Outcome) {
-        let frame = out.frame.clone();
-        match out.result {
-            Ok(Verdict::ToUplink { ifindex, .. }) => {
-                assert_eq!(ifindex, UPLINK_IF);
-                assert!(
-                    [H, GW1, GW2].contains(&addr(&frame.bytes, 26)),
-                    "1: {} left",
-                    out.text()
-                );
-                self.sent.push(Sent { frame, at: None });
-            }
-            Ok(Verdict::ToEndpoint { ifindex }) => {
-                let c = self
-                    .containers
-                    .iter()
-                    .find(|c| c.ifindex == ifindex)
-                    .copied();
-                let c = c.unwrap_or_else(|| panic!("{} to nobody's {ifindex}", out.text()));
-                assert_eq!(addr(&frame.bytes, 30), c.addr, "{}", out.text());
-                assert_eq!(frame.bytes[..6], c.mac, "{}", out.text());
-                self.sent.push(Sent { frame, at: Some(c) });
-            }
-            Ok(
-                Verdict::Pass
-                | Verdict::Held
-                | Verdict::ToNeighbour { .. }
-                | Verdict::TranslatedToStack,
-            )
-            | Err(_) => {}
-        }
-        // 8: what a hook may see as a reason is the enum; it was counted by the host.
-        if out.result.is_err() {
-            assert!(self.host.drops.values().sum::<u64>() > 0);
-        }
-    }
-
-    fn nth(&self, n: usize) -> Option<(Seen, u8, Option<Container>)> {
-        let sent = self.sent.len().checked_sub(1 + n).map(|i| &self.sent[i])?;
-        let s = seen(&sent.frame.bytes)?;
-        let kind = sent
-            .frame
-            .bytes
-            .get(14 + usize::from(sent.frame.bytes[14] & 15) * 4)?;
-        Some((s, *kind, sent.at))
-    }
-
-    fn answer(&mut self, n: usize, flags: u8, ttl: u8) {
-        let Some((s, kind, at)) = self.nth(n) else {
-            return;
-        };
-        let p = match s.proto {
-            tuple::TCP => tcp(s.dst, s.dport, s.src, s.sport, flags),
-            tuple::UDP => udp(s.dst, s.dport, s.src, s.sport, b"answer"),
-            _ if matches!(kind, 8 | 13) => query(s.dst, s.src, tuple::answer_type(kind), s.sport),
-            _ => return,
-        };
-        self.back(at, &p.ttl(ttl));
-    }
-
-    fn complain(&mut self, n: usize, kind: u8, quoted: usize, dst: Option<Addr>) {
-        let Some((s, l4_kind, at)) = self.nth(n) else {
-            return;
-        };
-        let about = match s.proto {
-            tuple::TCP => tcp(s.src, s.sport, s.dst, s.dport, 0x10),
-            tuple::UDP => udp(s.src, s.sport, s.dst, s.dport, b"question"),
-            _ if matches!(l4_kind, 0 | 8 | 13 | 14) => query(s.src, s.dst, l4_kind, s.sport),
-            _ => return,
-        };
-        let from = if at.is_some() { s.dst } else { R };
-        self.back(
-            at,
-            &error(from, dst.unwrap_or(s.src), kind, 1, &about, quoted),
-        );
-    }
-
-    fn back(&mut self, at: Option<Container>, p: &Datagram) {
-        match at {
-            None => self.arrive(p),
-            // The container may have been replaced since; then it is another one's packet.
-            Some(c) if self.containers.contains(&c) => {
-                let out = self.host.from(&c, p);
-                if (out.passed() || p.proto != tuple::ICMP)
-                    && let Some(s) = self.l4_of(c, p)
-                {
-                    self.begun.insert((s.proto, s.src, s.sport, s.dst, s.dport));
+                if force {
+                    assert_eq!(self.host.tables.entry_count(), 0);
+                    self.talks.clear();
                 }
-                self.follow(&out);
             }
-            Some(c) => {
-                let gateway = if c.network == NET1 {
-                    BRIDGE1_MAC
-                } else {
-                    BRIDGE2_MAC
-                };
-                let out = self
-                    .host
-                    .run(Hook::Veth, &p.frame(c.mac, gateway, c.ifindex));
-                assert!(
-                    out.result.is_err(),
-                    "a replaced container sent {}",
-                    out.text()
-                );
-            }
+        }
+        self.steps += 1;
+        if self.steps.is_multiple_of(CHECKED_EVERY) {
+            self.check();
         }
     }
 
-    /// 3: entries come in pairs that point at each other, and no two live flows share a tuple.
-    pub(crate) fn check(&self) {
-        let entries = self.host.tables.entries();
-        assert!(entries.len() <= self.capacity);
-        let mut outside = HashSet::new();
-        for (key, e) in &entries {
-            assert_eq!(
-                e.state & STATE_CLAIMED,
-                0,
-                "a claimed entry was left behind"
-            );
-            let other_key = e.other_key(key);
-            let other = self.host.tables.entry(&other_key);
-            let other = other.unwrap_or_else(|| panic!("{key:?} stands alone"));
-            assert_eq!(
-                other.other_key(&other_key),
-                *key,
-                "the other half points elsewhere"
-            );
-            assert_ne!(other.is_record(), e.is_record());
-            assert_eq!(other.state & !0xff, e.state & !0xff, "salts differ");
-            assert_eq!((e.from, e.to), (other.to, other.from));
-            assert_eq!(
-                (e.uplink, e.rule, e.generation),
-                (other.uplink, other.rule, other.generation)
-            );
-            if e.is_record() {
-                assert!(outside.insert(*key));
+    fn publish(&mut self, udp: bool, to: Option<usize>) {
+        let (proto, port, inner, rule, party) = if udp {
+            (tuple::UDP, 5353, 53, RULE_DNS, DNS)
+        } else {
+            (tuple::TCP, 8080, 80, RULE_WEB, WEB)
+        };
+        match to {
+            Some(to) => {
+                let to = self.scene.containers[to];
+                self.host.tables.publish(proto, port, &to, inner, rule);
             }
+            None => self.host.tables.unpublish(proto, port, rule),
         }
-        assert_eq!(entries.len(), 2 * outside.len());
+        self.scene.renew(party);
+        let place = if udp {
+            &mut self.scene.dns
+        } else {
+            &mut self.scene.web
+        };
+        *place = to.map(|to| (to, inner));
+    }
+
+    fn change_uplink(&mut self, moves: bool) {
+        let t = &mut self.host.tables;
+        let uplink = &mut t.uplinks[usize::from(UPLINK)];
+        uplink.generation += 1;
+        if moves {
+            t.host_addrs.remove(&uplink.addr);
+            uplink.addr = if uplink.addr == H { H2 } else { H };
+            t.host_addrs.insert(uplink.addr);
+            self.scene.host = uplink.addr;
+        }
+        self.scene.renew(PARTY_UPLINK);
+    }
+
+    /// What must hold between packets.
+    pub(crate) fn check(&self) {
+        let t = &self.host.tables;
+        table::check_form(t, self.scene.life.capacity);
+        table::check_numbers(t);
+        table::check_limits(t, &self.scene.life);
+        assert_eq!(self.host.drops.values().sum::<u64>(), self.refused);
+        for (slot, want) in self.stats.iter().enumerate().skip(1) {
+            let EndpointStats { drops, flows, .. } = t.stats(slot as u16);
+            let want = EndpointStats {
+                drops,
+                flows,
+                ..*want
+            };
+            assert_eq!(t.stats(slot as u16), want, "statistics of slot {slot}");
+        }
     }
 
     /// In the end everything expires and the collector leaves nothing.
     pub(crate) fn drain(&mut self) {
+        self.check();
         self.host.tables.advance_ms(500_000_000);
         for (key, _) in self.host.tables.entries() {
             collect(&self.host.tables, &key, false);
         }
         assert!(self.host.tables.entries().is_empty());
+        table::check_numbers(&self.host.tables);
     }
+}
+
+/// A frame as the lie has it.
+fn spoilt(mut frame: Frame, lie: Option<Lie>) -> Frame {
+    match lie {
+        Some(Lie::Cut(len)) => frame.bytes.truncate(len),
+        Some(Lie::Byte(at, to)) => {
+            if let Some(byte) = frame.bytes.get_mut(at) {
+                *byte = to;
+            }
+        }
+        Some(Lie::Address(_) | Lie::Mac) | None => {}
+    }
+    frame
 }

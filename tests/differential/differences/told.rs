@@ -54,9 +54,8 @@ pub(super) fn wrong_checksum(s: &Seen<'_>) -> bool {
 
 pub(super) fn invalid_to_host(s: &Seen<'_>) -> bool {
     let p = s.sent();
-    let known = is_published(p, p.dport()) || s.answers();
+    let known = (is_mid_stream(p) && is_published(p, p.dport())) || s.answers();
     is_hosts(p.dst())
-        && is_mid_stream(p)
         && known
         && s.place() == s.sent.place
         && s.kernel_alone()
@@ -72,7 +71,7 @@ pub(super) fn dropped_before_its_ttl(s: &Seen<'_>) -> bool {
     let here = container(s.sent.place);
     let across = there.is_some_and(|there| here.is_none_or(|here| here.bridge != there.bridge));
     s.sent().ttl() == 1
-        && (across || cannot_begin(s))
+        && (across || cannot_begin(s) || is_mid_stream(s.sent()))
         && s.place() == s.sent.place
         && s.kernel_alone().is_some_and(|k| k.icmp() == Some((11, 0)))
 }
@@ -207,9 +206,11 @@ pub(super) fn unacknowledged_data(s: &Seen<'_>) -> bool {
     let flags = s.flags();
     let both_ways = [true, false].map(|way| flags.iter().any(|(here, _)| *here == way));
     let open = flags.iter().all(|(_, flags)| flags & FIN == 0);
-    open && both_ways == [true; 2]
+    // What a container says to itself is heard half in each of two conversations.
+    let itself = s.sent.place == Place::C1 && is_hosts(s.sent().dst());
+    open && (both_ways == [true; 2] || itself)
         && (300..432_000).contains(&s.silence())
-        && (s.flow_of_netpath_alone() || picked_up(s))
+        && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
 }
 
 pub(super) fn expired_ttl_makes_flow(s: &Seen<'_>) -> bool {
@@ -261,16 +262,17 @@ pub(super) fn redirect_between_neighbours(s: &Seen<'_>) -> bool {
 }
 
 pub(super) fn reset_after_odd_numbers(s: &Seen<'_>) -> bool {
-    s.has_odd_numbers() && is_reset(s.sent()) && passed_by_kernel_alone(s)
+    let one = passed_by_kernel_alone(s) || s.flow_of_netpath_alone();
+    s.has_odd_numbers() && is_reset(s.sent()) && one
 }
 
 pub(super) fn hairpin_fragments_out_of_order(s: &Seen<'_>) -> bool {
-    let first_alone =
-        |[k, n]: [Packet<'_>; 2]| k.fragment() == 0 && !n.is_tail() && n.fragment() != 0;
+    let broken = |[k, n]: [Packet<'_>; 2]| k.fragment() == 0 && n.fragment() != 0;
+    let more = |n: Packet<'_>| n.fragment() != 0;
     s.place() != Place::Outside
         && s.sent.place != Place::Outside
         && s.sent.bytes[0].len() > 1100
-        && s.both().is_some_and(first_alone)
+        && (s.both().is_some_and(broken) || s.netpath_alone().is_some_and(more))
 }
 
 pub(super) fn neighbours_untracked(s: &Seen<'_>) -> bool {
@@ -294,7 +296,7 @@ pub(super) fn reset_shortens_life(s: &Seen<'_>) -> bool {
     let passed = s.flags();
     (10..432_000).contains(&s.silence())
         && passed.last().is_some_and(|(_, flags)| flags & RST != 0)
-        && (s.flow_of_netpath_alone() || picked_up(s))
+        && (s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s))
 }
 
 pub(super) fn reopened_while_closing(s: &Seen<'_>) -> bool {
@@ -323,8 +325,14 @@ pub(super) fn host_flows_untracked(s: &Seen<'_>) -> bool {
             && (q.proto(), q.src(), q.sport(), q.dport())
                 == (p.proto(), p.dst(), p.dport(), p.sport())
     });
-    from_there
-        && s.place() == Place::Outside
+    let out = from_there && s.place() == Place::Outside;
+    // What a container says to its gateway is a conversation of the host as well.
+    let itself = s.is_hairpin()
+        && s.place() == s.sent.place
+        && s.sent_before(|place, q| {
+            place == s.sent.place && is_gateway(q.dst()) && q.dport() == p.sport()
+        });
+    (out || itself)
         && s.both()
             .is_some_and(|[k, n]| port(k) != port(p) && port(n) == port(p))
 }

@@ -14,7 +14,7 @@ use self::tools::Tool;
 pub(crate) use self::{apt::install as install_packages, tools::missing as missing_test_tools};
 use crate::{
     context::{Context, step},
-    ebpf::{Compiler, Missing, Toolchain},
+    ebpf::{Compiler, Missing, PINNED_NIGHTLY, Toolchain},
 };
 
 /// Where Debian's compiler is.
@@ -58,6 +58,17 @@ pub(crate) fn toolchain(context: &Context) -> Result<Toolchain> {
         let failures: String = failures.iter().map(|it| format!("\n  - {it:#}")).collect();
         bail!("{missing}.\nTried:{failures}\n\n{}", by_hand(context))
     })
+}
+
+/// Finds the pinned nightly, or installs it: sanitizers need one.
+pub(crate) fn nightly() -> Result<()> {
+    let is_there = found_compilers()?
+        .iter()
+        .any(|compiler| compiler.rustc.to_string_lossy().contains(PINNED_NIGHTLY));
+    if is_there {
+        return Ok(());
+    }
+    compiler::from_rustup()
 }
 
 /// Installs the programs that the namespace tests run.

@@ -1,0 +1,118 @@
+//! 8: every drop is for its reason, and everything that goes on is under its counters.
+//!
+//! Owns the bookkeeping of one frame at one hook. Which reason a frame can have is `reason`'s.
+
+use netpath_common::{
+    DropReason, Verdict,
+    counters::Counter,
+    event::Hook,
+    testing::plain::{Body, look},
+    testing::*,
+};
+
+use crate::{observe::ip, reason::Case, table, world::World};
+
+impl World {
+    /// 8: the reason is one that the frame can have, and the one that it must have.
+    pub(crate) fn judge_drop(&self, hook: Hook, input: &Frame, out: &Outcome) {
+        let sender = self.sender(input).filter(|_| hook == Hook::Veth);
+        let mut case = Case {
+            scene: &self.scene,
+            talks: &self.talks,
+            heads: &self.heads,
+            hook,
+            bytes: &input.bytes,
+            looks: look(&input.bytes),
+            who: sender.map(|(who, _)| who),
+            honest_mac: sender.is_some_and(|(_, honest)| honest),
+            entries: self.host.tables.entry_count(),
+            used: (0, 0),
+            embryonic: 0,
+        };
+        if let Some(must) = case.must() {
+            let limited = out.result.is_err_and(|r| r == DropReason::EndpointQuota);
+            assert!(
+                out.result == Err(must) || limited,
+                "{must:?} is the reason, not {:?}: {} at {hook:?}, {:?}",
+                out.result,
+                describe(input),
+                case.looks
+            );
+        }
+        if let Err(reason) = out.result {
+            let used = table::recount(&self.host.tables);
+            let who = case.who.or_else(|| self.scene.at(ip(input)?.src));
+            if let Some(who) = who {
+                let slot = usize::from(self.scene.containers[who].slot);
+                case.used = (used.flows[slot], used.ports[slot]);
+            }
+            case.embryonic = used.embryonic;
+            assert!(
+                case.can(reason),
+                "{reason:?} cannot be the reason: {} at {hook:?}, {:?}",
+                describe(input),
+                case.looks
+            );
+        }
+    }
+
+    /// 8: everything that goes on is under exactly the counters that it should be.
+    pub(crate) fn check_counters(
+        &self,
+        hook: Hook,
+        input: &Frame,
+        out: &Outcome,
+        grown: &[u64],
+        translated: bool,
+    ) {
+        let tail = ip(input).is_some_and(|ip| ip.body == Body::Tail);
+        let error = ip(input).is_some_and(|ip| matches!(ip.body, Body::Error(_)));
+        let early = hook == Hook::Xdp && translated;
+        let is = |verdict: bool| u64::from(verdict);
+        let result = out.result;
+        for (counter, want) in [
+            (Counter::Passed, 0),
+            (
+                Counter::ToUplink,
+                is(matches!(result, Ok(Verdict::ToUplink { .. }))),
+            ),
+            (
+                Counter::ToEndpoint,
+                is(matches!(result, Ok(Verdict::ToEndpoint { .. }))),
+            ),
+            (
+                Counter::ToNeighbour,
+                is(matches!(result, Ok(Verdict::ToNeighbour { .. }))),
+            ),
+            (
+                Counter::TranslatedToStack,
+                is(result == Ok(Verdict::TranslatedToStack)),
+            ),
+            (Counter::TranslatedInXdp, is(early)),
+            (Counter::IcmpErrorTranslated, is(error && translated)),
+            (Counter::FragmentTranslated, is(tail && translated)),
+            (Counter::FragmentReleased, out.frame.again.len() as u64),
+            (Counter::HostConnect, 0),
+            (Counter::EventLost, 0),
+        ] {
+            // What XDP has translated may be refused behind it.
+            assert_eq!(
+                grown[counter as usize],
+                want,
+                "{} by {:?}: {}",
+                counter.as_str(),
+                result,
+                describe(input)
+            );
+        }
+        let held = grown[Counter::FragmentHeld as usize];
+        let copied = hook == Hook::UplinkIngress && tail && result == Ok(Verdict::Pass);
+        assert!(
+            held == is(result == Ok(Verdict::Held)) || copied && held == 1,
+            "{held} held: {}",
+            describe(input)
+        );
+        assert!(grown[Counter::FlowNew as usize] <= is(translated || result == Ok(Verdict::Pass)));
+        assert!(grown[Counter::FlowReclaimed as usize] <= grown[Counter::FlowRemoved as usize]);
+    }
+}

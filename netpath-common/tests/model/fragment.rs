@@ -1,0 +1,82 @@
+//! Datagrams in parts: which first fragments were sent on, and what may follow them.
+//!
+//! Owns the model's memory of them. Whether a whole one arrives whole is `world`'s question.
+
+use std::collections::HashMap;
+
+use netpath_common::testing::Addr;
+use netpath_common::testing::plain::Ip;
+
+use crate::scene::{Parties, Scene};
+
+/// Containers that a packet comes from and goes to.
+pub(crate) type Ends = (Option<usize>, Option<usize>);
+
+/// Pieces that the datapath remembers of a datagram.
+const PIECES: usize = 8;
+
+#[derive(Debug)]
+struct Head {
+    after: (Addr, Addr),
+    parties: Parties,
+    ends: Ends,
+    at: u64,
+    parts: Vec<(u16, u16)>,
+}
+
+/// First fragments by addresses, identification and protocol as they came.
+#[derive(Debug, Default)]
+pub(crate) struct Heads(HashMap<(Addr, Addr, u16, u8), Head>);
+
+const fn key(ip: &Ip) -> (Addr, Addr, u16, u8) {
+    (ip.src, ip.dst, ip.id, ip.proto)
+}
+
+impl Heads {
+    /// A first fragment has been sent on.
+    pub(crate) fn head(
+        &mut self,
+        scene: &Scene,
+        before: &Ip,
+        after: &Ip,
+        parties: Parties,
+        ends: Ends,
+    ) {
+        let head = Head {
+            after: (after.src, after.dst),
+            parties,
+            ends,
+            at: scene.now(),
+            parts: vec![before.part],
+        };
+        self.0.insert(key(before), head);
+    }
+
+    /// A later fragment has been sent on: as its first one, and no byte twice.
+    pub(crate) fn tail(&mut self, scene: &Scene, before: &Ip, after: &Ip) -> Ends {
+        let head = self.0.get_mut(&key(before));
+        let head = head.unwrap_or_else(|| panic!("a tail without its head: {before:?}"));
+        assert!(
+            scene.are_there(&head.parties) && scene.now() - head.at < 30_000_000_000,
+            "a tail long after its head: {before:?}, {head:?}"
+        );
+        assert_eq!((after.src, after.dst), head.after, "of {before:?}");
+        assert!(
+            head.parts.len() >= PIECES || !overlaps(&head.parts, before.part),
+            "{before:?} after {:?}",
+            head.parts
+        );
+        head.parts.push(before.part);
+        head.ends
+    }
+
+    /// Whether a fragment repeats what has been sent on.
+    pub(crate) fn repeats(&self, ip: &Ip) -> bool {
+        let head = self.0.get(&key(ip));
+        head.is_some_and(|head| overlaps(&head.parts, ip.part))
+    }
+}
+
+fn overlaps(parts: &[(u16, u16)], (from, to): (u16, u16)) -> bool {
+    parts.iter().any(|(a, b)| from < *b && *a < to)
+}

@@ -1,0 +1,176 @@
+//! What the host's administrator has made of it at a moment, as far as conversations depend on it.
+//!
+//! Owns the model's own clock, incarnations of containers, uplink and rules. Nothing is read from the
+//! host's tables.
+
+use netpath_common::{
+    testing::{
+        Addr, C1, C2, C3, Container, H, NET1,
+        plain::{Line, is_private},
+    },
+    tuple,
+};
+
+use crate::life::Life;
+
+/// The kernel's coarse clock goes by ticks of 250 Hz.
+const TICK_NS: u64 = 4_000_000;
+
+/// The slots of containers and rules on which a conversation may depend, then the uplink.
+pub(crate) const UPLINK: usize = 3;
+pub(crate) const WEB: usize = 4;
+pub(crate) const DNS: usize = 5;
+const PARTIES: usize = 6;
+
+/// What a conversation depends on, with the incarnation that it has begun with.
+pub(crate) type Parties = [Option<u32>; PARTIES];
+
+/// A moment.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) life: Life,
+    ns: u64,
+    pub(crate) containers: [Container; 3],
+    /// The outside address.
+    pub(crate) host: Addr,
+    incarnations: [u32; PARTIES],
+    /// Where the published ports lead: TCP 8080, UDP 5353.
+    pub(crate) web: Option<(usize, u16)>,
+    pub(crate) dns: Option<(usize, u16)>,
+    /// Ports that sockets of the host listen at, TCP and UDP.
+    pub(crate) listening: Vec<u16>,
+}
+
+impl Scene {
+    pub(crate) fn new(life: Life, ns: u64) -> Self {
+        Self {
+            life,
+            ns,
+            containers: [C1, C2, C3],
+            host: H,
+            incarnations: [0; PARTIES],
+            web: Some((0, 80)),
+            dns: Some((0, 53)),
+            listening: Vec::new(),
+        }
+    }
+
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.ns += ms * 1_000_000;
+    }
+
+    /// Nanoseconds of the coarse clock.
+    pub(crate) const fn now(&self) -> u64 {
+        self.ns / TICK_NS * TICK_NS
+    }
+
+    /// Something has become another one.
+    pub(crate) fn renew(&mut self, party: usize) {
+        self.incarnations[party] += 1;
+    }
+
+    /// The present incarnations of these.
+    pub(crate) fn parties(&self, of: &[usize]) -> Parties {
+        let mut parties = [None; PARTIES];
+        for party in of {
+            parties[*party] = Some(self.incarnations[*party]);
+        }
+        parties
+    }
+
+    /// Whether all of them are still who they were.
+    pub(crate) fn are_there(&self, parties: &Parties) -> bool {
+        let pairs = parties.iter().zip(self.incarnations);
+        pairs.into_iter().all(|(p, now)| p.is_none_or(|p| p == now))
+    }
+
+    /// Where a published port leads, and its rule.
+    pub(crate) fn published(&self, proto: u8, port: u16) -> Option<(usize, u16, usize)> {
+        let (to, rule) = match (proto, port) {
+            (tuple::TCP, 8080) => (self.web, WEB),
+            (tuple::UDP, 5353) => (self.dns, DNS),
+            _ => (None, 0),
+        };
+        to.map(|(to, inner)| (to, inner, rule))
+    }
+
+    /// An address of the host, gateways included.
+    pub(crate) fn is_host(&self, a: Addr) -> bool {
+        a == self.host || is_gateway(a)
+    }
+
+    /// Whether masquerade must leave a port alone.
+    pub(crate) fn is_taken(&self, proto: u8, port: u16) -> bool {
+        proto != tuple::ICMP
+            && (self.published(proto, port).is_some() || self.listening.contains(&port))
+    }
+
+    /// The container with this address.
+    pub(crate) fn at(&self, a: Addr) -> Option<usize> {
+        self.containers.iter().position(|c| c.addr == a)
+    }
+
+    /// Whether a container's network lets it out.
+    pub(crate) fn goes_out(&self, who: usize) -> bool {
+        is_first(&self.containers[who]) || self.life.masquerade && !self.life.internal
+    }
+
+    /// Whether a published port of this container can be reached.
+    pub(crate) fn is_reachable(&self, who: usize) -> bool {
+        is_first(&self.containers[who]) || !self.life.internal
+    }
+
+    /// What the answers to a container's packet look like.
+    pub(crate) fn outside(&self, line: &Line, port: u16) -> Line {
+        let back = line.back();
+        Line {
+            dst: self.host,
+            dport: port,
+            sport: if line.proto == tuple::ICMP {
+                port
+            } else {
+                back.sport
+            },
+            ..back
+        }
+    }
+
+    /// Whether a port may be the outside one of a flow that had `own` inside.
+    pub(crate) fn may_be_outside(&self, line: &Line, port: u16) -> bool {
+        let class = |p: u16| match p {
+            0..=511 => 1..=511,
+            512..=1023 => 600..=1023,
+            1024.. => 1024..=u16::MAX,
+        };
+        match self.life.range {
+            _ if line.proto == tuple::ICMP => true,
+            Some((min, max)) => (min..=max).contains(&port),
+            // 512 to 599 are kept, and never chosen (RFC 4787, REQ-3 a; the kernel's classes).
+            None => port == line.sport || class(line.sport).contains(&port),
+        }
+    }
+}
+
+/// Of the first network: its circumstances are always the usual ones.
+pub(crate) fn is_first(c: &Container) -> bool {
+    c.network == NET1
+}
+
+pub(crate) fn is_gateway(a: Addr) -> bool {
+    a == [172, 17, 0, 1] || a == [172, 18, 0, 1]
+}
+
+/// The gateway of a container.
+pub(crate) fn gateway(c: &Container) -> Addr {
+    [172, if is_first(c) { 17 } else { 18 }, 0, 1]
+}
+
+/// Whether two private addresses are of one network.
+pub(crate) fn same_net(a: Addr, b: Addr) -> bool {
+    a[..2] == b[..2]
+}
+
+/// Whether no packet of the outside can have this source.
+pub(crate) fn is_martian(scene: &Scene, a: Addr) -> bool {
+    a[0] == 127 || (224..240).contains(&a[0]) || a == [255; 4] || a == scene.host || is_private(a)
+}

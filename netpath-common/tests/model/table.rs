@@ -1,0 +1,121 @@
+//! The conntrack table as it must be at any moment.
+//!
+//! Owns the checks of its form, and of the numbers that are kept beside it against a recount.
+
+use std::collections::HashSet;
+
+use netpath_common::{
+    conntrack::{Budget, STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY},
+    counters::Counter,
+    datapath::Tables,
+    testing::MemTables,
+    tuple,
+};
+
+use crate::life::Life;
+
+/// What a recount of the table found.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Used {
+    /// Flows that each container slot has begun, from 1 on.
+    pub(crate) flows: [u32; 4],
+    /// Outside tuples that each of them has.
+    pub(crate) ports: [u32; 4],
+    /// Flows of the outside that are not established.
+    pub(crate) embryonic: u32,
+}
+
+/// Counts the flows of a table by its records.
+pub(crate) fn recount(t: &MemTables) -> Used {
+    let mut used = Used::default();
+    t.for_each_entry(|key, e| {
+        if !e.is_record() {
+            return;
+        }
+        // A record's packets answer: who began is where they go to.
+        let (begun_by, other) = (usize::from(e.to), e.from);
+        if begun_by != 0 {
+            used.flows[begun_by] += 1;
+            used.ports[begun_by] += u32::from(other == 0);
+        } else if other != 0 {
+            let established = if key.proto == tuple::TCP {
+                STATE_ASSURED
+            } else {
+                STATE_SEEN_REPLY
+            };
+            used.embryonic += u32::from(e.state & established == 0);
+        }
+    });
+    used
+}
+
+/// Compares the kept numbers with the table.
+pub(crate) fn check_numbers(t: &MemTables) {
+    let used = recount(t);
+    for slot in 1..4_u16 {
+        let at = usize::from(slot);
+        let kept = (t.live(Budget::flows(slot)), t.live(Budget::ports(slot)));
+        let want = (i64::from(used.flows[at]), i64::from(used.ports[at]));
+        assert_eq!(kept, want, "live flows and outside tuples of slot {slot}");
+    }
+    assert_eq!(
+        t.live(Budget::INBOUND),
+        i64::from(used.embryonic),
+        "flows of the outside that are not established"
+    );
+    let flows = t.counter(Counter::FlowNew) - t.counter(Counter::FlowRemoved);
+    assert_eq!(t.entry_count() as u64, 2 * flows, "made and not removed");
+    let waiting =
+        t.counter(Counter::FragmentHeld) - t.counter(Counter::FragmentReleased) - t.held_dropped();
+    assert_eq!(t.live(Budget::HELD), waiting as i64, "waiting fragments");
+}
+
+/// Entries come in pairs that point at each other, within the capacity.
+pub(crate) fn check_form(t: &MemTables, capacity: usize) {
+    let entries = t.entries();
+    assert!(entries.len() <= capacity);
+    let mut outside = HashSet::new();
+    for (key, e) in &entries {
+        assert_eq!(
+            e.state & STATE_CLAIMED,
+            0,
+            "a claimed entry was left behind"
+        );
+        let other_key = e.other_key(key);
+        let other = t.entry(&other_key);
+        let other = other.unwrap_or_else(|| panic!("{key:?} stands alone"));
+        assert_eq!(
+            other.other_key(&other_key),
+            *key,
+            "the other half points elsewhere"
+        );
+        assert_ne!(other.is_record(), e.is_record());
+        assert_eq!(other.state & !0xff, e.state & !0xff, "salts differ");
+        assert_eq!((e.from, e.to), (other.to, other.from));
+        assert_eq!(
+            (e.uplink, e.rule, e.generation),
+            (other.uplink, other.rule, other.generation)
+        );
+        if e.is_record() {
+            assert!(outside.insert(*key));
+        }
+    }
+    assert_eq!(entries.len(), 2 * outside.len());
+}
+
+/// Fragments that wait for their first one.
+pub(crate) fn waiting(t: &MemTables) -> i64 {
+    t.live(Budget::HELD)
+}
+
+/// No container has more than it may have.
+pub(crate) fn check_limits(t: &MemTables, life: &Life) {
+    let used = recount(t);
+    let within = |used: u32, limit: u32| limit == 0 || used <= limit;
+    for slot in 1..4 {
+        assert!(
+            within(used.flows[slot], life.flows) && within(used.ports[slot], life.ports),
+            "slot {slot} has {used:?}"
+        );
+    }
+}

@@ -77,14 +77,13 @@ fn c21_offloads() {
             }
             assert_eq!(verify(&frame), Ok(()), "the test's own packet");
             let out = h.run(hook, &frame);
-            match hook {
-                Hook::Veth => {
-                    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
-                }
-                _ => assert_eq!(
+            if matches!(hook, Hook::Veth) {
+                assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+            } else {
+                assert_eq!(
                     out.to_container(&C1),
                     "tcp 198.51.100.9:80 > 172.17.0.2:40000"
-                ),
+                );
             }
             assert_eq!(verify(&out.frame), Ok(()), "right in its own meaning");
             assert_eq!(out.frame.gso_size, 1448);

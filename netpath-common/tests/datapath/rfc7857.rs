@@ -2,7 +2,7 @@
 
 use netpath_common::{
     DropReason,
-    conntrack::tcp::{ACK, RST, SYN, TcpState},
+    conntrack::tcp::{ACK, FIN, RST, SYN, TcpState},
     testing::*,
     tuple,
 };
@@ -55,13 +55,11 @@ fn s2_1_opening_closing_and_reset_have_timers_of_their_own() {
             if tried != TcpState::SynSent {
                 open(&mut h);
             }
-            match tried {
-                TcpState::FinWait => {
-                    let fin = tcp(C1.addr, 40000, S, 80, 1 | ACK);
-                    let _ = h.from(&C1, &fin).to_uplink();
-                }
-                TcpState::Close => reset(&mut h),
-                _ => {}
+            if tried == TcpState::FinWait {
+                let fin = tcp(C1.addr, 40000, S, 80, FIN | ACK);
+                let _ = h.from(&C1, &fin).to_uplink();
+            } else if tried == TcpState::Close {
+                reset(&mut h);
             }
             assert_eq!(state(&h), tried);
             h.tables.advance_ms(u64::from(at));

@@ -20,6 +20,7 @@ mod lab;
 mod lifecycle;
 mod masquerade;
 mod networks;
+mod offload;
 mod publish;
 mod rules;
 mod scale;

@@ -39,6 +39,36 @@ impl Diff {
     }
 }
 
+/// The sum of data of which the checksum is made from nothing.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Of nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// And four bytes at an even offset.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self, bytes: [u8; 4]) -> Self {
+        Self(self.0 + u32::from_ne_bytes(bytes) as u64)
+    }
+
+    /// The field to store, which is 0 among the data.
+    #[inline(always)]
+    #[must_use]
+    pub const fn check(self) -> [u8; 2] {
+        let s = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let s = (s & 0xffff) + (s >> 16);
+        let s = (s & 0xffff) + (s >> 16);
+        (!fold(s as u32)).to_ne_bytes()
+    }
+}
+
 /// Offset of the checksum field in a transport header, bytes.
 #[inline(always)]
 #[must_use]

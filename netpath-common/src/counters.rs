@@ -58,6 +58,8 @@ counters! {
     HostConnect = "host-connect",
     /// Drop events that found the ring buffer full, or that only repeated another one of a flood.
     EventLost = "event-lost",
+    /// Containers that were told by an ICMP error that a flow of theirs was refused.
+    RefusalTold = "refusal-told",
 }
 
 impl Counter {

@@ -37,7 +37,7 @@ drop_reasons! {
     BadIpHeader = "bad-ip-header",
     /// The TCP or UDP header contradicts itself: data offset below 20, UDP length below 8, or no flag set.
     BadL4Header = "bad-l4-header",
-    /// A container sent a frame that is neither ARP nor IPv4.
+    /// A container sent a frame that is neither ARP nor IPv4, or one with a VLAN tag.
     BadEthertype = "bad-ethertype",
     /// A container sent with a MAC address that is not its own.
     SpoofedMac = "spoofed-mac",

@@ -32,6 +32,8 @@ pub const RECLAIM: &str = "np_reclaim";
 pub const RECLAIM_IN: &str = "np_reclaim_in";
 /// Numbers of live flows that are limited: by [`crate::conntrack::Budget`].
 pub const LIVE: &str = "np_live";
+/// Answers to refused flows by endpoint slot: [`crate::datapath::Bucket`].
+pub const TOLD: &str = "np_told";
 /// The configuration: one [`crate::records::Config`].
 pub const CONFIG: &str = "np_config";
 /// Per-CPU drop counters by [`crate::DropReason`].
@@ -70,6 +72,7 @@ pub const PINNED: &[&str] = &[
     RECLAIM,
     RECLAIM_IN,
     LIVE,
+    TOLD,
     CONFIG,
     DROPS,
     COUNTERS,

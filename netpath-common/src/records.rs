@@ -177,6 +177,24 @@ impl Timeouts {
         frag: 30_000,
         zero: 0,
     };
+
+    /// What the RFCs ask for: an established TCP connection 2 h 4 min, any other 4 min (RFC 5382,
+    /// REQ-5), also after a reset (RFC 7857, 2.2); UDP 5 min (RFC 4787, REQ-5 c); ICMP queries 60 s
+    /// (RFC 5508, REQ-2).
+    pub const RFC: Self = Self {
+        //     NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT
+        tcp: [
+            0, 240_000, 240_000, 7_440_000, 240_000, 240_000,
+            // LAST_ACK TIME_WAIT CLOSE SYN_SENT2
+            240_000, 240_000, 240_000, 240_000,
+        ],
+        tcp_pickup: 300_000,
+        udp: 300_000,
+        udp_stream: 300_000,
+        icmp: 60_000,
+        frag: 30_000,
+        zero: 0,
+    };
 }
 
 /// A masqueraded flow keeps its port where that is free.

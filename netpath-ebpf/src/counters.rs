@@ -3,7 +3,7 @@
 //! Owns the rule that every drop is counted under its reason, and reported where anyone listens.
 
 use aya_ebpf::{
-    bindings::BPF_RB_AVAIL_DATA,
+    bindings::{BPF_RB_AVAIL_DATA, TC_ACT_SHOT},
     helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_query},
     programs::{TcContext, XdpContext},
 };
@@ -18,6 +18,7 @@ use netpath_common::{
 
 use crate::{
     ctx::{TcPacket, XdpPacket},
+    global::np_refuse,
     maps, tables,
 };
 
@@ -30,11 +31,17 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// Counts a dropped packet and reports it.
+/// Counts a dropped packet and reports it. What becomes of it as an action: a container may be told.
 #[inline(never)]
-pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) {
+pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) -> i32 {
     count_drop(reason);
     report(&TcPacket::new(ctx), reason, hook);
+    // Whether to tell is asked there: a branch here the verifier would walk for each reason.
+    if matches!(hook, Hook::Veth) {
+        np_refuse(ctx.skb.skb, reason as u32) as i32
+    } else {
+        TC_ACT_SHOT
+    }
 }
 
 /// Counts a dropped packet that only repeats one that was reported.

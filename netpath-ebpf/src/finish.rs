@@ -73,10 +73,7 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
         },
         // The copy goes on; this packet ends here, and is no loss.
         Ok(Verdict::Held) => TC_ACT_SHOT,
-        Err(reason) => {
-            counters::dropped(ctx, reason, hook);
-            TC_ACT_SHOT
-        }
+        Err(reason) => counters::dropped(ctx, reason, hook),
     }
 }
 

@@ -2,10 +2,20 @@
 //!
 //! They may take the context and numbers only, so each finds the working memory itself.
 
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use netpath_common::{datapath::note_part, nat::reserve_and_index};
+use aya_ebpf::{
+    bindings::{__sk_buff, TC_ACT_SHOT},
+    helpers::generated::bpf_redirect_peer,
+    programs::TcContext,
+};
+use netpath_common::{
+    datapath::{self, note_part},
+    nat::reserve_and_index,
+};
 
-use crate::tables::{KernelTables, work};
+use crate::{
+    ctx::TcPacket,
+    tables::{KernelTables, work},
+};
 
 /// Makes the flow in the working memory.
 #[unsafe(no_mangle)]
@@ -24,4 +34,20 @@ pub(crate) extern "C" fn np_note(ctx: *mut __sk_buff) -> u32 {
     // Callers leave out what a function does not use, and the verifier misses it.
     let ctx = TcContext::new(core::hint::black_box(ctx));
     note_part(&KernelTables::new(&ctx), work)
+}
+
+/// Tells a container that its flow was refused, if it is to be told for this reason: the action.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_refuse(ctx: *mut __sk_buff, reason: u32) -> u32 {
+    const DROPPED: u32 = TC_ACT_SHOT as u32;
+    let Some(work) = work() else { return DROPPED };
+    if !datapath::is_told(reason) {
+        return DROPPED;
+    }
+    let ctx = TcContext::new(ctx);
+    match datapath::refuse(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work) {
+        0 => DROPPED,
+        // SAFETY: the helper has no preconditions.
+        ifindex => unsafe { bpf_redirect_peer(ifindex, 0) as u32 },
+    }
 }

@@ -92,6 +92,10 @@ pub(crate) static RECLAIM_IN: Queue<Tuple, { maps::MAX_RECLAIM_IN }> = Queue::ne
 #[btf_map(name = "np_live")]
 pub(crate) static LIVE: Array<u64, { maps::LIVE_ENTRIES }> = Array::new();
 
+/// Written and read by the datapath: how many refused flows of each endpoint may be answered.
+#[btf_map(name = "np_told")]
+pub(crate) static TOLD: Array<Bucket, { maps::MAX_ENDPOINTS }> = Array::new();
+
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_config")]
 pub(crate) static CONFIG: Array<Config, 1> = Array::new();

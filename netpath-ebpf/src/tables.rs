@@ -179,6 +179,13 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
+    fn told(&self, endpoint: u16) -> Option<&mut Bucket> {
+        let p = maps::TOLD.get_ptr_mut(u32::from(endpoint))?;
+        // SAFETY: the value stays while the program runs; a race about a token is harmless.
+        Some(unsafe { &mut *p })
+    }
+
+    #[inline(always)]
     fn count_drop(&self, reason: DropReason) {
         counters::count_drop(reason);
     }

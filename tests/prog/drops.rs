@@ -6,9 +6,9 @@ use netpath_common::{
     records::NETWORK_ICC,
     testing::*,
 };
-use netpath_tests::runner::Runner;
+use netpath_tests::runner::{REDIRECT, Runner};
 
-use crate::{Case, arrived, check, from_stack, sent};
+use crate::{Case, arrived, change, check, from_stack, sent};
 
 #[test]
 fn of_a_container() {
@@ -125,4 +125,38 @@ fn of_an_uplink() {
             &[("unknown-port", 1)],
         ),
     ]);
+}
+
+/// Type 3, code 13 to the container, which quotes the header and eight bytes.
+#[test]
+fn a_refused_flow_is_told() {
+    let mut r = Runner::new();
+    r.tables.config.as_mut().unwrap().endpoint_flows = 1;
+    r.sync();
+    let first = udp(C1.addr, 5000, S, 53, b"");
+    let _ = r.run(Hook::Veth, &sent(&C1, &first).1);
+    let told = |refused: &Datagram, quoted: usize| {
+        let told = icmp(GW1, C1.addr, 3, 13, [0; 4], &refused.bytes()[..quoted]).id(0);
+        let mut answer = told.dont_fragment().frame(BRIDGE1_MAC, C1.mac, C1.ifindex);
+        answer.bytes[15] = 0xc0;
+        answer.bytes[24..26].fill(0);
+        let check = netpath_common::checksum::full(&[&answer.bytes[14..34]]);
+        answer.bytes[24..26].copy_from_slice(&check);
+        answer
+    };
+    // Not by `Case`, which runs a frame once more with a known checksum: one that changes its length
+    // has none any more (`__skb_grow_rcsum`, `__skb_trim_rcsum` in `include/linux/skbuff.h`).
+    for (refused, quoted) in [
+        (tcp(C1.addr, 5000, S, 80, SYN), 28),
+        (udp(C1.addr, 5001, S, 53, &[7; 900]).options(10), 68),
+    ] {
+        let before = r.counters();
+        let ran = r.run(Hook::Veth, &sent(&C1, &refused).1);
+        assert_eq!(ran.action, REDIRECT);
+        assert_eq!(ran.bytes, told(&refused, quoted).bytes);
+        assert_eq!(
+            change(&before, &r.counters()),
+            [("endpoint-quota", 1), ("refusal-told", 1)].into()
+        );
+    }
 }

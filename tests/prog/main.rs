@@ -7,9 +7,12 @@ mod big_tcp;
 mod collect;
 mod corpus;
 mod drops;
+mod entropy;
 mod fragment;
 mod icmp_error;
 mod next_hop;
+mod race;
+mod race_collect;
 mod timing;
 mod translate;
 mod truncate;
@@ -68,6 +71,7 @@ impl Case {
     pub(crate) fn check(&self, r: &mut Runner) {
         let (hook, frame) = &self.input;
         let before = r.counters();
+        let datagrams = r.fragments();
         let ran = r.run(*hook, frame);
         assert_eq!(
             ran.action,
@@ -86,6 +90,10 @@ impl Case {
             self.name
         );
         if self.action != SHOT {
+            // Or a fragment would repeat itself.
+            for (key, record) in datagrams {
+                r.put_fragment(&key, &record);
+            }
             let again = r.run_checksummed(*hook, frame);
             let again = again.unwrap_or_else(|e| panic!("{}: checksum: {e}", self.name));
             assert_eq!(again, ran, "{}: with a known checksum", self.name);

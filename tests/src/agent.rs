@@ -2,7 +2,11 @@
 //!
 //! Owns its start and its two ends, asked for or by SIGKILL, and what the kernel says of its process.
 
-use std::{fs, process::Child};
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Child,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -23,6 +27,19 @@ impl Agent {
     #[must_use]
     pub fn start(world: &World) -> Self {
         Self(world.netpath_command().arg("agent").spawn().unwrap())
+    }
+
+    /// The same, and everything that it logs, up to its own details, goes into `log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with_log(world: &World, log: &Path) -> Self {
+        let mut command = world.netpath_command();
+        command.env("NETPATH_LOG", "netpath=debug").arg("agent");
+        let log = File::create(log).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap())
     }
 
     fn pid(&self) -> Pid {

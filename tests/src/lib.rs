@@ -9,8 +9,10 @@
 )]
 
 pub mod agent;
+pub mod at_once;
 pub mod binary;
 pub mod corpus;
+pub mod flood;
 pub mod flows;
 pub mod netns;
 pub mod probe;
@@ -20,8 +22,11 @@ pub mod runner;
 pub mod skip;
 pub mod sniff;
 mod standard_host;
+pub mod station;
+pub mod stream;
 pub mod test_run;
 pub mod timing;
 pub mod topology;
 pub mod wait;
 pub mod ways;
+pub mod wire;

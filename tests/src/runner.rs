@@ -22,6 +22,7 @@ use netpath_common::{
 };
 
 use crate::{
+    at_once::proposal,
     standard_host::{own_namespace, run_ip},
     test_run::{self, CHECKSUM_COMPLETE, Input, Output},
 };
@@ -46,7 +47,7 @@ pub struct Ran {
 
 /// The loaded programs and their maps.
 pub struct Runner {
-    ebpf: Ebpf,
+    pub(crate) ebpf: Ebpf,
     /// What user space would write; [`Runner::sync`] writes it.
     pub tables: MemTables,
 }
@@ -85,10 +86,19 @@ impl Runner {
     /// Without root, without the object, or where the kernel refuses it.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_entries(1024)
+    }
+
+    /// As [`Runner::new`], with room for as many conntrack entries, two a flow.
+    ///
+    /// # Panics
+    /// As [`Runner::new`].
+    #[must_use]
+    pub fn with_entries(entries: u32) -> Self {
         let object = object();
         own_namespace();
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::CT4, 1024)
+            .map_max_entries(maps::CT4, entries)
             .load_file(&object)
             .unwrap_or_else(|e| panic!("{}: {e}", object.display()));
         for name in [
@@ -270,16 +280,7 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn collect(&mut self, keys: &[Tuple], force: bool) -> i32 {
-        let mut bytes = vec![0_u8; 14];
-        bytes.extend([u8::from(force), keys.len() as u8]);
-        for key in keys {
-            bytes.extend(bytemuck::bytes_of(key));
-        }
-        let frame = Frame {
-            bytes,
-            ifindex: UPLINK_IF,
-            ..Frame::default()
-        };
+        let frame = proposal(keys, force);
         self.run_once("np_collect", &frame, 0).unwrap().action
     }
 
@@ -326,6 +327,24 @@ impl Runner {
         for key in keys {
             fragments.remove(&key).unwrap();
         }
+    }
+
+    /// Every fragmented datagram that is remembered.
+    #[must_use]
+    pub fn fragments(&self) -> Vec<(FragKey, FragRecord)> {
+        let map: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map(maps::FRAGS4).unwrap()).unwrap();
+        map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Writes a fragmented datagram, past every rule.
+    ///
+    /// # Panics
+    /// When the kernel refuses it.
+    pub fn put_fragment(&mut self, key: &FragKey, record: &FragRecord) {
+        let mut map: HashMap<_, FragKey, FragRecord> =
+            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
+        map.insert(key, record, 0).unwrap();
     }
 
     /// How many packets each endpoint slot was given, in the order of the slots.

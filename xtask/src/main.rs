@@ -9,6 +9,7 @@ mod dist;
 mod ebpf;
 mod fuzz;
 mod lint;
+mod mutants;
 mod replay;
 mod run;
 mod setup;
@@ -68,6 +69,10 @@ enum Command {
     /// Inputs that reach new code are kept in the target directory; one that fails is written below
     /// netpath-common/fuzz/artifacts, and its path is printed.
     Fuzz(fuzz::Options),
+    /// Put seeded faults into the decision code, one at a time: every one has to fail a test.
+    ///
+    /// The list is xtask/mutants.toml. Works on a copy under target; the last line counts.
+    Mutants(mutants::Options),
     /// Check formatting, lints, documentation, licences and the length of files.
     Lint,
     /// Build the static program: target/dist/netpath.
@@ -118,6 +123,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => return run::run(&context, &arguments),
         Command::Test(options) => return test::test(&context, &options),
         Command::Fuzz(options) => return fuzz::fuzz(&context, &options),
+        Command::Mutants(options) => return mutants::mutants(&context, &options),
         Command::Lint => lint::lint(&context)?,
         Command::Dist => {
             dist::dist(&context)?;

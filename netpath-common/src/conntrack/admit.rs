@@ -7,6 +7,7 @@ use super::{
     entry::{
         CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_PICKUP, STATE_SEEN_REPLY, STATE_TCP_MASK,
     },
+    mend::mend,
     reclaim::is_closing,
     shared::CtRef,
     tcp::{self, TcpState, Transition},
@@ -41,8 +42,9 @@ pub enum Admission {
 /// One lookup has been done; another is done only where state can change or must be read.
 #[inline(always)]
 pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+    let salt = e.salt();
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
-        forget(t, &ip.tuple, e);
+        forget(t, &ip.tuple, e, salt);
         return Admission::Miss;
     }
     let quiet = ip.tuple.proto != tuple::TCP || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
@@ -76,15 +78,15 @@ pub(super) fn is_record(e: CtRef) -> bool {
 /// Reads the record, judges expiry, moves the state on.
 #[inline(never)]
 fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
-    let key = &ip.tuple;
+    let (key, salt) = (&ip.tuple, e.salt());
     let other_key = other_key(e, key);
-    let other = t.ct(&other_key).filter(|o| o.salt() == e.salt());
+    let other = t.ct(&other_key).filter(|o| o.salt() == salt);
     let (record, direction) = if is_record(e) {
         (e, Direction::Reply)
     } else if let Some(record) = other {
         (record, Direction::Original)
     } else {
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
     };
     let Some(config) = t.config() else {
@@ -106,8 +108,12 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         last,
         now,
     ) {
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
+    }
+    if other.is_none() {
+        // Then `e` is the record.
+        mend(t, key, &other_key, e);
     }
     let seen = state
         | if matches!(direction, Direction::Reply) {
@@ -134,9 +140,23 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         let open = matches!(old, TcpState::Established) && state & STATE_ASSURED != 0;
         step = tcp::reset(old, open, ip.seq, o.max_ack(), e.end());
     }
+    let closing = tcp::is_half_closed(old);
+    let reopened = closing
+        && ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK
+        && matches!(direction, Direction::Reply)
+        && other.is_some_and(|o| o.is_answered_by(ip.ack));
+    if reopened {
+        step = Transition::To(TcpState::SynRecv);
+    }
     let new = match step {
         Transition::Invalid => return Admission::Invalid,
-        Transition::Ignore => return Admission::Ignored,
+        Transition::Ignore => {
+            if closing && ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN {
+                // The answer to it will show whether the ports are used anew.
+                e.note_syn(ip.segment_end());
+            }
+            return Admission::Ignored;
+        }
         Transition::To(new) => new,
     };
     if matches!(direction, Direction::Reply)
@@ -144,7 +164,7 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
     {
         // The roles change: a new connection, which this flow must neither translate nor admit.
         // The kernel deletes the entry as well and looks the packet up again.
-        forget(t, key, e);
+        forget(t, key, e, salt);
         return Admission::Miss;
     }
     let mut word = (seen & !STATE_TCP_MASK) | new as u32;
@@ -163,6 +183,10 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
         if let Some(o) = other {
             o.forget_segments();
         }
+    }
+    if reopened {
+        word &= !(STATE_ASSURED | STATE_PICKUP);
+        e.forget_segments();
     }
     let steady = matches!(new, TcpState::Established) && word & STATE_ASSURED != 0;
     if word != state {
@@ -183,18 +207,19 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
     Admission::Live
 }
 
-/// Removes the flow of an entry that is of no use any more. `key` is the entry's key.
+/// Removes the flow of an entry that is of no use any more. `key` is the entry's key, `salt` the one that
+/// it had before it was judged.
 #[inline(never)]
-pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef) -> bool {
+pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef, salt: u32) -> bool {
     let (mut record_key, mut record) = (*key, e);
     if !is_record(e) {
         record_key = other_key(e, key);
-        match t.ct(&record_key).filter(|r| r.salt() == e.salt()) {
+        match t.ct(&record_key).filter(|r| r.salt() == salt) {
             Some(found) => record = found,
-            None => return forget_half(t, key, e.salt()),
+            None => return forget_half(t, key, salt),
         }
     }
-    remove(t, &record_key, record)
+    remove(t, &record_key, record, salt)
 }
 
 /// Removes an index without its record.
@@ -214,14 +239,14 @@ fn forget_half<T: Tables>(t: &T, key: &Tuple, salt: u32) -> bool {
 ///
 /// The index goes first: while the record stands, nobody can be given its outside tuple.
 #[inline(always)]
-fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef) -> bool {
-    if !record.claim() {
+fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef, salt: u32) -> bool {
+    if !record.claim(salt) {
         return false;
     }
     budget::removed(t, key.proto, record);
     let index_key = other_key(record, key);
     if let Some(index) = t.ct(&index_key)
-        && index.salt() == record.salt()
+        && index.salt() == salt
         && !is_record(index)
     {
         t.ct_delete(&index_key);

@@ -5,6 +5,7 @@
 mod admit;
 pub(crate) mod budget;
 mod entry;
+mod mend;
 mod reclaim;
 mod shared;
 pub mod tcp;

@@ -9,7 +9,7 @@
 use super::{
     admit::{forget, is_record},
     budget::is_embryonic,
-    entry::{STATE_CLAIMED, STATE_SEEN_REPLY, STATE_TCP_MASK},
+    entry::{STATE_CLAIMED, STATE_SALT_MASK, STATE_SEEN_REPLY, STATE_TCP_MASK},
     tcp::TcpState,
 };
 use crate::{
@@ -84,12 +84,15 @@ extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
     let Some(key) = room.t.reclaim_pop(room.inbound) else {
         return 1;
     };
+    if key == *room.spared {
+        return 0;
+    }
     // The flow may have been established since, or have gone.
-    if key != *room.spared
-        && let Some(e) = room.t.ct(&key)
-        && is_record(e)
-        && is_reclaimable(key.proto, e.state(), room.inbound)
-        && forget(room.t, &key, e)
+    let Some(e) = room.t.ct(&key) else { return 0 };
+    let state = e.state();
+    if is_record(e)
+        && is_reclaimable(key.proto, state, room.inbound)
+        && forget(room.t, &key, e, state & STATE_SALT_MASK)
     {
         room.made = true;
         return 1;

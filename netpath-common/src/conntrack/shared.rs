@@ -115,6 +115,24 @@ impl CtRef {
         }
     }
 
+    /// Remembers a SYN that came within a connection: `end` is the number that follows it.
+    #[inline(always)]
+    pub fn note_syn(self, end: u32) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe {
+            (&raw mut (*self.p()).max_ack).write_volatile(0);
+            (&raw mut (*self.p()).end).write_volatile(end);
+        }
+    }
+
+    /// Whether a SYN-ACK of the other direction with this acknowledgement answers the SYN that
+    /// [`CtRef::note_syn`] has remembered last.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_answered_by(self, ack: u32) -> bool {
+        self.max_ack() == 0 && self.end() == ack
+    }
+
     /// Slot of the uplink that the flow uses, see [`CtEntry::uplink`].
     #[inline(always)]
     #[must_use]
@@ -160,12 +178,15 @@ impl CtRef {
         unsafe { cas32(&raw mut (*self.p()).state, old, new) }
     }
 
-    /// Claims the flow for removal: true for exactly one caller.
+    /// Claims the flow for removal: true for exactly one caller, and for none once the slot has another
+    /// life than the one with this salt. To be read before the flow is judged: a flow that is made in
+    /// between in the same slot is not the one that was found over.
     #[inline(always)]
     #[must_use]
-    pub fn claim(self) -> bool {
+    pub fn claim(self, salt: u32) -> bool {
         let old = self.state();
-        old & STATE_CLAIMED == 0 && self.exchange_state(old, old | STATE_CLAIMED)
+        old & (STATE_SALT_MASK | STATE_CLAIMED) == salt
+            && self.exchange_state(old, old | STATE_CLAIMED)
     }
 
     /// The bits that tell this flow from another life of the slot.

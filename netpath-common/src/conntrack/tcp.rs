@@ -182,6 +182,20 @@ pub const fn next(state: TcpState, direction: Direction, flags: u8) -> Transitio
     }
 }
 
+/// Whether at least one side has closed, and the ports are not free for anew yet.
+///
+/// A SYN of the original direction is let pass here and changes nothing: it may be old or forged. The
+/// SYN-ACK that acknowledges exactly that SYN proves that the ports are used anew (the case
+/// `TCP_CONNTRACK_IGNORE` of `nf_conntrack_tcp_packet`).
+#[inline(always)]
+#[must_use]
+pub const fn is_half_closed(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::FinWait | TcpState::CloseWait | TcpState::LastAck
+    )
+}
+
 /// What an RST with the sequence number `seq` does to a connection.
 ///
 /// `acked`: the highest number that the other side has acknowledged, 0 for none. `end`: the number
@@ -203,13 +217,9 @@ pub const fn reset(state: TcpState, open: bool, seq: u32, acked: u32, end: u32) 
     if closing || acked == 0 || seq == acked {
         return Transition::To(TcpState::Close);
     }
-    if seq == 0 {
+    if seq == 0 && !open {
         // What a host that knows of no connection answers to a SYN (RFC 9293, 3.5.2).
-        return if open {
-            Transition::Ignore
-        } else {
-            Transition::To(TcpState::Close)
-        };
+        return Transition::To(TcpState::Close);
     }
     if (seq.wrapping_sub(acked) as i32) < 0 {
         return Transition::Invalid;
@@ -326,7 +336,9 @@ mod tests {
             (Established, true, 1100, 1000, 1100, To(Close)),
             (Established, true, 1100, 1000, 900, Ignore),
             (Established, true, 999, 1000, 999, Invalid),
-            (Established, true, 0, 1000, 900, Ignore),
+            // Zero is no answer to a SYN any more, but a number like every other.
+            (Established, true, 0, 1000, 900, Invalid),
+            (Established, true, 0, u32::MAX - 5, 900, Ignore),
             // Over the wrap.
             (Established, true, 5, u32::MAX - 5, 900, Ignore),
             (Established, true, u32::MAX - 5, 5, 900, Invalid),

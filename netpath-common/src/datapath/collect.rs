@@ -12,8 +12,7 @@ use crate::{
 /// Whether it did.
 #[inline(always)]
 pub fn collect<T: Tables>(t: &T, key: &Tuple, force: bool) -> bool {
-    match t.ct(key) {
-        Some(e) if force || is_over(t, key, e, t.now()) => forget(t, key, e),
-        _ => false,
-    }
+    let Some(e) = t.ct(key) else { return false };
+    let salt = e.salt();
+    (force || is_over(t, key, e, t.now())) && forget(t, key, e, salt)
 }

@@ -12,6 +12,7 @@ mod icmp_error;
 pub mod mss;
 mod next_hop;
 mod quoted;
+mod refuse;
 mod uplink;
 mod veth;
 mod work;
@@ -25,6 +26,7 @@ pub use fragment::{Part, note_part};
 pub use hold::{HELD, HELD_BYTES, HOLD_NS, Held, HeldRef, release};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use quoted::Quoted;
+pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::Work;
@@ -111,6 +113,13 @@ pub trait Tables {
         reason = "each CPU has memory of its own, used by one packet at a time"
     )]
     fn saved(&self) -> Option<&mut [u8; HELD_BYTES]>;
+    /// The bucket of answers to an endpoint whose flows are refused. Processors that meet in it may
+    /// give one more.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "a race about a token costs one answer more"
+    )]
+    fn told(&self, endpoint: u16) -> Option<&mut Bucket>;
     /// Counts a drop that no hook decides about.
     fn count_drop(&self, reason: DropReason);
     /// Remembers the record key of a flow that may be removed where room is needed; where the queue

@@ -33,7 +33,8 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     w: &mut Work,
 ) -> Result<Verdict, DropReason> {
     w.begin(pkt, t)?;
-    if w.eth.ethertype != ETHERTYPE_IPV4 {
+    // Of a VLAN: another interface's, whose hook meets it there if that is an uplink.
+    if w.eth.ethertype != ETHERTYPE_IPV4 || pkt.is_tagged() {
         return Ok(Verdict::Pass);
     }
     w.parse(pkt)?;
@@ -167,6 +168,13 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         ),
         None => None,
     };
+    if pkt.is_tagged() {
+        // Of an interface on top of this one, whose hook has translated it if that is an uplink.
+        return match sender {
+            Some(_) => Err(DropReason::UntranslatedSource),
+            None => Ok(Verdict::Pass),
+        };
+    }
     let step = if matches!(w.ip.kind, Kind::IcmpError)
         && icmp_error::plan(pkt, t, w, sender.map_or(icmp_error::ANYONE, u32::from))
     {

@@ -36,7 +36,7 @@ pub fn veth_ingress<P: Packet, T: Tables>(
     w: &mut Work,
 ) -> Result<Verdict, DropReason> {
     w.begin(pkt, t)?;
-    if w.eth.ethertype != ETHERTYPE_IPV4 {
+    if w.eth.ethertype != ETHERTYPE_IPV4 || pkt.is_tagged() {
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
@@ -75,12 +75,13 @@ fn own_flow<P: Packet, T: Tables>(
     if e.to() != 0 {
         return Ok(Some(Step::Flow(e)));
     }
+    let salt = e.salt();
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     Ok(match way(t, w, e, network)? {
         Way::Out => Some(Step::Flow(e)),
         Way::Stack => Some(Step::Pass),
         Way::Elsewhere => {
-            forget(t, &w.ip.tuple, e);
+            forget(t, &w.ip.tuple, e, salt);
             None
         }
     })
@@ -104,11 +105,12 @@ pub(super) fn admitted<T: Tables>(
     }
 }
 
-/// ARP is let through if it speaks the truth; nothing else that is not IPv4 is.
+/// ARP is let through if it speaks the truth; nothing else that is not IPv4 is, nor what is tagged.
 #[inline(always)]
 fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> Result<Verdict, DropReason> {
     let (_, ep) = sender(pkt, t, w)?;
-    if w.eth.ethertype != ETHERTYPE_ARP {
+    // A tag would go on with the packet, into a VLAN of the uplink's that is not the containers'.
+    if w.eth.ethertype != ETHERTYPE_ARP || pkt.is_tagged() {
         return Err(DropReason::BadEthertype);
     }
     // RFC 826: hardware and protocol types and lengths, operation, sender MAC, sender address.

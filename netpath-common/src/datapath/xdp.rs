@@ -34,16 +34,17 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Takes a token if there is one.
+    /// Takes a token if there is one. `per_second` tokens come in a second, at least one, and
+    /// `at_once` are there after a silence.
     #[inline(always)]
-    pub fn take(&mut self, now: u64) -> bool {
-        const INTERVAL: u64 = SECOND / REFUSED_PER_SECOND;
-        let full = now.saturating_sub(INTERVAL * (REFUSED_AT_ONCE - 1));
+    pub fn take(&mut self, now: u64, per_second: u64, at_once: u64) -> bool {
+        let interval = SECOND.checked_div(per_second).unwrap_or(SECOND);
+        let full = now.saturating_sub(interval * (at_once - 1));
         let next = if self.next < full { full } else { self.next };
         if next > now {
             return false;
         }
-        self.next = next + INTERVAL;
+        self.next = next + interval;
         true
     }
 }
@@ -228,7 +229,7 @@ fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict,
         | Kind::Tiny
         | Kind::Other => return Ok(Verdict::Pass),
     }
-    if t.host_socket(&ip.tuple) || refused.take(t.now()) {
+    if t.host_socket(&ip.tuple) || refused.take(t.now(), REFUSED_PER_SECOND, REFUSED_AT_ONCE) {
         return Ok(Verdict::Pass);
     }
     // Of a port that is published for segments with other flags, this one tells nothing.
@@ -259,7 +260,11 @@ mod tests {
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut bucket = Bucket::default();
         let start = 5 * SECOND;
-        let taken = |bucket: &mut Bucket, now| (0..10_000).filter(|_| bucket.take(now)).count();
+        let taken = |bucket: &mut Bucket, now| {
+            (0..10_000)
+                .filter(|_| bucket.take(now, REFUSED_PER_SECOND, REFUSED_AT_ONCE))
+                .count()
+        };
         assert_eq!(taken(&mut bucket, start) as u64, REFUSED_AT_ONCE);
         assert_eq!(taken(&mut bucket, start), 0);
         // Ticks of a coarse clock of 250 Hz.
@@ -276,6 +281,6 @@ mod tests {
 
     #[test]
     fn a_bucket_works_right_after_boot() {
-        assert!(Bucket::default().take(0));
+        assert!(Bucket::default().take(0, REFUSED_PER_SECOND, REFUSED_AT_ONCE));
     }
 }

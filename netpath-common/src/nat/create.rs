@@ -6,12 +6,13 @@
 
 use super::{
     flow::{NewFlow, Search},
+    full::{again, index_again, record_again},
     port::{Ports, TRIES},
 };
 use crate::{
     conntrack::{
         CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
-        created_at, forget, is_over, make_room, make_room_inbound, other_key,
+        created_at, forget, is_over, make_room_inbound, other_key,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_translated, mark_used},
@@ -22,7 +23,7 @@ use crate::{
 /// What became of one candidate port.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Try {
+pub(super) enum Try {
     Reserved = 0,
     /// Another processor is making this very flow.
     Same = 1,
@@ -32,7 +33,7 @@ enum Try {
 
 impl Try {
     #[inline(always)]
-    const fn from_u32(value: u32) -> Self {
+    pub(super) const fn from_u32(value: u32) -> Self {
         match value {
             0 => Self::Reserved,
             1 => Self::Same,
@@ -112,8 +113,9 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
             flow.salt = record.salt();
             false
         }
-        // One more try, with the port as the last one left it.
-        Try::Full if make_room(t, &flow.reply) && matches!(try_port(t, flow), Try::Reserved) => {
+        // With the port as the last try left it.
+        Try::Full if again(t, flow, record_again::<T>) => {
+            count_change(t, flow);
             true
         }
         Try::Full => return DropReason::ConntrackFull.code(),
@@ -156,9 +158,6 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     }
     if made {
         t.count(Counter::FlowNew);
-        if flow.reply.dport != flow.original.sport {
-            t.count(Counter::PortChanged);
-        }
         // Until it is answered.
         t.reclaim_push(&flow.reply, flow.from == 0);
         if flow.from != 0 {
@@ -186,12 +185,11 @@ enum Index {
 
 /// Writes the index `flow.entry`.
 #[inline(always)]
-fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
+fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => return Index::Ours,
         Err(InsertError::Full) => {
-            return if make_room(t, &flow.reply) && t.ct_insert(&flow.original, &flow.entry).is_ok()
-            {
+            return if again(t, flow, index_again::<T>) {
                 Index::Ours
             } else {
                 Index::Full
@@ -202,8 +200,9 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
     let Some(holder) = t.ct(&flow.original) else {
         return Index::Dying;
     };
+    let salt = holder.salt();
     // Another processor adopted the record between its insert and this one.
-    if holder.salt() == flow.salt {
+    if salt == flow.salt {
         return Index::Ours;
     }
     if !is_over(t, &flow.original, holder, flow.now) {
@@ -216,7 +215,7 @@ fn insert_index<T: Tables>(t: &T, flow: &NewFlow) -> Index {
         };
     }
     // Of an earlier flow with this tuple, under another outside port.
-    forget(t, &flow.original, holder);
+    forget(t, &flow.original, holder, salt);
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => Index::Ours,
         Err(InsertError::Full) => Index::Full,
@@ -231,8 +230,7 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
         return;
     }
     if let Some(record) = t.ct(&flow.reply)
-        && record.salt() == flow.salt
-        && record.claim()
+        && record.claim(flow.salt)
     {
         budget::removed(t, flow.reply.proto, record);
         t.ct_delete(&flow.reply);
@@ -263,13 +261,25 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     };
     let mut turn = Turn { t, flow };
     t.repeat(TRIES, &mut turn, search_step::<T>);
-    Try::from_u32(turn.flow.search.result)
+    let result = Try::from_u32(turn.flow.search.result);
+    if matches!(result, Try::Reserved) {
+        count_change(t, turn.flow);
+    }
+    result
 }
 
-/// What a turn of the search is given.
-struct Turn<'s, T> {
-    t: &'s T,
-    flow: &'s mut NewFlow,
+/// Counts a reserved port that is not the flow's own.
+#[inline(always)]
+fn count_change<T: Tables>(t: &T, flow: &NewFlow) {
+    if flow.reply.dport != flow.original.sport {
+        t.count(Counter::PortChanged);
+    }
+}
+
+/// What a turn of a search is given.
+pub(super) struct Turn<'s, T> {
+    pub(super) t: &'s T,
+    pub(super) flow: &'s mut NewFlow,
 }
 
 /// Tries one port; 1 ends the search.
@@ -298,7 +308,7 @@ extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
 
 /// Tries to reserve the tuple `flow.reply` as it stands.
 #[inline(never)]
-fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     if flow.host_address
         && flow.reply.proto != tuple::ICMP
         && (t.is_reserved(flow.reply.proto, flow.reply.dport) || t.host_socket(&flow.reply))
@@ -314,9 +324,10 @@ fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     let Some(holder) = t.ct(&flow.reply) else {
         return Try::Taken;
     };
+    let salt = holder.salt();
     if is_over(t, &flow.reply, holder, flow.now) {
         // Expired but not collected yet: its port is free.
-        forget(t, &flow.reply, holder);
+        forget(t, &flow.reply, holder, salt);
         return match t.ct_insert(&flow.reply, &flow.entry) {
             Ok(()) => Try::Reserved,
             Err(InsertError::Full) => Try::Full,

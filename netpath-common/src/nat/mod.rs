@@ -5,6 +5,7 @@
 
 mod create;
 mod flow;
+mod full;
 mod port;
 
 pub use create::*;

@@ -42,6 +42,13 @@ pub trait Packet {
         true
     }
 
+    /// Whether the frame has come, or is to leave, with the tag of a VLAN (IEEE 802.1Q) that the kernel
+    /// keeps beside its bytes. The tag of no VLAN, which is for its priority alone, does not count.
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
     /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
     fn gso_size(&self) -> u32;
 

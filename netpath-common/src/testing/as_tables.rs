@@ -7,7 +7,7 @@ use super::{routes, tables::MemTables};
 use crate::{
     conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
-    datapath::{HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables},
+    datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables},
     drop_reason::DropReason,
     maps,
     packet::Ipv4,
@@ -48,18 +48,7 @@ impl Tables for MemTables {
     }
 
     fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
-        let due = {
-            let mut waiting = self.interlopers.borrow_mut();
-            let at = waiting.iter().position(|(skip, _)| *skip == 0);
-            let due = at.map(|at| waiting.remove(at).1);
-            waiting
-                .iter_mut()
-                .for_each(|(skip, _)| *skip = skip.saturating_sub(1));
-            due
-        };
-        if let Some(work) = due {
-            work(self);
-        }
+        self.meanwhile(&self.interlopers);
         let mut table = self.ct.borrow_mut();
         if table.contains_key(key) {
             return Err(InsertError::Exists);
@@ -72,6 +61,7 @@ impl Tables for MemTables {
     }
 
     fn ct_delete(&self, key: &Tuple) {
+        self.meanwhile(&self.onlookers);
         if let Some(entry) = self.ct.borrow_mut().remove(key) {
             self.deleted.borrow_mut().push(entry);
         }
@@ -136,6 +126,17 @@ impl Tables for MemTables {
 
     fn saved(&self) -> Option<&mut [u8; HELD_BYTES]> {
         Some(self.frags.saved())
+    }
+
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "one packet at a time uses a bucket, as the trait says"
+    )]
+    fn told(&self, endpoint: u16) -> Option<&mut Bucket> {
+        // SAFETY: the datapath holds one reference at a time, and nothing else hands them out.
+        self.told
+            .get(usize::from(endpoint))
+            .map(|b| unsafe { &mut *b.get() })
     }
 
     fn count_drop(&self, _reason: DropReason) {

@@ -28,6 +28,8 @@ pub struct Frame {
     pub gso_size: u32,
     /// What the checksum field holds.
     pub offload: Offload,
+    /// With the tag of a VLAN beside the bytes.
+    pub tagged: bool,
     /// Frames that were sent to come in once more.
     pub again: Vec<Vec<u8>>,
 }
@@ -60,6 +62,10 @@ fn fold_inverted(mut sum: u64) -> u16 {
 impl Packet for Frame {
     fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.tagged
     }
 
     fn gso_size(&self) -> u32 {

@@ -10,7 +10,7 @@ use super::{
     build::Datagram,
     frame::Frame,
     judge::judge,
-    oracle::describe,
+    oracle::{describe, verify},
     tables::MemTables,
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
 };
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub result: Result<Verdict, DropReason>,
     /// The frame after it.
     pub frame: Frame,
+    /// What the container is told that sent a frame which was refused.
+    pub answer: Option<Frame>,
 }
 
 impl Outcome {
@@ -165,9 +167,24 @@ impl Host {
             }
             Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
         };
-        let out = Outcome { result, frame };
+        let mut out = Outcome {
+            result,
+            frame,
+            answer: None,
+        };
         if let Err(reason) = result {
             *self.drops.entry(reason.as_str()).or_default() += 1;
+            let mut answer = out.frame.clone();
+            if matches!(hook, Hook::Veth)
+                && datapath::is_told(reason as u32)
+                && datapath::refuse(&mut answer, &self.tables, &mut self.work) != 0
+            {
+                // It quotes the packet as it came, with what the sender broke.
+                if verify(input).is_ok() {
+                    assert_eq!(verify(&answer), Ok(()), "{}", describe(&answer));
+                }
+                out.answer = Some(answer);
+            }
             return out;
         }
         if out.passed() || result == Ok(Verdict::Held) {

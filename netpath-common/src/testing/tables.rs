@@ -21,7 +21,7 @@ use super::{
 use crate::{
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{NEXT_HOPS, NextHop, Tables},
+    datapath::{Bucket, NEXT_HOPS, NextHop, Tables},
     maps,
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
@@ -79,10 +79,13 @@ pub struct MemTables {
     pub(super) frags: Frags,
     pub(super) reclaim: Queues,
     pub(super) live: Live,
+    pub(super) told: Box<[UnsafeCell<Bucket>]>,
     pub(super) counters: RefCell<BTreeMap<u32, u64>>,
     pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
     pub(super) interlopers: RefCell<Vec<(usize, Interloper)>>,
+    /// By number of deletions still to come.
+    pub(super) onlookers: RefCell<Vec<(usize, Interloper)>>,
 }
 
 impl MemTables {
@@ -115,9 +118,11 @@ impl MemTables {
             frags: Frags::default(),
             reclaim: Queues::default(),
             live: Live::default(),
+            told: (0..16).map(|_| UnsafeCell::default()).collect(),
             counters: RefCell::default(),
             stats: RefCell::default(),
             interlopers: RefCell::default(),
+            onlookers: RefCell::default(),
         }
     }
 
@@ -143,6 +148,27 @@ impl MemTables {
     /// Runs `work` just before the conntrack insert that `skip` others precede.
     pub fn before_insert(&self, skip: usize, work: impl FnOnce(&Self) + 'static) {
         self.interlopers.borrow_mut().push((skip, Box::new(work)));
+    }
+
+    /// The same before a deletion.
+    pub fn before_delete(&self, skip: usize, work: impl FnOnce(&Self) + 'static) {
+        self.onlookers.borrow_mut().push((skip, Box::new(work)));
+    }
+
+    /// Does what is due before an insert or a deletion.
+    pub(super) fn meanwhile(&self, waiting: &RefCell<Vec<(usize, Interloper)>>) {
+        let due = {
+            let mut waiting = waiting.borrow_mut();
+            let at = waiting.iter().position(|(skip, _)| *skip == 0);
+            let due = at.map(|at| waiting.remove(at).1);
+            waiting
+                .iter_mut()
+                .for_each(|(skip, _)| *skip = skip.saturating_sub(1));
+            due
+        };
+        if let Some(work) = due {
+            work(self);
+        }
     }
 
     /// Every conntrack entry, in a fixed order.

@@ -52,6 +52,68 @@ fn a_whole_connection_moves_through_the_states() {
     assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
 }
 
+/// Closes as far as `state`, and begins anew on the same ports with the number 7000.
+fn again(want: TcpState) -> Host {
+    let mut h = Host::new();
+    open(&mut h);
+    let fin = |src, sport, dst, dport| tcp(src, sport, dst, dport, FIN | ACK);
+    let _ = h.from(&C1, &fin(C1.addr, 40000, S, 80)).to_uplink();
+    if want != TcpState::FinWait {
+        let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
+    }
+    if want == TcpState::LastAck {
+        let _ = h.from_outside(&fin(S, 80, H, 40000)).to_container(&C1);
+    }
+    let syn = tcp(C1.addr, 40000, S, 80, SYN).numbered(7000, 0);
+    let _ = h.from(&C1, &syn).to_uplink();
+    assert_eq!(state(&h), want, "a SYN alone proves nothing");
+    h
+}
+
+/// A closing connection is followed by a new one on its ports as soon as the SYN of that is answered.
+#[test]
+fn an_answered_syn_reopens_a_closing_connection() {
+    for old in [TcpState::FinWait, TcpState::CloseWait, TcpState::LastAck] {
+        let mut h = again(old);
+        let answer = |ack| tcp(S, 80, H, 40000, SYN | ACK).numbered(9000, ack);
+        // Of another SYN: perhaps of the old connection.
+        let _ = h.from_outside(&answer(7000)).to_container(&C1);
+        assert_eq!(state(&h), old);
+        let _ = h.from_outside(&answer(7001)).to_container(&C1);
+        assert_eq!(state(&h), TcpState::SynRecv, "{old:?}");
+        let ack = tcp(C1.addr, 40000, S, 80, ACK).numbered(7001, 9001);
+        let _ = h.from(&C1, &ack).to_uplink();
+        assert_eq!(state(&h), TcpState::Established);
+        assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
+        // It is judged by its own numbers, and lives as long as every open one.
+        let old_reset = tcp(S, 80, H, 40000, RST).numbered(2000, 0);
+        assert_eq!(
+            h.from_outside(&old_reset).dropped(),
+            Some(DropReason::TcpInvalid)
+        );
+        h.tables.advance_ms(400_000_000);
+        let _ = h.from(&C1, &ack).to_uplink();
+        assert_eq!(h.tables.counter(Counter::FlowNew), 1);
+    }
+}
+
+#[test]
+fn a_syn_ack_that_nobody_asked_for_reopens_nothing() {
+    for old in [TcpState::FinWait, TcpState::CloseWait, TcpState::LastAck] {
+        let mut h = again(old);
+        // The old connection goes on: what is remembered is its own segment.
+        let _ = h
+            .from(&C1, &tcp(C1.addr, 40000, S, 80, ACK).numbered(1001, 2000))
+            .to_uplink();
+        let was = state(&h);
+        for ack in [7001, 1001, 1002] {
+            let answer = tcp(S, 80, H, 40000, SYN | ACK).numbered(9000, ack);
+            let _ = h.from_outside(&answer).to_container(&C1);
+            assert_eq!(state(&h), was);
+        }
+    }
+}
+
 /// Case 12: an RST closes by the exact number, or right after the sender's own data.
 #[test]
 fn reset_closes_by_the_exact_number() {
@@ -82,13 +144,15 @@ fn reset_closes_by_the_exact_number() {
     assert_eq!(state(&h), TcpState::Close);
 }
 
-/// What a host without the connection answers to a SYN passes, and changes nothing.
+/// What a host without the connection answers to a SYN is a number like every other once the
+/// connection is open: that is what a forger would send too.
 #[test]
-fn a_refusal_passes_an_open_connection_and_leaves_it() {
+fn a_refusal_of_an_open_connection_is_judged_by_its_number() {
     let mut h = Host::new();
     open(&mut h);
     let refusal = tcp(S, 80, H, 40000, RST | ACK).numbered(0, 1001);
-    let _ = h.from_outside(&refusal).to_container(&C1);
+    let out = h.from_outside(&refusal);
+    assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
     assert_eq!(state(&h), TcpState::Established);
 }
 

@@ -4,7 +4,7 @@ use netpath_common::{
     DropReason, Tuple,
     conntrack::tcp::{ACK, FIN, SYN, TcpState},
     counters::Counter,
-    datapath::Tables,
+    datapath::{Tables, collect},
     testing::*,
     tuple,
 };
@@ -129,6 +129,66 @@ fn a_lost_index_is_made_again_with_the_same_port() {
         TcpState::Established
     );
     assert_eq!(h.tables.counter(Counter::FlowNew), 1);
+}
+
+/// A flow of C2 whose port was changed, and its index has been lost; the port it has outside.
+fn without_index(h: &mut Host) -> u16 {
+    open(h);
+    let syn = tcp(C2.addr, 40000, S, 80, SYN);
+    let _ = h.from(&C2, &syn).to_uplink();
+    let mut records = h
+        .tables
+        .entries()
+        .into_iter()
+        .filter(|(_, e)| e.is_record());
+    let (record, e) = records.find(|(_, e)| e.to == C2.slot).unwrap();
+    let index = e.other_key(&record);
+    h.tables.ct_delete(&index);
+    assert_ne!(record.dport, 40000);
+    record.dport
+}
+
+#[test]
+fn a_reply_makes_a_lost_index_again_whatever_the_port() {
+    let mut h = Host::new();
+    let port = without_index(&mut h);
+    let reply = tcp(S, 80, H, port, SYN | ACK);
+    assert_eq!(
+        h.from_outside(&reply).to_container(&C2),
+        "tcp 198.51.100.9:80 > 172.17.0.3:40000"
+    );
+    let out = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
+    assert_eq!(
+        out.to_uplink(),
+        format!("tcp 192.0.2.1:{port} > 198.51.100.9:80")
+    );
+    assert_eq!(h.tables.counter(Counter::FlowNew), 2);
+    assert_eq!(h.tables.entries().len(), 4);
+}
+
+#[test]
+fn without_a_reply_a_flow_with_another_port_is_not_found_again() {
+    // Its record is under a port that nothing leads to: the documented limit.
+    let mut h = Host::new();
+    let port = without_index(&mut h);
+    let out = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
+    assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
+    let _ = h
+        .from_outside(&tcp(S, 80, H, port, SYN | ACK))
+        .to_container(&C2);
+}
+
+#[test]
+fn an_index_is_not_made_again_beside_a_flow_that_ends_meanwhile() {
+    let mut h = Host::new();
+    let port = without_index(&mut h);
+    let record = record_key(tuple::TCP, 80, port);
+    // Another processor takes the flow away just before the index is there.
+    h.tables.before_insert(0, move |t| {
+        assert!(collect(t, &record, true));
+    });
+    let _ = h.from_outside(&tcp(S, 80, H, port, SYN | ACK));
+    assert_eq!(h.tables.entries().len(), 2, "the flow of C1 alone");
 }
 
 #[test]

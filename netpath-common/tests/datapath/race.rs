@@ -22,7 +22,7 @@ fn twin() -> impl Fn(&MemTables) + 'static {
 }
 
 /// Every record has its index and the other way round.
-fn pairs(t: &MemTables) {
+pub(crate) fn pairs(t: &MemTables) {
     for (key, e) in t.entries() {
         let other = t
             .entry(&e.other_key(&key))
@@ -129,4 +129,55 @@ fn an_adopted_flow_flushed_before_its_index() {
     let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
     pairs(&h.tables);
     assert_eq!(out.dropped(), Some(DropReason::FlowRace));
+}
+
+/// A table without room but for flows that nobody has answered.
+fn full_of_unanswered() -> Host {
+    let mut h = Host::new();
+    for port in 0..40 {
+        let _ = h
+            .from(&C1, &udp(C1.addr, 5000 + port, S, 53, b""))
+            .to_uplink();
+    }
+    h.tables.ct_capacity = h.tables.entries().len();
+    h
+}
+
+/// Takes what places there are.
+fn takes_all(t: &MemTables, number: u32) {
+    while t.entries().len() < t.ct_capacity {
+        let taken = t.entries().len() as u32;
+        let seen = Seen {
+            original: t.now(),
+            reply: t.now(),
+        };
+        let [(key, entry), _] = numbered_flow(number * 100 + taken, seen);
+        t.put_entry(key, entry);
+    }
+}
+
+#[test]
+fn room_that_another_processor_takes_is_made_again() {
+    // Behind the insert that finds the table full: thrice for the record, or for the index.
+    for stolen in [[1, 2, 3], [2, 3, 4]] {
+        let mut h = full_of_unanswered();
+        for (number, skip) in stolen.into_iter().enumerate() {
+            h.tables
+                .before_insert(skip, move |t| takes_all(t, number as u32));
+        }
+        let out = h.from(&C2, &udp(C2.addr, 6000, S, 53, b""));
+        assert_eq!(out.to_uplink(), "udp 192.0.2.1:6000 > 198.51.100.9:53");
+        assert_eq!(h.drops_of(DropReason::ConntrackFull), 0);
+    }
+}
+
+#[test]
+fn room_is_not_made_for_ever() {
+    let mut h = full_of_unanswered();
+    for skip in 1..=6 {
+        h.tables
+            .before_insert(skip, move |t| takes_all(t, skip as u32));
+    }
+    let out = h.from(&C2, &udp(C2.addr, 6000, S, 53, b""));
+    assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
 }

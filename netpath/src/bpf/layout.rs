@@ -157,6 +157,7 @@ const RECORDS: &[(&str, usize, usize)] = &[
     (maps::RULES, 4, size_of::<RuleRecord>()),
     (maps::RESERVED, 4, 8),
     (maps::LIVE, 4, 8),
+    (maps::TOLD, 4, 8),
     (maps::CONFIG, 4, size_of::<Config>()),
     (maps::PORTS, 4, size_of::<PortUse>()),
     (maps::DROPS, 4, 8),

@@ -36,33 +36,10 @@ pub(super) fn conntrack(limits: &raw::Limits) -> Result<Option<u32>, Error> {
     }
 }
 
-/// The lifetimes that the RFCs ask for: TCP established at least 2 h 4 min and transitory at least
-/// 4 min (RFC 5382 REQ-5), UDP at least 5 min recommended (RFC 4787 REQ-5), ICMP at least 60 s
-/// (RFC 5508 REQ-2).
-fn rfc() -> Timeouts {
-    let mut t = Timeouts::KERNEL;
-    for state in [
-        TcpState::SynSent,
-        TcpState::SynRecv,
-        TcpState::FinWait,
-        TcpState::CloseWait,
-        TcpState::LastAck,
-        TcpState::TimeWait,
-        TcpState::SynSent2,
-    ] {
-        t.tcp[state as usize] = 240_000;
-    }
-    t.tcp[TcpState::Established as usize] = 7_440_000;
-    t.udp = 300_000;
-    t.udp_stream = 300_000;
-    t.icmp = 60_000;
-    t
-}
-
 pub(super) fn timeouts(raw: &raw::Timeouts) -> Result<Timeouts, Error> {
     let mut t = match raw.profile.as_deref() {
         None | Some("kernel") => Timeouts::KERNEL,
-        Some("rfc") => rfc(),
+        Some("rfc") => Timeouts::RFC,
         Some(other) => {
             return Err(invalid(
                 "profile",
@@ -160,6 +137,8 @@ mod tests {
         assert_eq!(t.tcp[TcpState::Established as usize], 432_000_000);
         assert_eq!(t.udp, 45_000);
         assert_eq!(t.icmp, 60_000);
+        // RFC 7857, 2.2: a connection is kept after its reset.
+        assert_eq!(t.tcp[TcpState::Close as usize], 240_000);
         let bad = |text: &str| {
             timeouts(&raw::Timeouts {
                 icmp: Some(text.into()),

@@ -43,6 +43,8 @@ enum Layer {
     Prog,
     /// Real sockets and real programs across network namespaces. Needs root.
     Netns,
+    /// The same packets through the kernel's NAT and netpath. Needs root.
+    Differential,
 }
 
 /// Names the file to which a test that cannot run appends a line with the reason.
@@ -55,7 +57,7 @@ const LONG: &str = "NETPATH_LONG";
 const PROGRAM: &str = "NETPATH_BIN";
 
 impl Layer {
-    const ALL: [Self; 3] = [Self::Unit, Self::Prog, Self::Netns];
+    const ALL: [Self; 4] = [Self::Unit, Self::Prog, Self::Netns, Self::Differential];
 
     /// The words after `cargo test`, and those for the test program.
     fn arguments(self) -> (&'static [&'static str], &'static [&'static str]) {
@@ -76,6 +78,11 @@ impl Layer {
                 &["--package=netpath-tests", "--test=netns"],
                 &["--test-threads=1"],
             ),
+            // Each stays on one processor; two there would take each other's time.
+            Self::Differential => (
+                &["--package=netpath-tests", "--test=differential"],
+                &["--test-threads=1"],
+            ),
         }
     }
 
@@ -84,6 +91,7 @@ impl Layer {
             Self::Unit => "unit tests",
             Self::Prog => "program tests",
             Self::Netns => "namespace tests",
+            Self::Differential => "differential tests",
         }
     }
 }
@@ -94,7 +102,7 @@ pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
         .into_iter()
         .filter(|layer| options.only.is_none_or(|only| only == *layer))
         .collect();
-    if layers.contains(&Layer::Netns) {
+    if layers.contains(&Layer::Netns) || layers.contains(&Layer::Differential) {
         want_tools();
     }
     let program = build::netpath(context, false)?;

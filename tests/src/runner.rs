@@ -1,6 +1,6 @@
 //! BPF_PROG_TEST_RUN on the real object.
 //!
-//! Owns loading (privately, without pins), the maps, and the judgement of every frame that goes on. Owns no case; the namespace is that
+//! Owns loading (privately, without pins) and the maps. Owns no case; the namespace is that
 //! of the standard host, the system call [`crate::test_run`]'s.
 
 use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
@@ -17,7 +17,7 @@ use netpath_common::{
     event::Hook,
     maps,
     records::{EndpointStats, FragKey, FragRecord, RuleRecord},
-    testing::{Frame, MemTables, UPLINK_IF, judge},
+    testing::{Frame, MemTables, UPLINK_IF},
     tuple::Tuple,
 };
 
@@ -31,8 +31,6 @@ use crate::{
 pub const NEXT: i32 = -1;
 /// Drop it.
 pub const SHOT: i32 = 2;
-/// An XDP program drops it.
-pub const XDP_DROP: i32 = 1;
 /// Send it elsewhere.
 pub const REDIRECT: i32 = 7;
 
@@ -223,24 +221,6 @@ impl Runner {
         test_run::tc(p.fd().unwrap().as_fd(), input)
     }
 
-    /// A frame that goes on is judged as the tests of the logic judge theirs: every checksum computed
-    /// in full, and nothing changed but what translation may change.
-    #[track_caller]
-    fn run_hook(&self, hook: Hook, frame: &Frame, flags: u32) -> io::Result<Ran> {
-        let ran = self.run_once(program_of(hook), frame, flags)?;
-        let dropped = if hook == Hook::Xdp { XDP_DROP } else { SHOT };
-        if ran.action != dropped {
-            let after = Frame {
-                bytes: ran.bytes.clone(),
-                ..frame.clone()
-            };
-            if let Err(fault) = judge(frame, &after) {
-                panic!("{hook:?}: {fault}");
-            }
-        }
-        Ok(ran)
-    }
-
     fn run_once(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
         let out = self.test_run(
             program,
@@ -262,7 +242,9 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.run_hook(hook, frame, 0).unwrap()
+        let ran = self.run_once(program_of(hook), frame, 0).unwrap();
+        judged::check(hook, frame, &ran);
+        ran
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -271,7 +253,9 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.run_hook(hook, frame, CHECKSUM_COMPLETE)
+        let ran = self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)?;
+        judged::check(hook, frame, &ran);
+        Ok(ran)
     }
 
     /// Gives keys to the collector; how many flows it removed.

@@ -128,10 +128,6 @@ impl Tables for MemTables {
         Some(self.frags.saved())
     }
 
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "one packet at a time uses a bucket, as the trait says"
-    )]
     fn told(&self, endpoint: u16) -> Option<&mut Bucket> {
         // SAFETY: the datapath holds one reference at a time, and nothing else hands them out.
         self.told

@@ -81,7 +81,8 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
         }
     }
     // Past the capture of the test harness: the number is part of what the test says.
-    writeln!(std::io::stderr(), "model, {name}: {taken} steps").unwrap();
+    let mut output = std::io::stderr();
+    writeln!(output, "model, {name}: {taken} steps").unwrap();
 }
 
 #[test]

@@ -243,7 +243,7 @@ impl Runner {
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
         let ran = self.run_once(program_of(hook), frame, 0).unwrap();
-        judged::check(hook, frame, &ran);
+        crate::judged::check(hook, frame, &ran);
         ran
     }
 
@@ -254,7 +254,7 @@ impl Runner {
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
         let ran = self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)?;
-        judged::check(hook, frame, &ran);
+        crate::judged::check(hook, frame, &ran);
         Ok(ran)
     }
 

@@ -19,7 +19,7 @@ use netpath_common::{
 use crate::{
     ctx::{TcPacket, XdpPacket},
     global::np_refuse,
-    maps, tables,
+    maps, memory,
 };
 
 /// Adds one to a counter.
@@ -105,7 +105,7 @@ fn report<P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
             }
         }
     }
-    if let Some(work) = tables::work() {
+    if let Some(work) = memory::work() {
         let fresh = packet::parse_eth(pkt, &mut work.eth).is_ok();
         if fresh {
             event.ethertype = work.eth.ethertype;

@@ -12,10 +12,7 @@ use netpath_common::{
     nat::reserve_and_index,
 };
 
-use crate::{
-    ctx::TcPacket,
-    tables::{KernelTables, work},
-};
+use crate::{ctx::TcPacket, memory::work, tables::KernelTables};
 
 /// Makes the flow in the working memory.
 #[unsafe(no_mangle)]

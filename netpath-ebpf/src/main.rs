@@ -17,6 +17,7 @@ mod finish;
 mod global;
 mod maps;
 mod measure;
+mod memory;
 mod sock;
 mod tables;
 
@@ -45,7 +46,7 @@ const PROCEED: i32 = 1;
 /// Ingress of the host side of an endpoint's veth.
 #[classifier]
 pub fn np_veth(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return TC_ACT_SHOT;
     };
     let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
@@ -67,7 +68,7 @@ pub fn np_bridge(ctx: TcContext) -> i32 {
 /// Ingress of an uplink.
 #[classifier]
 pub fn np_uplink_in(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return TC_ACT_SHOT;
     };
     let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
@@ -82,7 +83,7 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     if take_translated(&ctx) {
         return NEXT;
     }
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return TC_ACT_SHOT;
     };
     let tables = KernelTables::new(&ctx);
@@ -97,7 +98,7 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
 /// by netpath.
 #[classifier]
 pub fn np_forward_out(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_out(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
@@ -107,7 +108,7 @@ pub fn np_forward_out(ctx: TcContext) -> i32 {
 /// Forwarding without translation from an uplink: the benchmark's limit. Never attached by netpath.
 #[classifier]
 pub fn np_forward_in(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_in(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
@@ -143,7 +144,7 @@ fn early<'c>(
         counters::dropped_again(DropReason::UnpublishedFlood);
         return XDP_DROP;
     }
-    let (Some(work), Some(refused)) = (tables::work(), tables::refused()) else {
+    let (Some(work), Some(refused)) = (memory::work(), memory::refused()) else {
         return XDP_PASS;
     };
     match decide(&mut pkt, &tables, work, refused) {

@@ -13,11 +13,7 @@ use netpath_common::{
     packet::{self, Packet as _, Rewrite},
 };
 
-use crate::{
-    ctx::TcPacket,
-    finish::NEXT,
-    tables::{self, KernelTables},
-};
+use crate::{ctx::TcPacket, finish::NEXT, memory, tables::KernelTables};
 
 /// What a program returns that could not do its part.
 const FAILED: i32 = -2;
@@ -35,7 +31,7 @@ pub fn np_time_empty(_ctx: TcContext) -> i32 {
 /// The working memory.
 #[classifier]
 pub fn np_time_work(_ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     work.refresh = true;
@@ -45,7 +41,7 @@ pub fn np_time_work(_ctx: TcContext) -> i32 {
 /// The working memory and the clock.
 #[classifier]
 pub fn np_time_clock(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     work.look_at_clock(&KernelTables::new(&ctx));
@@ -55,7 +51,7 @@ pub fn np_time_clock(ctx: TcContext) -> i32 {
 /// The working memory and the parser.
 #[classifier]
 pub fn np_time_parse(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     match parse(&TcPacket::new(&ctx), work) {
@@ -67,7 +63,7 @@ pub fn np_time_parse(ctx: TcContext) -> i32 {
 /// Parser and conntrack look-up.
 #[classifier]
 pub fn np_time_lookup(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     match lookup(&ctx, work) {
@@ -80,7 +76,7 @@ pub fn np_time_lookup(ctx: TcContext) -> i32 {
 /// Parser, look-up, clock, and whether the packet may use the flow; the answer as a number.
 #[classifier]
 pub fn np_time_admit(ctx: TcContext) -> i32 {
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     let Ok(Some(entry)) = lookup(&ctx, work) else {
@@ -95,7 +91,7 @@ pub fn np_time_admit(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn np_time_checksum(ctx: TcContext) -> i32 {
     let mut pkt = TcPacket::new(&ctx);
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     if parse(&pkt, work).is_err() {
@@ -144,7 +140,7 @@ const fn other(addr: [u8; 4]) -> [u8; 4] {
 #[inline(always)]
 fn rewrite(ctx: &TcContext, port_bits: u16) -> i32 {
     let mut pkt = TcPacket::new(ctx);
-    let Some(work) = tables::work() else {
+    let Some(work) = memory::work() else {
         return FAILED;
     };
     if parse(&pkt, work).is_err() {

@@ -364,21 +364,6 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 }
 
-/// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none
-/// interrupts another on the same CPU.
-#[inline(always)]
-pub(crate) fn work<'a>() -> Option<&'a mut Work> {
-    // SAFETY: no other reference exists on this CPU while this program runs.
-    maps::SCRATCH.get_ptr_mut(0).map(|w| unsafe { &mut *w })
-}
-
-/// This CPU's bucket of packets to ports that nobody has.
-#[inline(always)]
-pub(crate) fn refused<'a>() -> Option<&'a mut Bucket> {
-    // SAFETY: no other reference exists on this CPU while this program runs.
-    maps::REFUSED.get_ptr_mut(0).map(|b| unsafe { &mut *b })
-}
-
 /// `bpf_loop`: the callback gets a pointer into the caller's stack.
 #[inline(always)]
 pub(crate) fn repeat<S>(n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {

@@ -1,34 +1,13 @@
 //! Large transfers, with and without the offloads of the virtual interfaces.
 
-use netpath::lab::links;
 use netpath_tests::{
-    netns::{Namespace, stdout, within},
-    probe::{at, checksum_errors, transfer, udp_socket},
+    netns::stdout,
+    probe::{at, transfer, udp_socket},
     skip,
     topology::{HOST, OUTSIDE, World},
 };
 
 const LENGTH: usize = 20_000_000;
-
-fn everything(world: &World) -> [&Namespace; 3] {
-    [&world.host, &world.outside, world.container("a")]
-}
-
-fn offloads_off(world: &World) {
-    for namespace in everything(world) {
-        let links = within(namespace, || links::links().unwrap());
-        for link in links.iter().filter(|link| link.name != "lo") {
-            stdout(
-                namespace,
-                "ethtool",
-                &[
-                    "-K", &link.name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro",
-                    "off",
-                ],
-            );
-        }
-    }
-}
 
 fn check(world: &World) {
     let a = world.container("a");
@@ -47,14 +26,6 @@ fn check(world: &World) {
         let got = client.recv(&mut buffer).unwrap();
         assert_eq!(buffer[..got], sent[..], "{length} bytes out");
     }
-    for namespace in everything(world) {
-        assert_eq!(
-            checksum_errors(namespace),
-            0,
-            "checksum errors in {}",
-            namespace.name()
-        );
-    }
 }
 
 #[test]
@@ -69,7 +40,7 @@ fn without_offloads() {
         return;
     }
     let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
-    offloads_off(&world);
+    world.offloads_off();
     check(&world);
 }
 

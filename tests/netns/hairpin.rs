@@ -11,7 +11,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_neighbour_keeps_its_own_address() {
+pub(crate) fn a_neighbour_keeps_its_own_address() {
     let world = world();
     let _tcp = tcp_server(world.container("a"), "a", 80);
     let _udp = udp_server(world.container("a"), "a", 53);
@@ -26,7 +26,7 @@ fn a_neighbour_keeps_its_own_address() {
 }
 
 #[test]
-fn the_gateway_stands_in_for_the_container_itself() {
+pub(crate) fn the_gateway_stands_in_for_the_container_itself() {
     let world = world();
     let a = world.container("a");
     let _tcp = tcp_server(a, "a", 80);
@@ -64,7 +64,7 @@ fn containers_talk_directly_without_translation() {
 }
 
 #[test]
-fn bulk_data_goes_both_ways_through_the_hairpin() {
+pub(crate) fn bulk_data_goes_both_ways_through_the_hairpin() {
     let world = world();
     let (a, b) = (world.container("a"), world.container("b"));
     transfer(b, at(HOST, 8080), a, 80, 2_000_000);

@@ -11,7 +11,7 @@ use netpath_tests::{
 };
 
 #[test]
-fn a_closed_port_outside_refuses_a_containers_socket() {
+pub(crate) fn a_closed_port_outside_refuses_a_containers_socket() {
     let world = World::with_ports(&["a"], &[]);
     let client = udp_socket(world.container("a"), 0, Some(at(OUTSIDE, 7999)));
     client.send(b"?").unwrap();
@@ -25,7 +25,7 @@ fn a_closed_port_outside_refuses_a_containers_socket() {
 }
 
 #[test]
-fn a_closed_port_in_a_container_refuses_the_outside_client() {
+pub(crate) fn a_closed_port_in_a_container_refuses_the_outside_client() {
     let world = World::with_ports(&["a"], &["5353:53/udp"]);
     let client = udp_socket(&world.outside, 0, Some(at(HOST, 5353)));
     client.send(b"?").unwrap();
@@ -56,7 +56,7 @@ fn a_closed_port_in_a_container_refuses_its_neighbour() {
 }
 
 #[test]
-fn a_ttl_of_one_ends_at_the_gateway() {
+pub(crate) fn a_ttl_of_one_ends_at_the_gateway() {
     let world = World::with_ports(&["a"], &[]);
     let reply = ping(
         world.container("a"),
@@ -113,7 +113,7 @@ fn a_smaller_uplink_mtu_is_learnt_by_udp() {
 }
 
 #[test]
-fn a_smaller_uplink_mtu_is_learnt_by_tcp() {
+pub(crate) fn a_smaller_uplink_mtu_is_learnt_by_tcp() {
     let world = narrow_world();
     let a = world.container("a");
     transfer(a, at(OUTSIDE, 7000), &world.outside, 7000, 1_000_000);

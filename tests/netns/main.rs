@@ -27,6 +27,7 @@ mod lifecycle;
 mod lifetime;
 mod masquerade;
 mod networks;
+mod offload;
 mod path_mtu;
 mod publish;
 mod refuse;

@@ -8,7 +8,7 @@ use netpath_tests::{
 };
 
 #[test]
-fn the_outside_sees_the_hosts_address_and_the_same_port() {
+pub(crate) fn the_outside_sees_the_hosts_address_and_the_same_port() {
     let world = World::with_ports(&["a"], &[]);
     let _tcp = tcp_server(&world.outside, "outside", 7000);
     let _udp = udp_server(&world.outside, "outside", 7000);
@@ -36,7 +36,7 @@ fn ping_gets_its_echo_with_one_hop_less() {
 }
 
 #[test]
-fn large_pings_arrive_in_fragments() {
+pub(crate) fn large_pings_arrive_in_fragments() {
     let world = World::with_ports(&["a"], &[]);
     let reply = ping(
         world.container("a"),
@@ -51,7 +51,7 @@ fn large_pings_arrive_in_fragments() {
 }
 
 #[test]
-fn two_containers_with_one_source_port_get_two() {
+pub(crate) fn two_containers_with_one_source_port_get_two() {
     let world = World::with_ports(&["a", "b"], &[]);
     let _tcp = tcp_server(&world.outside, "outside", 7000);
     let _udp = udp_server(&world.outside, "outside", 7000);

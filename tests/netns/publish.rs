@@ -7,7 +7,7 @@ use netpath_tests::{
 };
 
 #[test]
-fn the_container_sees_the_clients_address() {
+pub(crate) fn the_container_sees_the_clients_address() {
     let world = World::with_ports(&["a"], &["8080:80", "5353:53/udp"]);
     let a = world.container("a");
     let _tcp = tcp_server(a, "a", 80);
@@ -32,7 +32,7 @@ fn the_container_sees_the_clients_address() {
 }
 
 #[test]
-fn replies_come_from_the_address_that_was_asked() {
+pub(crate) fn replies_come_from_the_address_that_was_asked() {
     let world = World::with_ports(&["a"], &["5353:53/udp"]);
     let _udp = udp_server(world.container("a"), "a", 53);
     let client = udp_socket(&world.outside, 0, None);

@@ -10,10 +10,13 @@
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::OnceLock};
 
-use netpath_common::event::Hook;
+use netpath_common::{
+    event::Hook,
+    testing::{Frame, judge},
+};
 use netpath_tests::{
     corpus,
-    replay::{self, CONTAINERS, Packet, Source},
+    replay::{self, CONTAINERS, Packet, Source, Verdict},
     runner::Runner,
 };
 use serde::Deserialize;
@@ -124,6 +127,16 @@ fn corpus_replays_as_on_record() {
         for packet in &packets {
             *verdicts.entry(packet.verdict.to_string()).or_insert(0) += 1;
             assert!(!packet.is_bad(), "{}: {}", entry.name, packet.outcome());
+            if !matches!(
+                packet.verdict,
+                Verdict::Drop { .. } | Verdict::NotRun { .. }
+            ) {
+                let [before, after] = [&packet.input.bytes, &packet.output].map(|bytes| Frame {
+                    bytes: bytes.clone(),
+                    ..Frame::default()
+                });
+                assert_eq!(judge(&before, &after), Ok(()), "{}", entry.name);
+            }
         }
         let text = replay::text(&packets);
         assert_eq!(verdicts, entry.verdicts, "{}:\n{text}", entry.name);

@@ -30,8 +30,17 @@ fn runner() -> Runner {
 /// Runs the program.
 fn nat(r: &Runner, frame: &Frame) -> Output {
     let input = Input::new(&frame.bytes, frame.ifindex);
-    r.test_run("np_uplink_xdp_nat", &input)
-        .expect("the program runs")
+    let out = r
+        .test_run("np_uplink_xdp_nat", &input)
+        .expect("the program runs");
+    if out.action != DROP {
+        let after = Frame {
+            bytes: out.bytes.clone(),
+            ..frame.clone()
+        };
+        assert_eq!(judge(frame, &after), Ok(()));
+    }
+    out
 }
 
 fn arrived(p: &Datagram) -> Frame {

@@ -14,6 +14,7 @@ pub mod binary;
 pub mod corpus;
 pub mod flood;
 pub mod flows;
+mod judged;
 pub mod netns;
 pub mod probe;
 pub mod recover;

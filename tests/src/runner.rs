@@ -242,7 +242,9 @@ impl Runner {
     /// When the kernel refuses to run it.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, frame: &Frame) -> Ran {
-        self.run_once(program_of(hook), frame, 0).unwrap()
+        let ran = self.run_once(program_of(hook), frame, 0).unwrap();
+        crate::judged::check(hook, frame, &ran);
+        ran
     }
 
     /// As [`Runner::run`] with the checksum of the whole frame known to the kernel, which checks
@@ -251,7 +253,9 @@ impl Runner {
     /// # Errors
     /// EBADMSG where it does not.
     pub fn run_checksummed(&mut self, hook: Hook, frame: &Frame) -> io::Result<Ran> {
-        self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)
+        let ran = self.run_once(program_of(hook), frame, CHECKSUM_COMPLETE)?;
+        crate::judged::check(hook, frame, &ran);
+        Ok(ran)
     }
 
     /// Gives keys to the collector; how many flows it removed.

@@ -1,8 +1,10 @@
 //! A host with netpath, its containers and the world outside, in namespaces of their own.
 //!
-//! Owns building it, running netpath in it, and removing all of it, also after a panic.
+//! Owns building it, running netpath in it, and removing all of it, also after a panic. A test that has
+//! ended well fails all the same where a stack in it has counted a checksum error.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     env, fs,
     net::Ipv4Addr,
@@ -16,7 +18,8 @@ use netpath_common::DropReason;
 
 use crate::{
     binary,
-    netns::{Namespace, unique_prefix, within},
+    netns::{Namespace, stdout, unique_prefix, within},
+    probe::checksum_errors,
 };
 
 /// The host on the uplink.
@@ -32,6 +35,19 @@ pub const B: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 3);
 /// The host's interface that leads out.
 pub const UPLINK: &str = "uplink0";
 
+thread_local! {
+    static OFFLOADS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs a test whose devices leave nothing to each other: every checksum is computed by the sender's
+/// stack, kept right by the datapath alone and verified by the receiver's, segment by segment.
+pub fn without_offloads(test: impl FnOnce()) {
+    OFFLOADS.set(false);
+    // The thread is the test's own, and ends with it, also where it panics.
+    test();
+    OFFLOADS.set(true);
+}
+
 /// The namespaces of one test.
 #[derive(Debug)]
 pub struct World {
@@ -42,6 +58,7 @@ pub struct World {
     containers: BTreeMap<String, Namespace>,
     prefix: String,
     directory: PathBuf,
+    bad_checksums: bool,
 }
 
 impl World {
@@ -82,6 +99,7 @@ impl World {
             containers,
             prefix,
             directory,
+            bad_checksums: false,
         }
     }
 
@@ -161,7 +179,43 @@ impl World {
     pub fn try_up(&self, config: &str) -> Output {
         let file = self.file("netpath.toml");
         fs::write(&file, format!("[limits]\nconntrack = 65536\n{config}")).unwrap();
-        self.netpath(&["up", "-c", file.to_str().unwrap(), "--yes"])
+        let output = self.netpath(&["up", "-c", file.to_str().unwrap(), "--yes"]);
+        if output.status.success() && !OFFLOADS.get() {
+            self.offloads_off();
+        }
+        output
+    }
+
+    /// Turns checksum and segmentation offloads off on every device.
+    ///
+    /// # Panics
+    /// When a device keeps them.
+    pub fn offloads_off(&self) {
+        for namespace in self.namespaces() {
+            let links = within(namespace, || links::links().unwrap());
+            for link in links.iter().filter(|link| link.name != "lo") {
+                let off = "tx off rx off tso off gso off gro off".split(' ');
+                let arguments: Vec<_> = ["-K", &link.name].into_iter().chain(off).collect();
+                stdout(namespace, "ethtool", &arguments);
+                let features = stdout(namespace, "ethtool", &["-k", &link.name]);
+                for feature in ["tx-checksumming", "generic-segmentation-offload"] {
+                    let line = format!("{feature}: off");
+                    assert!(features.contains(&line), "{}: {features}", link.name);
+                }
+            }
+        }
+    }
+
+    /// Host, outside and containers.
+    fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        [&self.host, &self.outside]
+            .into_iter()
+            .chain(self.containers.values())
+    }
+
+    /// The test sends wrong checksums on purpose: stacks may count them.
+    pub fn expect_bad_checksums(&mut self) {
+        self.bad_checksums = true;
     }
 
     /// The same, and it must succeed.
@@ -245,7 +299,19 @@ impl Drop for World {
         }
         let _ = Datapath::remove(self.instance());
         let _ = fs::remove_dir_all(&self.directory);
+        if !std::thread::panicking() && !self.bad_checksums {
+            self.namespaces().for_each(assert_no_checksum_errors);
+        }
     }
+}
+
+/// Demands that the stack of a namespace has found every checksum right.
+///
+/// # Panics
+/// When it has not.
+pub fn assert_no_checksum_errors(namespace: &Namespace) {
+    let errors = checksum_errors(namespace);
+    assert_eq!(errors, 0, "checksum errors in {}", namespace.name());
 }
 
 /// The standard output of a command that must have succeeded.

@@ -23,7 +23,7 @@ use crate::{
     agent::Agent,
     netns::{Namespace, stdout, within},
     probe::{Server, at},
-    topology::{A, GATEWAY, UPLINK, World},
+    topology::{A, GATEWAY, UPLINK, World, assert_no_checksum_errors},
 };
 
 /// The second gateway on the first uplink.
@@ -282,6 +282,16 @@ impl Ways {
             ("ucast_solicit", "1"),
         ] {
             set(&self.world.host, &format!("neigh/{UPLINK}/{name}"), value);
+        }
+    }
+}
+
+impl Drop for Ways {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            // The world looks after its own.
+            assert_no_checksum_errors(&self.second);
+            assert_no_checksum_errors(&self.server);
         }
     }
 }

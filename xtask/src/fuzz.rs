@@ -89,11 +89,12 @@ fn minimize(
 ) -> Result<ExitCode> {
     let fewer = kept.with_extension("new");
     fs::create_dir_all(&fewer).with_context(|| format!("cannot create {}", fewer.display()))?;
-    run(fuzz
-        .arg(&fewer)
-        .arg(found)
-        .arg(kept)
-        .args(["--", length, "-merge=1", "-use_counters=0"]))?;
+    run(fuzz.arg(&fewer).arg(found).arg(kept).args([
+        "--",
+        length,
+        "-set_cover_merge=1",
+        "-use_counters=0",
+    ]))?;
     fs::remove_dir_all(kept).with_context(|| format!("cannot remove {}", kept.display()))?;
     fs::rename(&fewer, kept).with_context(|| format!("cannot rename {}", fewer.display()))?;
     Ok(ExitCode::SUCCESS)

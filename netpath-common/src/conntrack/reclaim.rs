@@ -84,10 +84,10 @@ extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
     let Some(key) = room.t.reclaim_pop(room.inbound) else {
         return 1;
     };
-    // The flow may have been established since, or have gone.
     if key == *room.spared {
         return 0;
     }
+    // The flow may have been established since, or have gone.
     let Some(e) = room.t.ct(&key) else { return 0 };
     let state = e.state();
     if is_record(e)

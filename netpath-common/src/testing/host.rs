@@ -179,6 +179,7 @@ impl Host {
                 && datapath::is_told(reason as u32)
                 && datapath::refuse(&mut answer, &self.tables, &mut self.work) != 0
             {
+                // It quotes the packet as it came, with what the sender broke.
                 if verify(input).is_ok() {
                     assert_eq!(verify(&answer), Ok(()), "{}", describe(&answer));
                 }

@@ -244,11 +244,11 @@ fn quoted(b: &[u8]) -> Option<Line> {
 /// The conversation of a frame, if it is a packet of one.
 #[must_use]
 pub fn line(b: &[u8]) -> Option<Line> {
-    match look(b) {
-        Looks::Ip(Ip {
-            body: Body::Talk(line, _),
-            ..
-        }) => Some(line),
-        _ => None,
+    if let Looks::Ip(ip) = look(b)
+        && let Body::Talk(line, _) = ip.body
+    {
+        Some(line)
+    } else {
+        None
     }
 }

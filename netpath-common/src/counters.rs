@@ -44,7 +44,7 @@ counters! {
     FlowRemoved = "flow-removed",
     /// Unanswered or closing flows that were removed because the table was full.
     FlowReclaimed = "flow-reclaimed",
-    /// Flows whose port had to change because the preserved one was taken.
+    /// Ports reserved for a flow that are not its own, because that was taken or was not to be kept.
     PortChanged = "port-changed",
     /// ICMP errors that were translated.
     IcmpErrorTranslated = "icmp-error-translated",

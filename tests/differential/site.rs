@@ -109,7 +109,9 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(start: fn(&World) -> Engine) -> Self {
-        let world = World::new(&["a", "b", "c"]);
+        let mut world = World::new(&["a", "b", "c"]);
+        // Wrong ones are among the packets.
+        world.expect_bad_checksums();
         let spaces = || {
             CONTAINERS
                 .iter()

@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use netpath::lab::{frame, links, probe};
+use netpath::lab::{Error, frame, links, probe};
 use netpath_common::{
     DropReason,
     conntrack::tcp::SYN,
@@ -81,7 +81,12 @@ impl Flood {
             let sender = frame::Sender::open("eth0").unwrap();
             while !stopped.load(Ordering::Relaxed) {
                 for frame in &frames {
-                    sender.send(frame).unwrap();
+                    match sender.send(frame) {
+                        // The other end's queue is full: that is a flood's fate.
+                        Err(Error::Io { source, .. })
+                            if source.raw_os_error() == Some(libc::ENOBUFS) => {}
+                        sent => sent.unwrap(),
+                    }
                 }
             }
         });

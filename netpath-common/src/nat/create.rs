@@ -114,7 +114,10 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
             false
         }
         // With the port as the last try left it.
-        Try::Full if again(t, flow, record_again::<T>) => true,
+        Try::Full if again(t, flow, record_again::<T>) => {
+            count_change(t, flow);
+            true
+        }
         Try::Full => return DropReason::ConntrackFull.code(),
         Try::Taken if flow.state & STATE_PICKUP != 0 => return DropReason::TcpNotSyn.code(),
         Try::Taken => return DropReason::NoPort.code(),
@@ -155,9 +158,6 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     }
     if made {
         t.count(Counter::FlowNew);
-        if flow.reply.dport != flow.original.sport {
-            t.count(Counter::PortChanged);
-        }
         // Until it is answered.
         t.reclaim_push(&flow.reply, flow.from == 0);
         if flow.from != 0 {
@@ -261,7 +261,19 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
     };
     let mut turn = Turn { t, flow };
     t.repeat(TRIES, &mut turn, search_step::<T>);
-    Try::from_u32(turn.flow.search.result)
+    let result = Try::from_u32(turn.flow.search.result);
+    if matches!(result, Try::Reserved) {
+        count_change(t, turn.flow);
+    }
+    result
+}
+
+/// Counts a reserved port that is not the flow's own.
+#[inline(always)]
+fn count_change<T: Tables>(t: &T, flow: &NewFlow) {
+    if flow.reply.dport != flow.original.sport {
+        t.count(Counter::PortChanged);
+    }
 }
 
 /// What a turn of a search is given.

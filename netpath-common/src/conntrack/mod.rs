@@ -14,6 +14,6 @@ pub mod timeout;
 pub use admit::*;
 pub use budget::{Budget, is_embryonic};
 pub use entry::*;
-pub use reclaim::{is_reclaimable, make_room, make_room_inbound};
+pub use reclaim::{forget_over, is_reclaimable, make_room, make_room_inbound};
 pub(crate) use shared::cas32;
 pub use shared::{CtRef, add64};

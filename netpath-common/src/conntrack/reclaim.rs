@@ -7,7 +7,7 @@
 //! those that the outside has begun, which cost a sender nothing.
 
 use super::{
-    admit::{forget, is_record},
+    admit::{forget, is_over, is_record},
     budget::is_embryonic,
     entry::{STATE_CLAIMED, STATE_SALT_MASK, STATE_SEEN_REPLY, STATE_TCP_MASK},
     tcp::TcpState,
@@ -20,6 +20,9 @@ use crate::{
 
 /// Keys looked at for one new flow.
 const POPS: u32 = 8;
+/// The same for one that the outside begins beyond the budget. More, since what has gone by itself
+/// leaves its key behind, and a flood that comes after another one finds many of those first.
+const POPS_INBOUND: u32 = 32;
 
 /// Whether a flow with this state word may be removed for a new one. `inbound`: the outside has begun
 /// it.
@@ -47,30 +50,70 @@ struct Room<'t, T> {
     made: bool,
 }
 
+/// What a look for flows that are over is given.
+struct Over<'t, T> {
+    t: &'t T,
+    now: u64,
+    made: bool,
+}
+
+/// Removes what is over of the flows that were begun longest ago, a few of them; whether something
+/// was. What counts towards a quota is thus given back also where nobody collects.
+#[inline(never)]
+pub fn forget_over<T: Tables>(t: &T, now: u64) -> bool {
+    let mut over = Over {
+        t,
+        now,
+        made: false,
+    };
+    t.repeat(POPS, &mut over, look_over::<T>);
+    over.made
+}
+
+/// Looks at one key, of a flow that lives for the time after: 1 ends the search.
+extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
+    // SAFETY: `repeat` hands on the pointer that `forget_over` gave it, and nobody else uses it.
+    let over = unsafe { &mut *over };
+    let Some(key) = over.t.reclaim_pop(false) else {
+        return 1;
+    };
+    let Some(e) = over.t.ct(&key) else { return 0 };
+    let salt = e.salt();
+    if !is_record(e) {
+        return 0;
+    }
+    if !is_over(over.t, &key, e, over.now) {
+        over.t.reclaim_push(&key, false);
+    } else if forget(over.t, &key, e, salt) {
+        over.made = true;
+    }
+    0
+}
+
 /// Removes one reclaimable flow, oldest first; false where none was found in a few looks.
 ///
 /// `spared`: the record key of the flow that room is made for. A queue may still have it of an
 /// earlier life, and the half-made flow would be its own victim.
 #[inline(never)]
 pub fn make_room<T: Tables>(t: &T, spared: &Tuple) -> bool {
-    search(t, true, spared) || search(t, false, spared)
+    search(t, true, spared, POPS) || search(t, false, spared, POPS)
 }
 
 /// As [`make_room`], of flows that the outside has begun.
 #[inline(never)]
 pub fn make_room_inbound<T: Tables>(t: &T) -> bool {
-    search(t, true, &Tuple::default())
+    search(t, true, &Tuple::default(), POPS_INBOUND)
 }
 
 #[inline(never)]
-fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple) -> bool {
+fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple, pops: u32) -> bool {
     let mut room = Room {
         t,
         spared,
         inbound,
         made: false,
     };
-    t.repeat(POPS, &mut room, look::<T>);
+    t.repeat(pops, &mut room, look::<T>);
     if room.made {
         t.count(Counter::FlowReclaimed);
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     conntrack::{
         CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
-        created_at, forget, is_over, make_room_inbound, other_key,
+        created_at, forget, forget_over, is_over, make_room_inbound, other_key,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_translated, mark_used},
@@ -98,10 +98,16 @@ impl DropReason {
 pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
     if let Some(config) = t.config()
         && let Some(reason) = budget::refusal(t, config, flow)
-        // The oldest that the outside has begun gives way to the newest.
-        && !(matches!(reason, DropReason::InboundBudget) && make_room_inbound(t))
     {
-        return reason.code();
+        let room = if matches!(reason, DropReason::InboundBudget) {
+            // The oldest that the outside has begun gives way to the newest.
+            make_room_inbound(t)
+        } else {
+            forget_over(t, flow.now) && budget::refusal(t, config, flow).is_none()
+        };
+        if !room {
+            return reason.code();
+        }
     }
     let made = match reserve(t, flow) {
         Try::Reserved => true,

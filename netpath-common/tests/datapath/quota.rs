@@ -51,6 +51,49 @@ fn a_flow_that_goes_makes_room_for_another() {
     let _ = h.from(&C1, &udp(C1.addr, 6000, S, 53, b"")).to_uplink();
 }
 
+/// With the agent dead as well a container gets back what it has no more.
+#[test]
+fn what_has_expired_makes_room_where_nobody_collects() {
+    let mut h = with_flows(20);
+    let ask = |h: &mut Host, from: u16, n: u16| {
+        (from..from + n)
+            .filter(|port| {
+                let out = h.from(&C1, &udp(C1.addr, *port, S, 53, b""));
+                out.dropped().is_none()
+            })
+            .count()
+    };
+    assert_eq!(ask(&mut h, 5000, 10), 10);
+    h.tables.advance_ms(20_000);
+    assert_eq!(ask(&mut h, 6000, 30), 10);
+    assert_eq!(h.drops_of(DropReason::EndpointQuota), 20);
+    // The first ten are over; what lives stays, answered or not, and counts.
+    let _ = h.from_outside(&udp(S, 53, H, 6000, b"")).to_container(&C1);
+    h.tables.advance_ms(11_000);
+    assert_eq!(ask(&mut h, 7000, 30), 10);
+    assert_eq!(h.tables.live(Budget::flows(C1.slot)), 20);
+    for port in [6000, 6009, 7009] {
+        let _ = h.from(&C1, &udp(C1.addr, port, S, 53, b"")).to_uplink();
+    }
+    assert_eq!(h.tables.counter(Counter::FlowNew), 30);
+    assert_eq!(h.tables.counter(Counter::FlowRemoved), 10);
+    // Those that were alive when they were looked at are found once they are over: all but the one
+    // that has become a stream.
+    h.tables.advance_ms(31_000);
+    assert_eq!(ask(&mut h, 8000, 30), 19);
+}
+
+#[test]
+fn what_has_expired_of_another_container_is_no_help() {
+    let mut h = with_flows(1);
+    let _ = h.from(&C2, &udp(C2.addr, 5000, S, 53, b"")).to_uplink();
+    h.tables.advance_ms(31_000);
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let over = h.from(&C1, &udp(C1.addr, 6000, S, 53, b""));
+    assert_eq!(over.dropped(), Some(DropReason::EndpointQuota));
+    assert_eq!(h.tables.live(Budget::flows(C2.slot)), 0);
+}
+
 #[test]
 fn outside_ports_have_a_quota_of_their_own() {
     let mut h = Host::new();
@@ -164,6 +207,27 @@ fn the_oldest_stranger_gives_way_to_the_newest() {
         .to_container(&C1);
     let _ = h.from(&C2, &tcp(C2.addr, 5000, S, 80, SYN)).to_uplink();
     assert_eq!(h.tables.live(Budget::INBOUND), 7);
+}
+
+/// What has gone by itself leaves its key in the queue.
+#[test]
+fn a_flood_after_another_one_finds_room_soon() {
+    let mut h = Host::new();
+    h.tables.config.as_mut().unwrap().inbound_embryonic = 100;
+    for client in 4000..4100 {
+        let _ = h
+            .from_outside(&tcp(S, client, H, 8080, SYN))
+            .to_container(&C1);
+    }
+    h.tables.advance_ms(121_000);
+    for (key, _) in h.tables.entries() {
+        collect(&h.tables, &key, false);
+    }
+    for client in 5000..5500 {
+        let _ = h.from_outside(&tcp(S, client, H, 8080, SYN));
+    }
+    assert_eq!(h.drops_of(DropReason::InboundBudget), 3);
+    assert_eq!(h.tables.live(Budget::INBOUND), 100);
 }
 
 #[test]

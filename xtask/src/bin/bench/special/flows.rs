@@ -119,7 +119,10 @@ impl Contestant {
             netpath.run(&site.router_ns, &["down", "--all"])?;
             let config = instance::config(site.container_ns.name(), site.ports, TABLE);
             let lifetime = format!("[timeouts]\nudp = \"{LIFETIME}s\"\n");
-            let config = config.replace("[timeouts]\n", &lifetime);
+            // Nobody answers them, and all are to stay.
+            let config = config
+                .replace("[timeouts]\n", &lifetime)
+                .replace("[limits]\n", "[limits]\ninbound = 0\n");
             let file = setup.workdir.directory("flows")?.join("netpath.toml");
             fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
             let file = file.to_string_lossy();

@@ -36,6 +36,8 @@ fn ports_of_the_kernels_random_numbers() {
         let found = randomness(&draws, 1024, 65_535);
         let found = found.unwrap_or_else(|why| panic!("preserved: {preserve}: {why}"));
         println!("{DRAWS} draws, own ports preserved: {preserve}: {found}");
-        assert_eq!(r.counters()["port-changed"], u64::from(DRAWS));
+        // Its own port may be drawn, where it is free.
+        let changed = draws.iter().filter(|port| **port != 40_000).count();
+        assert_eq!(r.counters()["port-changed"], changed as u64);
     }
 }

@@ -6,14 +6,17 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddrV4, TcpListener, TcpStream},
-    sync::Arc,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Clock, GO, Half, PATIENCE, Passed, STOP, Seen, check_source, connect, during};
 use crate::worker::Worker;
@@ -24,6 +27,10 @@ const SEGMENT: usize = 1448;
 /// What the sender hands to the kernel at once: full segments, about as many as segmentation
 /// offload would take together.
 const CHUNK: usize = 44 * SEGMENT;
+
+/// The first of the ports that these connections come from: beyond those of [`connect::Tuples`] and
+/// those that the kernel chooses.
+const OWN_PORTS: u16 = 61_000;
 
 /// Connects client and server.
 pub(super) fn open(
@@ -50,8 +57,15 @@ fn accept(listener: &TcpListener, seen: &Seen) -> io::Result<TcpStream> {
     prepare(stream)
 }
 
+/// From a port that no connection of [`connect::Tuples`] has had, nor an earlier one of these: the
+/// translator's entry of that would be taken up again, and no new flow come by.
 fn dial(target: SocketAddrV4) -> io::Result<TcpStream> {
-    prepare(TcpStream::connect_timeout(&target.into(), PATIENCE)?)
+    static DIALLED: AtomicU16 = AtomicU16::new(0);
+    let port = OWN_PORTS + DIALLED.fetch_add(1, Ordering::Relaxed) % (u16::MAX - OWN_PORTS);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+    socket.connect_timeout(&target.into(), PATIENCE)?;
+    prepare(socket.into())
 }
 
 fn prepare(stream: TcpStream) -> io::Result<TcpStream> {

@@ -189,6 +189,10 @@ impl World {
             // Nobody knows what the first packet was where that was not seen.
             let first = if new { flags } else { 0 };
             self.talks.begin(&self.scene, (x, y), kind, parties, first);
+            if !new {
+                // But this one may have closed it.
+                self.talks.disturb(&x, flags);
+            }
             (kind, parties, false)
         };
         let ends = kind.ends(reply);

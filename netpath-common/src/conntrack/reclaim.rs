@@ -70,7 +70,7 @@ pub fn forget_over<T: Tables>(t: &T, now: u64) -> bool {
     over.made
 }
 
-/// Looks at one key, of a flow that lives for the time after: 1 ends the search.
+/// Looks at one key, and puts that of a flow which lives back for a later look; 1 ends the search.
 extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `forget_over` gave it, and nobody else uses it.
     let over = unsafe { &mut *over };

@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -66,7 +66,7 @@ impl<'n> Client<'n> {
             to,
             source,
             server,
-            flow: within(namespace, || udp_socket(source, to)).unwrap(),
+            flow: within(namespace, || udp_socket(at(source, 0), to)).unwrap(),
             echo: None,
             tcp: false,
         }
@@ -111,6 +111,14 @@ impl<'n> Client<'n> {
         }
     }
 
+    /// The source of a new flow: a port that no flow has had lately. The kernel's choice may be one
+    /// that has, and then the flow is not new.
+    fn fresh(&self) -> SocketAddrV4 {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        at(self.source, 10_000 + turn % 20_000)
+    }
+
     /// One round of questions on `cpu`; what failed, in words. `sees`: the address that the server
     /// has to see.
     fn round(&self, cpu: usize, sees: Ipv4Addr, patience: Duration) -> String {
@@ -128,10 +136,10 @@ impl<'n> Client<'n> {
             };
             let name = |kind: &str| format!("{kind} from {}", self.namespace.name());
             check(&name("UDP flow"), ask_again(&self.flow, patience));
-            let fresh = udp_socket(self.source, self.to).unwrap();
+            let fresh = udp_socket(self.fresh(), self.to).unwrap();
             check(&name("new UDP flow"), ask_again(&fresh, patience));
             if self.tcp {
-                let from = at(self.source, 0);
+                let from = self.fresh();
                 check(
                     &name("new TCP connection"),
                     probe::tcp(self.to, Some(from), patience),
@@ -259,8 +267,8 @@ fn pin(cpu: usize) {
     sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }
 
-fn udp_socket(source: Ipv4Addr, to: SocketAddrV4) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(SocketAddrV4::new(source, 0))?;
+fn udp_socket(source: SocketAddrV4, to: SocketAddrV4) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(source)?;
     socket.connect(to)?;
     Ok(socket)
 }

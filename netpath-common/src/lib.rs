@@ -18,6 +18,7 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod addr;
 pub mod checksum;
 pub mod conntrack;
 pub mod counters;
@@ -35,6 +36,7 @@ pub mod testing;
 pub mod tuple;
 pub mod verdict;
 
+pub use addr::{Addr, V4, V6};
 pub use drop_reason::DropReason;
 pub use tuple::{Direction, Tuple};
 pub use verdict::Verdict;

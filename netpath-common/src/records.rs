@@ -25,6 +25,8 @@ pub struct EndpointRecord {
     pub network: u16,
     /// MTU of the container side in bytes.
     pub mtu: u32,
+    /// The endpoint's IPv6 address, zero for none.
+    pub addr6: [u8; 16],
 }
 
 /// The network is not masqueraded and not translated otherwise when this is unset.
@@ -39,6 +41,8 @@ pub const NETWORK_DIRECT: u32 = 8;
 /// Containers' interfaces take frames that a driver's program redirects to them: packets of live flows
 /// are translated in the uplinks' drivers.
 pub const NETWORK_XDP: u32 = 16;
+/// Containers' own addresses are routed outside: no translation, and in comes what they publish.
+pub const NETWORK_ROUTED: u32 = 32;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
@@ -60,6 +64,14 @@ pub struct NetworkRecord {
     pub bridge_mac: [u8; 6],
     /// Always zero.
     pub zero: u16,
+    /// The bridge's IPv6 address, the containers' gateway; zero without IPv6.
+    pub gateway6: [u8; 16],
+    /// The IPv6 subnet's first address.
+    pub subnet6: [u8; 16],
+    /// Its mask; zero without IPv6.
+    pub mask6: [u8; 16],
+    /// Fixed outside address (`snat6`), or zero for the uplink's.
+    pub snat6: [u8; 16],
 }
 
 /// An interface that leads out, by slot in `np_uplinks`. A free slot has `ifindex` 0.
@@ -74,6 +86,8 @@ pub struct UplinkRecord {
     pub addr: [u8; 4],
     /// MTU in bytes.
     pub mtu: u32,
+    /// The same of IPv6.
+    pub addr6: [u8; 16],
 }
 
 /// The interface is the host side of an endpoint's veth.
@@ -338,9 +352,9 @@ pub struct SockRecord {
 }
 
 const _: () = {
-    assert!(size_of::<EndpointRecord>() == 24);
-    assert!(size_of::<NetworkRecord>() == 32);
-    assert!(size_of::<UplinkRecord>() == 16);
+    assert!(size_of::<EndpointRecord>() == 40);
+    assert!(size_of::<NetworkRecord>() == 96);
+    assert!(size_of::<UplinkRecord>() == 32);
     assert!(size_of::<PublishedKey>() == 8);
     assert!(size_of::<Published>() == 12);
     assert!(size_of::<Timeouts>() == 64);

@@ -4,8 +4,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::addr::{Addr, V4, V6};
+
 /// IP protocol number of ICMP (RFC 792).
 pub const ICMP: u8 = 1;
+/// IP protocol number of ICMPv6 (RFC 4443).
+pub const ICMPV6: u8 = 58;
 /// IP protocol number of TCP (RFC 9293).
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
@@ -19,20 +23,24 @@ pub const ICMP_ECHO: u8 = 8;
 pub const ICMP_TIMESTAMP: u8 = 13;
 /// ICMP timestamp reply (RFC 792).
 pub const ICMP_TIMESTAMP_REPLY: u8 = 14;
+/// ICMPv6 echo request (RFC 4443).
+pub const ICMPV6_ECHO: u8 = 128;
+/// ICMPv6 echo reply (RFC 4443).
+pub const ICMPV6_ECHO_REPLY: u8 = 129;
 
-/// One direction of a flow as it is seen on the wire, 16 bytes.
+/// One direction of a flow as it is seen on the wire: 16 bytes, of IPv6 40.
 ///
 /// Addresses are in network order, ports in host order (so that `bpftool map dump` reads well).
 /// An ICMP query carries its identifier in both ports and its type in `icmp_type`, so that a
 /// request and its reply differ and inversion is symmetric, as in the kernel's
 /// `net/netfilter/nf_conntrack_proto_icmp.c`. Padding is always zero: it is part of the key.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
-pub struct Tuple {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Tuple<A = V4> {
     /// Source address.
-    pub src: [u8; 4],
+    pub src: A,
     /// Destination address.
-    pub dst: [u8; 4],
+    pub dst: A,
     /// Source port, or the ICMP identifier.
     pub sport: u16,
     /// Destination port, or the ICMP identifier.
@@ -46,8 +54,14 @@ pub struct Tuple {
 }
 
 const _: () = assert!(size_of::<Tuple>() == 16);
+const _: () = assert!(size_of::<Tuple<V6>>() == 40);
 
-impl Tuple {
+// SAFETY: all zero is a valid value of every field.
+unsafe impl<A: Addr> Zeroable for Tuple<A> {}
+// SAFETY: `repr(C)`, every field is `Pod`, and the sizes asserted above leave no room for padding.
+unsafe impl<A: Addr> Pod for Tuple<A> {}
+
+impl<A: Addr> Tuple<A> {
     /// The tuple of a packet that answers this one.
     #[inline(always)]
     #[must_use]
@@ -58,7 +72,7 @@ impl Tuple {
             sport: self.dport,
             dport: self.sport,
             proto: self.proto,
-            icmp_type: answer_type(self.icmp_type) & all_ones_if_icmp(self.proto),
+            icmp_type: answer_type::<A>(self.icmp_type) & all_ones_if(self.proto, A::ICMP),
             zero: 0,
         }
     }
@@ -71,24 +85,30 @@ impl Tuple {
 /// once for each of them.
 #[inline(always)]
 #[must_use]
-pub const fn answer_type(icmp_type: u8) -> u8 {
-    /// Nibble n is the answer to type n.
+pub const fn answer_type<A: Addr>(icmp_type: u8) -> u8 {
+    /// Nibble n is the answer to type n, in the lower half of it.
     const ANSWERS: u64 = 0xfdec_ba90_7654_3218;
-    let low = (ANSWERS >> (icmp_type as u32 % 16 * 4)) as u8 & 0x0f;
+    const ANSWERS6: u64 = 0xfedc_ba98_7654_3201;
+    let answers = if A::IS_V6 { ANSWERS6 } else { ANSWERS };
+    let low = (answers >> (icmp_type as u32 % 16 * 4)) as u8 & 0x0f;
     icmp_type & 0xf0 | low
 }
 
 #[inline(always)]
-const fn all_ones_if_icmp(proto: u8) -> u8 {
+const fn all_ones_if(proto: u8, icmp: u8) -> u8 {
     // Only of 0 does the difference reach the second byte.
-    ((proto ^ ICMP) as u32).wrapping_sub(1).to_le_bytes()[1]
+    ((proto ^ icmp) as u32).wrapping_sub(1).to_le_bytes()[1]
 }
 
 /// Whether `icmp_type` asks a question that netpath tracks (RFC 5508 REQ-1: echo; timestamp too).
 #[inline(always)]
 #[must_use]
-pub const fn is_icmp_request(icmp_type: u8) -> bool {
-    matches!(icmp_type, ICMP_ECHO | ICMP_TIMESTAMP)
+pub const fn is_icmp_request<A: Addr>(icmp_type: u8) -> bool {
+    if A::IS_V6 {
+        icmp_type == ICMPV6_ECHO
+    } else {
+        matches!(icmp_type, ICMP_ECHO | ICMP_TIMESTAMP)
+    }
 }
 
 /// Which way a packet of a flow goes.
@@ -104,6 +124,26 @@ pub enum Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn icmpv6_types_pair_up() {
+        for icmp_type in 0..=u8::MAX {
+            let answer = |proto| {
+                let t = Tuple::<V6> {
+                    proto,
+                    icmp_type,
+                    ..Tuple::default()
+                };
+                t.inverse().icmp_type
+            };
+            match icmp_type {
+                ICMPV6_ECHO => assert_eq!(answer(ICMPV6), ICMPV6_ECHO_REPLY),
+                ICMPV6_ECHO_REPLY => assert_eq!(answer(ICMPV6), ICMPV6_ECHO),
+                other => assert!(!is_icmp_request::<V6>(answer(ICMPV6)), "{other}"),
+            }
+            assert_eq!((answer(TCP), answer(ICMP)), (0, 0));
+        }
+    }
 
     #[test]
     fn inverse_twice_is_identity_and_icmp_types_pair_up() {
@@ -143,7 +183,7 @@ mod tests {
                 ICMP_TIMESTAMP => ICMP_TIMESTAMP_REPLY,
                 ICMP_TIMESTAMP_REPLY => ICMP_TIMESTAMP,
                 other => {
-                    assert!(!is_icmp_request(answer(ICMP)), "{other}");
+                    assert!(!is_icmp_request::<V4>(answer(ICMP)), "{other}");
                     answer(ICMP)
                 }
             };

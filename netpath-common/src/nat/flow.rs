@@ -4,6 +4,7 @@
 
 use super::port::Ports;
 use crate::{
+    addr::V4,
     conntrack::{
         CtEntry, STATE_PICKUP,
         tcp::{self, TcpState, Transition},
@@ -75,7 +76,7 @@ pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
             Transition::To(s) => Ok(s as u32),
             Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
         },
-        Kind::IcmpQuery if !is_icmp_request(ip.flags) => Err(DropReason::IcmpUnmatched),
+        Kind::IcmpQuery if !is_icmp_request::<V4>(ip.flags) => Err(DropReason::IcmpUnmatched),
         Kind::Udp
         | Kind::IcmpQuery
         | Kind::IcmpError

@@ -118,6 +118,7 @@ pub fn endpoint_record(c: &Container) -> EndpointRecord {
         mac: c.mac,
         network: c.network,
         mtu: 1500,
+        ..EndpointRecord::default()
     }
 }
 
@@ -137,7 +138,7 @@ pub fn network_record(slot: u16) -> NetworkRecord {
         flags: NETWORK_MASQUERADE | NETWORK_ICC,
         snat: [0; 4],
         bridge_mac,
-        zero: 0,
+        ..NetworkRecord::default()
     }
 }
 
@@ -164,6 +165,7 @@ impl MemTables {
             generation: 1,
             addr: H,
             mtu: 1500,
+            ..UplinkRecord::default()
         };
         t.ifaces.insert(
             UPLINK_IF,

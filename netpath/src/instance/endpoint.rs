@@ -121,6 +121,7 @@ impl Work<'_> {
             mac: e.mac.0,
             network: network.slot,
             mtu: network.mtu,
+            ..EndpointRecord::default()
         };
         if record != found || record.generation == 0 {
             if found.ifindex == 0 {

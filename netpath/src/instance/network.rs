@@ -230,6 +230,6 @@ fn record(n: &Network) -> NetworkRecord {
             | flag(n.xdp_translate, NETWORK_XDP),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
-        zero: 0,
+        ..NetworkRecord::default()
     }
 }

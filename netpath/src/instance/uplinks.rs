@@ -115,6 +115,7 @@ impl Work<'_> {
             generation: found.generation,
             addr: addr.octets(),
             mtu: uplink.mtu,
+            ..UplinkRecord::default()
         };
         let same = record == found && found.generation != 0;
         if !same {

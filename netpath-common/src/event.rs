@@ -47,7 +47,7 @@ impl Hook {
     }
 }
 
-/// A dropped packet, 48 bytes. Fields that the parser did not reach are zero.
+/// A dropped packet, 80 bytes. Fields that the parser did not reach are zero.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct DropEvent {
@@ -71,6 +71,10 @@ pub struct DropEvent {
     pub src_mac: [u8; 6],
     /// Slot of the endpoint that sent it, 0 if it is not known.
     pub endpoint: u16,
+    /// Source address of an IPv6 packet; those of `tuple` are zero then.
+    pub src6: [u8; 16],
+    /// Destination address of an IPv6 packet.
+    pub dst6: [u8; 16],
 }
 
-const _: () = assert!(size_of::<DropEvent>() == 48);
+const _: () = assert!(size_of::<DropEvent>() == 80);

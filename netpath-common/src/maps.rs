@@ -55,6 +55,38 @@ pub const PORTS: &str = "np_ports";
 /// Per-CPU working memory of the programs.
 pub const SCRATCH: &str = "np_scratch";
 
+/// Conntrack, IPv6; as [`CT4`].
+pub const CT6: &str = "np_ct6";
+/// Endpoint slot by IPv6 address.
+pub const ENDPOINT_BY_ADDR6: &str = "np_ep_by_addr6";
+/// IPv6 subnets of the networks.
+pub const SUBNETS6: &str = "np_subnets6";
+/// IPv6 addresses of the host.
+pub const HOST_ADDRS6: &str = "np_host_addrs6";
+/// Published ports of IPv6.
+pub const PUBLISHED6: &str = "np_published6";
+/// Fragments of IPv6.
+pub const FRAGS6: &str = "np_frags6";
+/// As [`RECLAIM`], for [`CT6`].
+pub const RECLAIM6: &str = "np_reclaim6";
+/// As [`RECLAIM_IN`], for [`CT6`].
+pub const RECLAIM_IN6: &str = "np_reclaim_in6";
+/// As [`NEXT_HOPS`], of IPv6.
+pub const NEXT_HOPS6: &str = "np_next_hops6";
+/// As [`SCRATCH`], of IPv6.
+pub const SCRATCH6: &str = "np_scratch6";
+/// The programs that frames of IPv6 are handed to, by `NEXT6_*`.
+pub const NEXT6: &str = "np_next6";
+
+/// Index in [`NEXT6`]: ingress of an endpoint's veth.
+pub const NEXT6_VETH: u32 = 0;
+/// Index in [`NEXT6`]: ingress of an uplink.
+pub const NEXT6_UPLINK_IN: u32 = 1;
+/// Index in [`NEXT6`]: egress of an uplink.
+pub const NEXT6_UPLINK_OUT: u32 = 2;
+/// Places of [`NEXT6`].
+pub const NEXT6_HOOKS: usize = 3;
+
 /// Every map that user space pins, by name.
 pub const PINNED: &[&str] = &[
     CT4,
@@ -81,6 +113,15 @@ pub const PINNED: &[&str] = &[
     SOCKS4,
     REFUSED,
     PORTS,
+    CT6,
+    ENDPOINT_BY_ADDR6,
+    SUBNETS6,
+    HOST_ADDRS6,
+    PUBLISHED6,
+    FRAGS6,
+    RECLAIM6,
+    RECLAIM_IN6,
+    NEXT6,
 ];
 
 /// Default capacity of [`CT4`] in entries (two a flow); replaced at load time.

@@ -6,6 +6,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::addr::{Addr, V4, V6};
+
 /// A container's attachment to a network, by slot in `np_endpoints`. A free slot has `ifindex` 0.
 ///
 /// `generation` only ever grows, also over free and reuse of the slot: a flow made under an older
@@ -109,10 +111,10 @@ pub struct IfaceRecord {
 
 /// Key of a published port. An all-zero address means any address of the host.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
-pub struct PublishedKey {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PublishedKey<A = V4> {
     /// Address of the host, or zero.
-    pub addr: [u8; 4],
+    pub addr: A,
     /// Port of the host.
     pub port: u16,
     /// IP protocol number.
@@ -123,10 +125,10 @@ pub struct PublishedKey {
 
 /// Where a published port leads.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct Published {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Published<A = V4> {
     /// The container's address.
-    pub addr: [u8; 4],
+    pub addr: A,
     /// The container's port.
     pub port: u16,
     /// Slot of the endpoint.
@@ -281,18 +283,18 @@ pub struct EndpointStats {
 
 /// Key of a fragmented datagram (RFC 791).
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
-pub struct FragKey {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct FragKey<A = V4> {
     /// Source address as seen.
-    pub src: [u8; 4],
+    pub src: A,
     /// Destination address as seen.
-    pub dst: [u8; 4],
-    /// IP identification.
-    pub id: u16,
+    pub dst: A,
+    /// Identification; 16 bits of IPv4.
+    pub id: u32,
     /// IP protocol number.
     pub proto: u8,
     /// Always zero.
-    pub zero: u8,
+    pub zero: [u8; 3],
 }
 
 /// Pieces of a datagram that [`FragRecord::seen`] holds.
@@ -300,14 +302,14 @@ pub const FRAG_PARTS: usize = 8;
 
 /// What was done with a first fragment, so that the later ones follow it.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct FragRecord {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FragRecord<A = V4> {
     /// When the first fragment was seen, nanoseconds of the coarse monotonic clock.
     pub stamp: u64,
     /// New source address.
-    pub src: [u8; 4],
+    pub src: A,
     /// New destination address.
-    pub dst: [u8; 4],
+    pub dst: A,
     /// Slot of the endpoint it goes to, 0 for an uplink.
     pub to: u16,
     /// Slot of the uplink it leaves by.
@@ -327,12 +329,12 @@ pub struct FragRecord {
 
 /// Key of a socket of the host that was sent to a published port.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
-pub struct SockKey {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SockKey<A = V4> {
     /// Socket cookie.
     pub cookie: u64,
     /// The container's address.
-    pub addr: [u8; 4],
+    pub addr: A,
     /// The container's port.
     pub port: u16,
     /// Always zero.
@@ -341,15 +343,34 @@ pub struct SockKey {
 
 /// What the application asked for.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct SockRecord {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SockRecord<A = V4> {
     /// Address of the host that was named.
-    pub addr: [u8; 4],
+    pub addr: A,
     /// Published port.
     pub port: u16,
     /// Slot of the rule.
     pub rule: u16,
 }
+
+macro_rules! of_either_family {
+    ($($t:ident),+) => { $(
+        // SAFETY: all zero is a valid value of every field.
+        unsafe impl<A: Addr> Zeroable for $t<A> {}
+        // SAFETY: `repr(C)`, every field is `Pod`, and the sizes asserted below leave no room for
+        // padding.
+        unsafe impl<A: Addr> Pod for $t<A> {}
+    )+ };
+}
+
+of_either_family!(
+    PublishedKey,
+    Published,
+    FragKey,
+    FragRecord,
+    SockKey,
+    SockRecord
+);
 
 const _: () = {
     assert!(size_of::<EndpointRecord>() == 40);
@@ -359,7 +380,13 @@ const _: () = {
     assert!(size_of::<Published>() == 12);
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
-    assert!(size_of::<FragKey>() == 12);
+    assert!(size_of::<FragKey>() == 16);
     assert!(size_of::<FragRecord>() == 64);
     assert!(size_of::<SockKey>() == 16);
+    assert!(size_of::<PublishedKey<V6>>() == 20);
+    assert!(size_of::<Published<V6>>() == 24);
+    assert!(size_of::<FragKey<V6>>() == 40);
+    assert!(size_of::<FragRecord<V6>>() == 88);
+    assert!(size_of::<SockKey<V6>>() == 32);
+    assert!(size_of::<SockRecord<V6>>() == 20);
 };

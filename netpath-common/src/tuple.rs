@@ -170,7 +170,7 @@ mod tests {
         }
         for icmp_type in 0..=u8::MAX {
             let answer = |proto| {
-                let t = Tuple {
+                let t = Tuple::<V4> {
                     proto,
                     icmp_type,
                     ..Tuple::default()

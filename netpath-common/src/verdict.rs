@@ -6,6 +6,8 @@
 pub enum Verdict {
     /// Go on as it is: bridge or stack decide.
     Pass,
+    /// A frame of IPv6: the hook's program for that family decides.
+    Ipv6,
     /// A fragment that waits for its first one: a copy is kept, this packet is done with.
     Held,
     /// It has been translated; go on up the stack.

@@ -8,17 +8,17 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use netpath_common::{
-    DropReason,
+    DropReason, V4,
     counters::Counter,
     event::{DropEvent, Hook},
     maps::EVENT_BYTES,
-    packet::{self, ETHERTYPE_IPV4, Packet},
+    packet::{self, Packet},
     records::IFACE_ENDPOINT,
 };
 
 use crate::{
     ctx::{TcPacket, XdpPacket},
-    global::np_refuse,
+    family::Maps,
     maps, memory,
 };
 
@@ -33,12 +33,12 @@ pub(crate) fn count(counter: Counter) {
 
 /// Counts a dropped packet and reports it. What becomes of it as an action: a container may be told.
 #[inline(never)]
-pub(crate) fn dropped(ctx: &TcContext, reason: DropReason, hook: Hook) -> i32 {
+pub(crate) fn dropped<A: Maps>(ctx: &TcContext, reason: DropReason, hook: Hook) -> i32 {
     count_drop(reason);
-    report(&TcPacket::new(ctx), reason, hook);
+    report::<A, _>(&TcPacket::new(ctx), reason, hook);
     // Whether to tell is asked there: a branch here the verifier would walk for each reason.
     if matches!(hook, Hook::Veth) {
-        np_refuse(ctx.skb.skb, reason as u32) as i32
+        A::refuse(ctx.skb.skb.cast(), reason as u32) as i32
     } else {
         TC_ACT_SHOT
     }
@@ -70,7 +70,7 @@ pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason) {
 
 #[inline(never)]
 fn reported_early(ctx: &XdpContext, reason: DropReason) {
-    report(&XdpPacket::new(ctx), reason, Hook::Xdp);
+    report::<V4, _>(&XdpPacket::new(ctx), reason, Hook::Xdp);
 }
 
 #[inline(always)]
@@ -82,43 +82,45 @@ pub(crate) fn count_drop(reason: DropReason) {
 }
 
 #[inline(always)]
-fn report<P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
-    let mut event = DropEvent {
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        reason: reason as u32,
-        ifindex: pkt.ifindex(),
-        len: pkt.len() as u32,
-        hook: hook as u8,
-        ..DropEvent::default()
-    };
+fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
+    let mut endpoint = 0;
     if matches!(hook, Hook::Veth) {
         // SAFETY: user space replaces values whole; a copy is made at once.
         let iface = unsafe { maps::IFACES.get(pkt.ifindex()) }.copied();
         if let Some(iface) = iface
             && iface.kind == IFACE_ENDPOINT
         {
-            event.endpoint = iface.slot as u16;
+            endpoint = iface.slot as u16;
             if let Some(s) = maps::ENDPOINT_STATS.get_ptr_mut(iface.slot) {
                 // SAFETY: the value belongs to this CPU.
                 unsafe { (*s).drops += 1 };
             }
         }
     }
-    if let Some(work) = memory::work() {
-        let fresh = packet::parse_eth(pkt, &mut work.eth).is_ok();
-        if fresh {
-            event.ethertype = work.eth.ethertype;
-            event.src_mac = work.eth.src;
-        }
-        if fresh
-            && work.eth.ethertype == ETHERTYPE_IPV4
-            && packet::parse_ipv4(pkt, &mut work.ip).is_ok()
-        {
-            event.tuple = work.ip.tuple;
-        }
-    }
-    if maps::EVENTS.output(event, 0).is_err() {
+    let Some(work) = memory::work::<A>() else {
+        return;
+    };
+    let fresh = packet::parse_eth(pkt, &mut work.eth).is_ok();
+    let parsed = fresh && work.eth.ethertype == A::ETHERTYPE && A::parse(pkt, &mut work.ip).is_ok();
+    // Written where it is read: on the stack it would be too large beside the packet's own.
+    let Some(mut place) = maps::EVENTS.reserve(0) else {
         count(Counter::EventLost);
+        return;
+    };
+    let event: &mut DropEvent = place.write(DropEvent::default());
+    // SAFETY: the helper has no preconditions.
+    event.time_ns = unsafe { bpf_ktime_get_ns() };
+    event.reason = reason as u32;
+    event.ifindex = pkt.ifindex();
+    event.len = pkt.len() as u32;
+    event.hook = hook as u8;
+    event.endpoint = endpoint;
+    if fresh {
+        event.ethertype = work.eth.ethertype;
+        event.src_mac = work.eth.src;
     }
+    if parsed {
+        A::show(&work.ip.tuple, event);
+    }
+    place.submit(0);
 }

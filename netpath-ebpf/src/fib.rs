@@ -7,7 +7,8 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::bpf_fib_lookup, helpers::generated::bpf_fib_lookup as fib_lookup};
 use netpath_common::{Tuple, datapath::NextHop};
 
-const AF_INET: u8 = 2;
+use crate::family::Maps;
+
 const SUCCESS: i64 = 0;
 /// A route that says no: blackhole, unreachable or prohibit.
 const BLACKHOLE: i64 = 1;
@@ -24,9 +25,15 @@ const EINVAL: i64 = -22;
 /// Asks the kernel for the way of a packet that came in by `ifindex`, or with `out` is to go out of
 /// it. A subprogram, so that its parameters do not lie on the stack while a flow is made.
 #[inline(never)]
-pub(crate) fn route(ctx: *mut c_void, tuple: &Tuple, ifindex: u32, out: bool, hop: &mut NextHop) {
+pub(crate) fn route<A: Maps>(
+    ctx: *mut c_void,
+    tuple: &Tuple<A>,
+    ifindex: u32,
+    out: bool,
+    hop: &mut NextHop<A>,
+) {
     hop.ifindex = 0;
-    hop.source = [0; 4];
+    hop.source = A::NONE;
     hop.mtu = 0;
     hop.dst_mac = [0; 6];
     let output = if out { OUTPUT } else { 0 };
@@ -44,8 +51,7 @@ pub(crate) fn route(ctx: *mut c_void, tuple: &Tuple, ifindex: u32, out: bool, ho
     }
     hop.ifindex = p.ifindex;
     if source != 0 {
-        // SAFETY: the kernel has written an IPv4 address for this family.
-        hop.source = unsafe { p.__bindgen_anon_3.ipv4_src }.to_ne_bytes();
+        hop.source = A::route_source(&p);
     }
     if code == SUCCESS {
         // SAFETY: the kernel has written the MTU over the length.
@@ -57,17 +63,17 @@ pub(crate) fn route(ctx: *mut c_void, tuple: &Tuple, ifindex: u32, out: bool, ho
 
 /// Whether the kernel's routes say that a packet is for the host itself.
 #[inline(never)]
-pub(crate) fn is_local(ctx: *mut c_void, tuple: &Tuple, ifindex: u32) -> bool {
+pub(crate) fn is_local<A: Maps>(ctx: *mut c_void, tuple: &Tuple<A>, ifindex: u32) -> bool {
     let mut p = parameters(tuple, ifindex);
     // Also broadcast, which matches no flow and no published address.
     lookup(ctx, &mut p, 0) == NOT_FWDED
 }
 
 #[inline(always)]
-fn parameters(tuple: &Tuple, ifindex: u32) -> bpf_fib_lookup {
+fn parameters<A: Maps>(tuple: &Tuple<A>, ifindex: u32) -> bpf_fib_lookup {
     // SAFETY: all zero is a valid value of this C struct.
     let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
-    p.family = AF_INET;
+    p.family = A::AF;
     p.l4_protocol = tuple.proto;
     p.sport = tuple.sport.to_be();
     p.dport = tuple.dport.to_be();
@@ -75,8 +81,7 @@ fn parameters(tuple: &Tuple, ifindex: u32) -> bpf_fib_lookup {
     // The kernel answers with the MTU of the way only where it is given a length, and refuses a
     // packet that is longer: the shortest one asks without being refused.
     p.__bindgen_anon_1.tot_len = 1;
-    p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(tuple.src);
-    p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(tuple.dst);
+    A::ask_route(tuple, &mut p);
     p
 }
 

@@ -8,9 +8,14 @@ use aya_ebpf::{
     helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
     programs::TcContext,
 };
-use netpath_common::{DropReason, Verdict, counters::Counter, event::Hook};
+use netpath_common::{
+    DropReason, V4, Verdict,
+    counters::Counter,
+    event::Hook,
+    maps::{NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
+};
 
-use crate::counters;
+use crate::{counters, family::Maps, maps};
 
 /// Go on with the next program or the stack (`TCX_NEXT`, `TC_ACT_UNSPEC`).
 pub(crate) const NEXT: i32 = -1;
@@ -49,7 +54,11 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
 
 /// Carries out a decision.
 #[inline(always)]
-pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropReason>) -> i32 {
+pub(crate) fn finish<A: Maps>(
+    ctx: &TcContext,
+    hook: Hook,
+    result: Result<Verdict, DropReason>,
+) -> i32 {
     match result {
         Ok(Verdict::Pass) => {
             counters::count(Counter::Passed);
@@ -73,7 +82,27 @@ pub(crate) fn finish(ctx: &TcContext, hook: Hook, result: Result<Verdict, DropRe
         },
         // The copy goes on; this packet ends here, and is no loss.
         Ok(Verdict::Held) => TC_ACT_SHOT,
-        Err(reason) => counters::dropped(ctx, reason, hook),
+        Ok(Verdict::Ipv6) => to_ipv6(ctx, hook),
+        Err(reason) => counters::dropped::<A>(ctx, reason, hook),
+    }
+}
+
+/// Goes on in the hook's program for IPv6, and does not come back.
+#[inline(always)]
+fn to_ipv6(ctx: &TcContext, hook: Hook) -> i32 {
+    let slot = match hook {
+        Hook::Veth => NEXT6_VETH,
+        Hook::UplinkIngress => NEXT6_UPLINK_IN,
+        Hook::UplinkEgress => NEXT6_UPLINK_OUT,
+        Hook::Bridge | Hook::Xdp => return NEXT,
+    };
+    // SAFETY: the context is the program's own; programs of the array have the same type.
+    unsafe { maps::NEXT6.tail_call(ctx, slot) };
+    // Without such a program nothing leaves a container.
+    if matches!(hook, Hook::Veth) {
+        counters::dropped::<V4>(ctx, DropReason::BadEthertype, hook)
+    } else {
+        NEXT
     }
 }
 

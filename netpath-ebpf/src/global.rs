@@ -8,36 +8,49 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netpath_common::{
+    V4,
     datapath::{self, note_part},
     nat::reserve_and_index,
 };
 
-use crate::{ctx::TcPacket, memory::work, tables::KernelTables};
+use crate::{ctx::TcPacket, family::Maps, memory::work, tables::KernelTables};
 
 /// Makes the flow in the working memory.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
-    let Some(work) = work() else {
+    make::<V4>(ctx)
+}
+
+#[inline(always)]
+fn make<A: Maps>(ctx: *mut __sk_buff) -> u32 {
+    let Some(work) = work::<A>() else {
         return u32::MAX;
     };
     let ctx = TcContext::new(ctx);
-    reserve_and_index(&KernelTables::new(&ctx), &mut work.flow)
+    reserve_and_index(&KernelTables::<_, A>::new(&ctx), &mut work.flow)
 }
 
 /// Notes which part of its datagram the packet in the working memory is.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_note(ctx: *mut __sk_buff) -> u32 {
-    let Some(work) = work() else { return 0 };
+    note::<V4>(ctx)
+}
+
+#[inline(always)]
+fn note<A: Maps>(ctx: *mut __sk_buff) -> u32 {
+    let Some(work) = work::<A>() else { return 0 };
     // Callers leave out what a function does not use, and the verifier misses it.
     let ctx = TcContext::new(core::hint::black_box(ctx));
-    note_part(&KernelTables::new(&ctx), work)
+    note_part(&KernelTables::<_, A>::new(&ctx), work)
 }
 
 /// Tells a container that its flow was refused, if it is to be told for this reason: the action.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_refuse(ctx: *mut __sk_buff, reason: u32) -> u32 {
     const DROPPED: u32 = TC_ACT_SHOT as u32;
-    let Some(work) = work() else { return DROPPED };
+    let Some(work) = work::<V4>() else {
+        return DROPPED;
+    };
     if !datapath::is_told(reason) {
         return DROPPED;
     }

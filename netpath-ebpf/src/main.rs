@@ -10,11 +10,14 @@
     reason = "the program macros make public functions without the comments"
 )]
 
+mod collect;
 mod counters;
 mod ctx;
+mod family;
 mod fib;
 mod finish;
 mod global;
+mod hooks;
 mod maps;
 mod measure;
 mod memory;
@@ -33,10 +36,9 @@ use aya_ebpf::{
 use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
 use netpath_common::{
-    DropReason, Tuple, Verdict,
+    DropReason, V4, Verdict,
     datapath::{self, Bucket, Work},
     event::Hook,
-    packet::Packet,
 };
 use tables::KernelTables;
 
@@ -46,19 +48,13 @@ const PROCEED: i32 = 1;
 /// Ingress of the host side of an endpoint's veth.
 #[classifier]
 pub fn np_veth(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
-        return TC_ACT_SHOT;
-    };
-    let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
-    let result = datapath::veth_ingress(&mut pkt, &tables, work);
-    datapath::release(&mut pkt, &tables, work, &result);
-    finish(&ctx, Hook::Veth, result)
+    hooks::veth::<V4>(&ctx)
 }
 
 /// Ingress of a network's bridge.
 #[classifier]
 pub fn np_bridge(ctx: TcContext) -> i32 {
-    finish(
+    finish::<V4>(
         &ctx,
         Hook::Bridge,
         datapath::bridge_ingress(take_vetted(&ctx)),
@@ -68,13 +64,7 @@ pub fn np_bridge(ctx: TcContext) -> i32 {
 /// Ingress of an uplink.
 #[classifier]
 pub fn np_uplink_in(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
-        return TC_ACT_SHOT;
-    };
-    let (mut pkt, tables) = (TcPacket::new(&ctx), KernelTables::new(&ctx));
-    let result = datapath::uplink_ingress(&mut pkt, &tables, work);
-    datapath::release(&mut pkt, &tables, work, &result);
-    finish(&ctx, Hook::UplinkIngress, result)
+    hooks::uplink_in::<V4>(&ctx)
 }
 
 /// Egress of an uplink.
@@ -83,36 +73,28 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     if take_translated(&ctx) {
         return NEXT;
     }
-    let Some(work) = memory::work() else {
-        return TC_ACT_SHOT;
-    };
-    let tables = KernelTables::new(&ctx);
-    let result = datapath::uplink_egress(&mut TcPacket::new(&ctx), &tables, work);
-    if matches!(result, Ok(Verdict::Pass)) {
-        datapath::note_sender(&tables, work);
-    }
-    finish(&ctx, Hook::UplinkEgress, result)
+    hooks::uplink_out::<V4>(&ctx)
 }
 
 /// Forwarding without translation from an endpoint's veth: the benchmark's limit. Never attached
 /// by netpath.
 #[classifier]
 pub fn np_forward_out(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_out(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
-    finish(&ctx, Hook::Veth, result)
+    finish::<V4>(&ctx, Hook::Veth, result)
 }
 
 /// Forwarding without translation from an uplink: the benchmark's limit. Never attached by netpath.
 #[classifier]
 pub fn np_forward_in(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_in(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
-    finish(&ctx, Hook::UplinkIngress, result)
+    finish::<V4>(&ctx, Hook::UplinkIngress, result)
 }
 
 /// The driver of an uplink: drops early what nobody wants.
@@ -144,7 +126,7 @@ fn early<'c>(
         counters::dropped_again(DropReason::UnpublishedFlood);
         return XDP_DROP;
     }
-    let (Some(work), Some(refused)) = (memory::work(), memory::refused()) else {
+    let (Some(work), Some(refused)) = (memory::work::<V4>(), memory::refused()) else {
         return XDP_PASS;
     };
     match decide(&mut pkt, &tables, work, refused) {
@@ -160,47 +142,10 @@ fn early<'c>(
     }
 }
 
-/// Most keys that one run of [`np_collect`] takes.
-const COLLECT_KEYS: u32 = 64;
-
-/// Removes flows; run by user space through BPF_PROG_TEST_RUN, never attached.
-///
-/// The frame is 16 bytes (at 14 the mode: 1 removes in any case; at 15 the number of keys) and
-/// then keys of 16 bytes. Returns how many flows were removed.
+/// Removes flows; run by user space through BPF_PROG_TEST_RUN, never attached. See [`collect`].
 #[classifier]
 pub fn np_collect(ctx: TcContext) -> i32 {
-    let pkt = TcPacket::new(&ctx);
-    let tables = KernelTables::new(&ctx);
-    let Some([mode, count]) = pkt.read::<2>(14) else {
-        return 0;
-    };
-    let mut state = Collect {
-        ctx: &ctx,
-        tables: &tables,
-        force: mode == 1,
-        removed: 0,
-    };
-    tables::repeat(u32::from(count).min(COLLECT_KEYS), &mut state, collect_one);
-    state.removed
-}
-
-struct Collect<'c> {
-    ctx: &'c TcContext,
-    tables: &'c KernelTables<'c, TcContext>,
-    force: bool,
-    removed: i32,
-}
-
-extern "C" fn collect_one(i: u32, state: *mut Collect<'_>) -> i64 {
-    // SAFETY: `repeat` hands on the pointer that `np_collect` gave it.
-    let s = unsafe { &mut *state };
-    let Ok(key) = s.ctx.load::<Tuple>(16 + i as usize * size_of::<Tuple>()) else {
-        return 1;
-    };
-    if datapath::collect(s.tables, &key, s.force) {
-        s.removed += 1;
-    }
-    0
+    collect::collect::<V4>(&ctx)
 }
 
 /// connect(2) on IPv4 sockets.

@@ -4,11 +4,11 @@
 //! writes, who reads, when entries die.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf},
     macros::btf_map,
 };
 use netpath_common::{
-    Tuple,
+    Tuple, V6,
     conntrack::CtEntry,
     counters::Counter,
     datapath::{self, Bucket, Held, NextHop, PortUse, Work},
@@ -25,6 +25,10 @@ use netpath_common::{
 /// them expired or stale, or when the collector claims them.
 #[btf_map(name = "np_ct4")]
 pub(crate) static CT4: HashMap<Tuple, CtEntry, { maps::CT4_ENTRIES }> = HashMap::new();
+
+/// As `np_ct4`, of IPv6. Not preallocated: a host without IPv6 networks pays nothing.
+#[btf_map(name = "np_ct6")]
+pub(crate) static CT6: HashMap<Tuple<V6>, CtEntry<V6>, { maps::CT4_ENTRIES }, 1> = HashMap::new();
 
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_endpoints")]
@@ -48,16 +52,33 @@ pub(crate) static ENDPOINT_BY_ADDR4: HashMap<[u8; 4], u32, { maps::MAX_ENDPOINTS
     HashMap::new();
 
 /// Written by user space, read by the datapath outside the fast path.
+#[btf_map(name = "np_ep_by_addr6")]
+pub(crate) static ENDPOINT_BY_ADDR6: HashMap<V6, u32, { maps::MAX_ENDPOINTS }> = HashMap::new();
+
+/// Written by user space, read by the datapath outside the fast path.
 #[btf_map(name = "np_subnets4")]
 pub(crate) static SUBNETS4: LpmTrie<[u8; 4], u32, { maps::MAX_NETWORKS }> = LpmTrie::new();
+
+/// Written by user space, read by the datapath outside the fast path.
+#[btf_map(name = "np_subnets6")]
+pub(crate) static SUBNETS6: LpmTrie<V6, u32, { maps::MAX_NETWORKS }> = LpmTrie::new();
 
 /// Written by user space (the agent follows addresses), read by the datapath.
 #[btf_map(name = "np_host_addrs4")]
 pub(crate) static HOST_ADDRS4: HashMap<[u8; 4], u32, { maps::MAX_HOST_ADDRS }> = HashMap::new();
 
+/// Written by user space (the agent follows addresses), read by the datapath.
+#[btf_map(name = "np_host_addrs6")]
+pub(crate) static HOST_ADDRS6: HashMap<V6, u32, { maps::MAX_HOST_ADDRS }> = HashMap::new();
+
 /// Written by user space, read by the datapath for the first packet of a flow.
 #[btf_map(name = "np_published4")]
 pub(crate) static PUBLISHED4: HashMap<PublishedKey, Published, { maps::MAX_PUBLISHED }, 1> =
+    HashMap::new();
+
+/// Written by user space, read by the datapath for the first packet of a flow.
+#[btf_map(name = "np_published6")]
+pub(crate) static PUBLISHED6: HashMap<PublishedKey<V6>, Published<V6>, { maps::MAX_PUBLISHED }, 1> =
     HashMap::new();
 
 /// Written by user space, read by the datapath.
@@ -72,9 +93,18 @@ pub(crate) static RESERVED: Array<u64, { maps::RESERVED_WORDS }> = Array::new();
 #[btf_map(name = "np_frags4")]
 pub(crate) static FRAGS4: LruHashMap<FragKey, FragRecord, { maps::MAX_FRAGS }> = LruHashMap::new();
 
+/// As `np_frags4`.
+#[btf_map(name = "np_frags6")]
+pub(crate) static FRAGS6: LruHashMap<FragKey<V6>, FragRecord<V6>, { maps::MAX_FRAGS }> =
+    LruHashMap::new();
+
 /// Written and read by the datapath: fragments that came before their first one.
 #[btf_map(name = "np_held")]
 pub(crate) static HELD: Array<Held, { datapath::HELD }> = Array::new();
+
+/// As `np_held`.
+#[btf_map(name = "np_held6")]
+pub(crate) static HELD6: Array<Held<V6>, { datapath::HELD }> = Array::new();
 
 /// Written and read by one program run.
 #[btf_map(name = "np_saved")]
@@ -84,9 +114,17 @@ pub(crate) static SAVED: PerCpuArray<[u8; datapath::HELD_BYTES], 1> = PerCpuArra
 #[btf_map(name = "np_reclaim")]
 pub(crate) static RECLAIM: Queue<Tuple, { maps::MAX_RECLAIM }> = Queue::new();
 
+/// As `np_reclaim`.
+#[btf_map(name = "np_reclaim6")]
+pub(crate) static RECLAIM6: Queue<Tuple<V6>, { maps::MAX_RECLAIM }> = Queue::new();
+
 /// Written and read by the datapath: record keys of flows from the outside that are not established.
 #[btf_map(name = "np_reclaim_in")]
 pub(crate) static RECLAIM_IN: Queue<Tuple, { maps::MAX_RECLAIM_IN }> = Queue::new();
+
+/// As `np_reclaim_in`.
+#[btf_map(name = "np_reclaim_in6")]
+pub(crate) static RECLAIM_IN6: Queue<Tuple<V6>, { maps::MAX_RECLAIM_IN }> = Queue::new();
 
 /// Written and read by the datapath: numbers of live flows by `Budget`.
 #[btf_map(name = "np_live")]
@@ -126,6 +164,11 @@ pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> =
 pub(crate) static NEXT_HOPS: PerCpuArray<NextHop, { datapath::NEXT_HOPS as usize }> =
     PerCpuArray::new();
 
+/// As `np_next_hops`.
+#[btf_map(name = "np_next_hops6")]
+pub(crate) static NEXT_HOPS6: PerCpuArray<NextHop<V6>, { datapath::NEXT_HOPS as usize }> =
+    PerCpuArray::new();
+
 /// Written and read by the XDP program: the tokens of this CPU.
 #[btf_map(name = "np_refused")]
 pub(crate) static REFUSED: PerCpuArray<Bucket, 1> = PerCpuArray::new();
@@ -137,3 +180,12 @@ pub(crate) static PORTS: Array<PortUse, { maps::PORT_ENTRIES }> = Array::new();
 /// Written and read by one program run.
 #[btf_map(name = "np_scratch")]
 pub(crate) static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
+
+/// Written and read by one program run.
+#[btf_map(name = "np_scratch6")]
+pub(crate) static SCRATCH6: PerCpuArray<Work<V6>, 1> = PerCpuArray::new();
+
+/// Written by user space: the programs that frames of IPv6 are handed to, by hook
+/// (`netpath_common::maps::NEXT6_*`).
+#[btf_map(name = "np_next6")]
+pub(crate) static NEXT6: ProgramArray<{ maps::NEXT6_HOOKS }> = ProgramArray::new();

@@ -6,11 +6,11 @@
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use netpath_common::{
-    DropReason,
+    DropReason, V4,
     checksum::{self, Diff},
     conntrack::{self, CtRef},
     datapath::{Tables as _, Work},
-    packet::{self, Packet as _, Rewrite},
+    packet::{self, Family as _, Packet as _, Rewrite},
 };
 
 use crate::{ctx::TcPacket, finish::NEXT, memory, tables::KernelTables};
@@ -31,7 +31,7 @@ pub fn np_time_empty(_ctx: TcContext) -> i32 {
 /// The working memory.
 #[classifier]
 pub fn np_time_work(_ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     work.refresh = true;
@@ -41,7 +41,7 @@ pub fn np_time_work(_ctx: TcContext) -> i32 {
 /// The working memory and the clock.
 #[classifier]
 pub fn np_time_clock(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     work.look_at_clock(&KernelTables::new(&ctx));
@@ -51,7 +51,7 @@ pub fn np_time_clock(ctx: TcContext) -> i32 {
 /// The working memory and the parser.
 #[classifier]
 pub fn np_time_parse(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     match parse(&TcPacket::new(&ctx), work) {
@@ -63,7 +63,7 @@ pub fn np_time_parse(ctx: TcContext) -> i32 {
 /// Parser and conntrack look-up.
 #[classifier]
 pub fn np_time_lookup(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     match lookup(&ctx, work) {
@@ -76,7 +76,7 @@ pub fn np_time_lookup(ctx: TcContext) -> i32 {
 /// Parser, look-up, clock, and whether the packet may use the flow; the answer as a number.
 #[classifier]
 pub fn np_time_admit(ctx: TcContext) -> i32 {
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     let Ok(Some(entry)) = lookup(&ctx, work) else {
@@ -91,7 +91,7 @@ pub fn np_time_admit(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn np_time_checksum(ctx: TcContext) -> i32 {
     let mut pkt = TcPacket::new(&ctx);
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     if parse(&pkt, work).is_err() {
@@ -140,7 +140,7 @@ const fn other(addr: [u8; 4]) -> [u8; 4] {
 #[inline(always)]
 fn rewrite(ctx: &TcContext, port_bits: u16) -> i32 {
     let mut pkt = TcPacket::new(ctx);
-    let Some(work) = memory::work() else {
+    let Some(work) = memory::work::<V4>() else {
         return FAILED;
     };
     if parse(&pkt, work).is_err() {
@@ -154,7 +154,7 @@ fn rewrite(ctx: &TcContext, port_bits: u16) -> i32 {
         dport: t.dport,
         hop: true,
     };
-    match packet::rewrite(&mut pkt, &work.ip, &work.to) {
+    match V4::rewrite(&mut pkt, &work.ip, &work.to) {
         Ok(()) => NEXT,
         Err(_) => FAILED,
     }

@@ -4,14 +4,14 @@
 
 use netpath_common::datapath::{Bucket, Work};
 
-use crate::maps;
+use crate::{family::Maps, maps};
 
 /// The working memory of this CPU. Programs at tc and XDP hooks run with softirqs off, so none
 /// interrupts another on the same CPU.
 #[inline(always)]
-pub(crate) fn work<'a>() -> Option<&'a mut Work> {
+pub(crate) fn work<'a, A: Maps>() -> Option<&'a mut Work<A>> {
     // SAFETY: no other reference exists on this CPU while this program runs.
-    maps::SCRATCH.get_ptr_mut(0).map(|w| unsafe { &mut *w })
+    A::work().map(|w| unsafe { &mut *w })
 }
 
 /// This CPU's bucket of packets to ports that nobody has.

@@ -2,7 +2,7 @@
 //!
 //! Owns every map look-up of the programs that see packets. Decides nothing.
 
-use core::ptr::NonNull;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use aya_ebpf::{
     EbpfContext,
@@ -14,13 +14,13 @@ use aya_ebpf::{
     },
 };
 use netpath_common::{
-    DropReason, Tuple,
+    DropReason, Tuple, V4,
     conntrack::{Budget, CtEntry, CtRef, add64},
     counters::Counter,
     datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work},
     maps::{port_index, reserved_word},
     nat::NewFlow,
-    packet::Ipv4,
+    packet::Ip,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
         Published, PublishedKey, UplinkRecord,
@@ -28,29 +28,31 @@ use netpath_common::{
     tuple,
 };
 
-use crate::{
-    counters, fib,
-    global::{np_make, np_note},
-    maps,
-};
+use crate::{counters, family::Maps, fib, maps};
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 const EEXIST: i32 = -17;
 
 /// The kernel's tables as seen from one program run.
-pub(crate) struct KernelTables<'c, C> {
+pub(crate) struct KernelTables<'c, C, A = V4> {
     ctx: &'c C,
+    family: PhantomData<A>,
 }
 
-impl<'c, C: EbpfContext> KernelTables<'c, C> {
+impl<'c, C: EbpfContext, A: Maps> KernelTables<'c, C, A> {
     #[inline(always)]
     pub(crate) const fn new(ctx: &'c C) -> Self {
-        Self { ctx }
+        Self {
+            ctx,
+            family: PhantomData,
+        }
     }
 }
 
-impl<C: EbpfContext> Tables for KernelTables<'_, C> {
+impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
+    type A = A;
+
     #[inline(always)]
     fn now(&self) -> u64 {
         let ahead = maps::CONFIG.get(0).map_or(0, |c| c.clock_offset_ns);
@@ -70,15 +72,15 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn ct(&self, key: &Tuple) -> Option<CtRef> {
-        let p = maps::CT4.get_ptr_mut(key)?;
+    fn ct(&self, key: &Tuple<A>) -> Option<CtRef<A>> {
+        let p = A::ct(key)?;
         // SAFETY: the kernel keeps values of a map readable and writable until the program ends.
         NonNull::new(p).map(|p| unsafe { CtRef::new(p) })
     }
 
     #[inline(always)]
-    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
-        maps::CT4.insert(key, entry, NOEXIST).map_err(|e| {
+    fn ct_insert(&self, key: &Tuple<A>, entry: &CtEntry<A>) -> Result<(), InsertError> {
+        A::ct_insert(key, entry, NOEXIST).map_err(|e| {
             if e == EEXIST {
                 InsertError::Exists
             } else {
@@ -88,9 +90,8 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn ct_delete(&self, key: &Tuple) {
-        // Absent is as good as deleted.
-        let _ = maps::CT4.remove(key);
+    fn ct_delete(&self, key: &Tuple<A>) {
+        A::ct_delete(key);
     }
 
     #[inline(always)]
@@ -120,26 +121,23 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16> {
-        // SAFETY: as above.
-        unsafe { maps::ENDPOINT_BY_ADDR4.get(addr) }.map(|slot| *slot as u16)
+    fn endpoint_by_addr(&self, addr: &A) -> Option<u16> {
+        A::endpoint_by_addr(addr)
     }
 
     #[inline(always)]
-    fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
-        let key = aya_ebpf::btf_maps::lpm_trie::Key::new(32, *addr);
-        maps::SUBNETS4.get(&key).map(|slot| *slot as u16)
+    fn subnet(&self, addr: &A) -> Option<u16> {
+        A::subnet(addr)
     }
 
     #[inline(always)]
-    fn is_host_addr(&self, addr: &[u8; 4]) -> bool {
-        maps::HOST_ADDRS4.get_ptr(addr).is_some()
+    fn is_host_addr(&self, addr: &A) -> bool {
+        A::is_host_addr(addr)
     }
 
     #[inline(always)]
-    fn published(&self, key: &PublishedKey) -> Option<Published> {
-        // SAFETY: as above.
-        unsafe { maps::PUBLISHED4.get(key) }.copied()
+    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
+        A::published(key)
     }
 
     #[inline(always)]
@@ -151,22 +149,20 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn frag(&self, key: &FragKey) -> Option<&mut FragRecord> {
-        let p = maps::FRAGS4.get_ptr_mut(key)?;
+    fn frag(&self, key: &FragKey<A>) -> Option<&mut FragRecord<A>> {
+        let p = A::frag(key)?;
         // SAFETY: the value stays while the program runs; a race about what was seen is harmless.
         Some(unsafe { &mut *p })
     }
 
     #[inline(always)]
-    fn frag_insert(&self, key: &FragKey, record: &FragRecord) {
-        // A full table evicts its oldest entry; a failure costs the datagram, which is counted
-        // when its next fragment finds no record.
-        let _ = maps::FRAGS4.insert(key, record, 0);
+    fn frag_insert(&self, key: &FragKey<A>, record: &FragRecord<A>) {
+        A::frag_insert(key, record);
     }
 
     #[inline(always)]
-    fn held(&self, index: u32) -> Option<HeldRef> {
-        let p = maps::HELD.get_ptr_mut(index)?;
+    fn held(&self, index: u32) -> Option<HeldRef<A>> {
+        let p = A::held(index)?;
         // SAFETY: the kernel keeps values of a map readable and writable until the program ends.
         NonNull::new(p).map(|p| unsafe { HeldRef::new(p) })
     }
@@ -191,23 +187,14 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn reclaim_push(&self, key: &Tuple, inbound: bool) {
+    fn reclaim_push(&self, key: &Tuple<A>, inbound: bool) {
         // With BPF_EXIST the oldest gives way; failure means contention, and one key fewer.
-        let _ = if inbound {
-            maps::RECLAIM_IN.push(key, EXIST)
-        } else {
-            maps::RECLAIM.push(key, EXIST)
-        };
+        A::reclaim_push(key, inbound, EXIST);
     }
 
     #[inline(always)]
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple> {
-        let popped = if inbound {
-            maps::RECLAIM_IN.pop()
-        } else {
-            maps::RECLAIM.pop()
-        };
-        popped.ok().flatten()
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<A>> {
+        A::reclaim_pop(inbound)
     }
 
     #[inline(always)]
@@ -228,48 +215,44 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
-        let p = maps::NEXT_HOPS.get_ptr_mut(slot)?;
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop<A>> {
+        let p = A::next_hop(slot)?;
         // SAFETY: the value belongs to this CPU, where no other program runs meanwhile.
         Some(unsafe { &mut *p })
     }
 
     #[inline(always)]
-    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+    fn route(&self, tuple: &Tuple<A>, ifindex: u32, hop: &mut NextHop<A>) {
         fib::route(self.ctx.as_ptr(), tuple, ifindex, false, hop);
     }
 
     #[inline(always)]
-    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+    fn route_out(&self, tuple: &Tuple<A>, ifindex: u32, hop: &mut NextHop<A>) {
         fib::route(self.ctx.as_ptr(), tuple, ifindex, true, hop);
     }
 
     #[inline(always)]
-    fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool {
+    fn is_local(&self, ip: &Ip<A>, ifindex: u32) -> bool {
         fib::is_local(self.ctx.as_ptr(), &ip.tuple, ifindex)
     }
 
     #[inline(always)]
-    fn host_socket(&self, tuple: &Tuple) -> bool {
+    fn host_socket(&self, tuple: &Tuple<A>) -> bool {
         // SAFETY: all zero is a valid value of this C union.
         let mut key: bpf_sock_tuple = unsafe { core::mem::zeroed() };
-        key.__bindgen_anon_1.ipv4.saddr = u32::from_ne_bytes(tuple.src);
-        key.__bindgen_anon_1.ipv4.daddr = u32::from_ne_bytes(tuple.dst);
-        key.__bindgen_anon_1.ipv4.sport = tuple.sport.to_be();
-        key.__bindgen_anon_1.ipv4.dport = tuple.dport.to_be();
-        const IPV4_LEN: u32 = 12;
+        A::ask_socket(tuple, &mut key);
         const THIS_NETNS: u64 = u64::MAX;
         // SAFETY: the tuple is initialised; a socket that is found is released at once.
         unsafe {
             let ctx = self.ctx.as_ptr();
             if tuple.proto == tuple::TCP {
-                let sk = bpf_skc_lookup_tcp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_skc_lookup_tcp(ctx, &raw mut key, A::SOCK_TUPLE, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
                 }
             } else {
-                let sk = bpf_sk_lookup_udp(ctx, &raw mut key, IPV4_LEN, THIS_NETNS, 0);
+                let sk = bpf_sk_lookup_udp(ctx, &raw mut key, A::SOCK_TUPLE, THIS_NETNS, 0);
                 if !sk.is_null() {
                     bpf_sk_release(sk.cast());
                     return true;
@@ -328,13 +311,13 @@ impl<C: EbpfContext> Tables for KernelTables<'_, C> {
     }
 
     #[inline(always)]
-    fn make(&self, _flow: &mut NewFlow) -> u32 {
-        np_make(self.ctx.as_ptr().cast())
+    fn make(&self, _flow: &mut NewFlow<A>) -> u32 {
+        A::make(self.ctx.as_ptr())
     }
 
     #[inline(always)]
-    fn note(&self, _w: &mut Work) -> u32 {
-        np_note(self.ctx.as_ptr().cast())
+    fn note(&self, _w: &mut Work<A>) -> u32 {
+        A::note(self.ctx.as_ptr())
     }
 
     #[inline(always)]

@@ -14,9 +14,10 @@ use super::{
     timeout,
 };
 use crate::{
+    addr::Addr,
     counters::Counter,
     datapath::{Tables, generation},
-    packet::Ipv4,
+    packet::Ip,
     tuple::{self, Direction, Tuple},
 };
 
@@ -41,7 +42,7 @@ pub enum Admission {
 ///
 /// One lookup has been done; another is done only where state can change or must be read.
 #[inline(always)]
-pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+pub fn admit<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission {
     let salt = e.salt();
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
         forget(t, &ip.tuple, e, salt);
@@ -57,7 +58,7 @@ pub fn admit<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
 /// The key of the other entry of the flow.
 #[inline(always)]
 #[must_use]
-pub fn other_key(e: CtRef, seen: &Tuple) -> Tuple {
+pub fn other_key<A: Addr>(e: CtRef<A>, seen: &Tuple<A>) -> Tuple<A> {
     Tuple {
         src: e.src(),
         dst: e.dst(),
@@ -71,13 +72,13 @@ pub fn other_key(e: CtRef, seen: &Tuple) -> Tuple {
 }
 
 #[inline(always)]
-pub(super) fn is_record(e: CtRef) -> bool {
+pub(super) fn is_record<A: Addr>(e: CtRef<A>) -> bool {
     e.flags() & super::entry::FLAG_RECORD != 0
 }
 
 /// Reads the record, judges expiry, moves the state on.
 #[inline(never)]
-fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
+fn consult<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission {
     let (key, salt) = (&ip.tuple, e.salt());
     let other_key = other_key(e, key);
     let other = t.ct(&other_key).filter(|o| o.salt() == salt);
@@ -210,7 +211,7 @@ fn consult<T: Tables>(t: &T, ip: &Ipv4, e: CtRef, now: u64) -> Admission {
 /// Removes the flow of an entry that is of no use any more. `key` is the entry's key, `salt` the one that
 /// it had before it was judged.
 #[inline(never)]
-pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef, salt: u32) -> bool {
+pub fn forget<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, salt: u32) -> bool {
     let (mut record_key, mut record) = (*key, e);
     if !is_record(e) {
         record_key = other_key(e, key);
@@ -224,7 +225,7 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple, e: CtRef, salt: u32) -> bool {
 
 /// Removes an index without its record.
 #[inline(always)]
-fn forget_half<T: Tables>(t: &T, key: &Tuple, salt: u32) -> bool {
+fn forget_half<T: Tables>(t: &T, key: &Tuple<T::A>, salt: u32) -> bool {
     // Look again: the slot may have a new life by now.
     match t.ct(key) {
         Some(again) if again.salt() == salt && !is_record(again) => {
@@ -239,7 +240,7 @@ fn forget_half<T: Tables>(t: &T, key: &Tuple, salt: u32) -> bool {
 ///
 /// The index goes first: while the record stands, nobody can be given its outside tuple.
 #[inline(always)]
-fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef, salt: u32) -> bool {
+fn remove<T: Tables>(t: &T, key: &Tuple<T::A>, record: CtRef<T::A>, salt: u32) -> bool {
     if !record.claim(salt) {
         return false;
     }
@@ -258,7 +259,7 @@ fn remove<T: Tables>(t: &T, key: &Tuple, record: CtRef, salt: u32) -> bool {
 
 /// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
 /// without its record.
-pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
+pub fn is_over<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) -> bool {
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
         return true;
     }
@@ -291,7 +292,7 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple, e: CtRef, now: u64) -> bool {
 /// The translated tuple that an entry gives to packets of `seen`.
 #[inline(always)]
 #[must_use]
-pub fn snapshot(e: CtRef, seen: &Tuple) -> Tuple {
+pub fn snapshot<A: Addr>(e: CtRef<A>, seen: &Tuple<A>) -> Tuple<A> {
     CtEntry {
         src: e.src(),
         dst: e.dst(),

@@ -70,7 +70,11 @@ const fn is_inbound(from: u16, to: u16) -> bool {
 
 /// Why a flow may not be made now, if it may not.
 #[inline(always)]
-pub(crate) fn refusal<T: Tables>(t: &T, config: &Config, flow: &NewFlow) -> Option<DropReason> {
+pub(crate) fn refusal<T: Tables>(
+    t: &T,
+    config: &Config,
+    flow: &NewFlow<T::A>,
+) -> Option<DropReason> {
     let spent = |budget, limit: u32| limit != 0 && t.live(budget) >= i64::from(limit);
     if flow.from != 0 {
         let over = spent(Budget::flows(flow.from), config.endpoint_flows)
@@ -96,20 +100,20 @@ fn count<T: Tables>(t: &T, from: u16, to: u16, embryonic: bool, by: i64) {
 
 /// Counts a flow whose record has just been inserted.
 #[inline(always)]
-pub(crate) fn made<T: Tables>(t: &T, flow: &NewFlow) {
+pub(crate) fn made<T: Tables>(t: &T, flow: &NewFlow<T::A>) {
     count(t, flow.from, flow.to, true, 1);
 }
 
 /// Counts a flow whose record the caller has claimed.
 #[inline(always)]
-pub(crate) fn removed<T: Tables>(t: &T, proto: u8, record: CtRef) {
+pub(crate) fn removed<T: Tables>(t: &T, proto: u8, record: CtRef<T::A>) {
     let embryonic = is_embryonic(proto, record.state());
     count(t, record.to(), record.from(), embryonic, -1);
 }
 
 /// Counts a flow whose state word the caller has exchanged.
 #[inline(always)]
-pub(super) fn moved<T: Tables>(t: &T, proto: u8, record: CtRef, old: u32, new: u32) {
+pub(super) fn moved<T: Tables>(t: &T, proto: u8, record: CtRef<T::A>, old: u32, new: u32) {
     let (was, is) = (is_embryonic(proto, old), is_embryonic(proto, new));
     if was != is && is_inbound(record.to(), record.from()) {
         t.add_live(Budget::INBOUND, if is { 1 } else { -1 });

@@ -8,7 +8,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::tcp::TcpState;
-use crate::tuple::Tuple;
+use crate::{
+    addr::{Addr, V4, V6},
+    tuple::Tuple,
+};
 
 /// Set in [`CtEntry::flags`] of the record (reply direction).
 pub const FLAG_RECORD: u8 = 1;
@@ -28,17 +31,18 @@ pub const STATE_CLAIMED: u32 = 0x80;
 /// Random bits that tell one life of a hash slot from the next.
 pub const STATE_SALT_MASK: u32 = 0xffff_ff00;
 
-/// One direction of a flow: the value of `np_ct4`, 64 bytes.
+/// One direction of a flow: the value of `np_ct4`, 64 bytes, and of `np_ct6`.
 ///
 /// The kernel puts 48 bytes before a key of 16, and elements end to end in page-aligned memory: an
-/// element is two cache lines, and the value is the second one exactly.
+/// element is two cache lines, and the value is the second one exactly. Of IPv6 the key has 40 bytes,
+/// the value 104, and an element is three lines.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct CtEntry {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CtEntry<A: Addr = V4> {
     /// Source address after translation.
-    pub src: [u8; 4],
+    pub src: A,
     /// Destination address after translation.
-    pub dst: [u8; 4],
+    pub dst: A,
     /// Source port (or ICMP identifier) after translation, host order.
     pub sport: u16,
     /// Destination port (or ICMP identifier) after translation, host order.
@@ -70,9 +74,17 @@ pub struct CtEntry {
     pub max_ack: u32,
     /// TCP: the sequence number that follows the last segment of this direction.
     pub end: u32,
+    /// Always zero.
+    pub pad: A::Pad,
 }
 
+// SAFETY: all zero is a valid value of every field.
+unsafe impl<A: Addr> Zeroable for CtEntry<A> {}
+// SAFETY: `repr(C)`, every field is `Pod`, and the sizes asserted below leave no room for padding.
+unsafe impl<A: Addr> Pod for CtEntry<A> {}
+
 const _: () = assert!(size_of::<CtEntry>() == 64);
+const _: () = assert!(size_of::<CtEntry<V6>>() == 104);
 const _: () = assert!(crate::maps::MAX_UPLINKS <= 256);
 
 /// Unit of [`CtEntry::created`], nanoseconds: a power of two, finer than the coarse clock.
@@ -101,11 +113,11 @@ pub const fn age_ns(created: u32, at: u64) -> u64 {
     units as u64 * CREATED_UNIT_NS
 }
 
-impl CtEntry {
+impl<A: Addr> CtEntry<A> {
     /// The tuple of a packet of this direction after translation. `seen` is the entry's key.
     #[inline(always)]
     #[must_use]
-    pub fn translated(&self, seen: &Tuple) -> Tuple {
+    pub fn translated(&self, seen: &Tuple<A>) -> Tuple<A> {
         Tuple {
             src: self.src,
             dst: self.dst,
@@ -120,7 +132,7 @@ impl CtEntry {
     /// The key of the other direction's entry. `seen` is the entry's key.
     #[inline(always)]
     #[must_use]
-    pub fn other_key(&self, seen: &Tuple) -> Tuple {
+    pub fn other_key(&self, seen: &Tuple<A>) -> Tuple<A> {
         self.translated(seen).inverse()
     }
 

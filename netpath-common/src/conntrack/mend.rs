@@ -12,7 +12,12 @@ use crate::{datapath::Tables, tuple, tuple::Tuple};
 /// Writes the index `index_key` that belongs to `record`, whose key is `key`. Where the place is
 /// taken or the table full, the flow stays as it is.
 #[inline(never)]
-pub(super) fn mend<T: Tables>(t: &T, key: &Tuple, index_key: &Tuple, record: CtRef) -> bool {
+pub(super) fn mend<T: Tables>(
+    t: &T,
+    key: &Tuple<T::A>,
+    index_key: &Tuple<T::A>,
+    record: CtRef<T::A>,
+) -> bool {
     let salt = record.salt();
     let other = key.inverse();
     let index = CtEntry {

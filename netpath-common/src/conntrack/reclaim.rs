@@ -43,9 +43,9 @@ pub(super) const fn is_closing(state: TcpState) -> bool {
     )
 }
 
-struct Room<'t, T> {
+struct Room<'t, T: Tables> {
     t: &'t T,
-    spared: &'t Tuple,
+    spared: &'t Tuple<T::A>,
     inbound: bool,
     made: bool,
 }
@@ -95,7 +95,7 @@ extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
 /// `spared`: the record key of the flow that room is made for. A queue may still have it of an
 /// earlier life, and the half-made flow would be its own victim.
 #[inline(never)]
-pub fn make_room<T: Tables>(t: &T, spared: &Tuple) -> bool {
+pub fn make_room<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
     search(t, true, spared, POPS) || search(t, false, spared, POPS)
 }
 
@@ -106,7 +106,7 @@ pub fn make_room_inbound<T: Tables>(t: &T) -> bool {
 }
 
 #[inline(never)]
-fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple, pops: u32) -> bool {
+fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple<T::A>, pops: u32) -> bool {
     let mut room = Room {
         t,
         spared,

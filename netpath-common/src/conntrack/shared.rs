@@ -5,6 +5,8 @@
 
 use core::ptr::NonNull;
 
+use crate::addr::{Addr, V4};
+
 use super::entry::{CtEntry, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
 
 /// A live entry in the conntrack table.
@@ -13,9 +15,9 @@ use super::entry::{CtEntry, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_
 /// at once); what is written then is a stamp or counter of a flow that is being made this moment,
 /// or a compare-and-exchange that fails by the salt in the state word.
 #[derive(Clone, Copy, Debug)]
-pub struct CtRef(NonNull<CtEntry>);
+pub struct CtRef<A: Addr = V4>(NonNull<CtEntry<A>>);
 
-impl CtRef {
+impl<A: Addr> CtRef<A> {
     /// Wraps a pointer that a table gave.
     ///
     /// # Safety
@@ -23,18 +25,18 @@ impl CtRef {
     /// in BPF for the rest of the program, on the host as long as the table.
     #[inline(always)]
     #[must_use]
-    pub const unsafe fn new(p: NonNull<CtEntry>) -> Self {
+    pub const unsafe fn new(p: NonNull<CtEntry<A>>) -> Self {
         Self(p)
     }
 
     #[inline(always)]
-    const fn p(self) -> *mut CtEntry {
+    const fn p(self) -> *mut CtEntry<A> {
         self.0.as_ptr()
     }
 }
 
 macro_rules! load {
-    ($($(#[$m:meta])* $field:ident: $t:ty,)+) => { impl CtRef { $(
+    ($($(#[$m:meta])* $field:ident: $t:ty,)+) => { impl<A: Addr> CtRef<A> { $(
         $(#[$m])*
         #[inline(always)]
         #[must_use]
@@ -47,9 +49,9 @@ macro_rules! load {
 
 load! {
     /// Source address after translation.
-    src: [u8; 4],
+    src: A,
     /// Destination address after translation.
-    dst: [u8; 4],
+    dst: A,
     /// Source port after translation.
     sport: u16,
     /// Destination port after translation.
@@ -79,7 +81,7 @@ load! {
 /// No window is larger than this (RFC 7323, 2.3), so no acknowledgement moves further at once.
 const MAX_WINDOW: u32 = 1 << 30;
 
-impl CtRef {
+impl<A: Addr> CtRef<A> {
     /// Counts a packet and marks the direction as alive.
     #[inline(always)]
     pub fn touch(self, now: u64, bytes: u64) {

@@ -11,7 +11,7 @@ use crate::{
 /// Removes the flow that `key` belongs to if it is over, or in any case when `force` is set.
 /// Whether it did.
 #[inline(always)]
-pub fn collect<T: Tables>(t: &T, key: &Tuple, force: bool) -> bool {
+pub fn collect<T: Tables>(t: &T, key: &Tuple<T::A>, force: bool) -> bool {
     let Some(e) = t.ct(key) else { return false };
     let salt = e.salt();
     (force || is_over(t, key, e, t.now())) && forget(t, key, e, salt)

@@ -9,6 +9,7 @@ use super::{
     work::Work,
 };
 use crate::{
+    addr::V4,
     checksum::{self, Diff},
     drop_reason::DropReason,
     packet::{ETH_LEN, ETHERTYPE_IPV4, Packet, be16, four, parse_eth, set_macs},
@@ -27,7 +28,7 @@ pub const FORWARD_NETWORK: u16 = 1;
 /// # Errors
 /// [`DropReason::Truncated`], [`DropReason::RewriteFailed`], [`DropReason::NoConfig`].
 #[inline(always)]
-pub fn forward_out<P: Packet, T: Tables>(
+pub fn forward_out<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,
@@ -61,7 +62,7 @@ pub fn forward_out<P: Packet, T: Tables>(
 /// # Errors
 /// As [`forward_out`].
 #[inline(always)]
-pub fn forward_in<P: Packet, T: Tables>(
+pub fn forward_in<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,

@@ -5,29 +5,29 @@
 
 use super::{Tables, generation, work::Work};
 use crate::{
-    packet::Rewrite,
+    packet::{Family, Rewrite},
     records::{FRAG_PARTS, FragKey, FragRecord},
 };
 
 /// [`FragRecord::out`] of a datagram whose first fragment has gone up the stack as it was.
 pub(super) const VIA_STACK: u32 = u32::MAX;
 
-impl Work {
+impl<A: Family> Work<A> {
     /// The key of the packet's fragment record.
     #[inline(always)]
-    pub(super) fn frag_key(&self) -> FragKey {
+    pub(super) fn frag_key(&self) -> FragKey<A> {
         FragKey {
             src: self.ip.tuple.src,
             dst: self.ip.tuple.dst,
             id: self.ip.id,
             proto: self.ip.tuple.proto,
-            zero: 0,
+            zero: [0; 3],
         }
     }
 
     /// Remembers what is done with the first fragment of a datagram.
     #[inline(never)]
-    pub(super) fn remember<T: Tables>(&self, t: &T, out: u32) {
+    pub(super) fn remember<T: Tables<A = A>>(&self, t: &T, out: u32) {
         let mut record = FragRecord {
             stamp: self.now,
             src: self.to.src,
@@ -56,7 +56,11 @@ impl Work {
     ///
     /// `from_endpoint`: who sent it, 0 for the outside; a record of another origin does not count.
     #[inline(never)]
-    pub(super) fn follow_first_fragment<T: Tables>(&mut self, t: &T, from_endpoint: u16) -> bool {
+    pub(super) fn follow_first_fragment<T: Tables<A = A>>(
+        &mut self,
+        t: &T,
+        from_endpoint: u16,
+    ) -> bool {
         let Some(record) = t.frag(&self.frag_key()) else {
             return false;
         };
@@ -105,15 +109,15 @@ pub struct Part {
 const NONE: u32 = u32::MAX;
 
 /// What a turn of the search is given.
-struct Turn<'s> {
-    record: &'s mut FragRecord,
+struct Turn<'s, A> {
+    record: &'s mut FragRecord<A>,
     part: &'s mut Part,
 }
 
 /// Notes which part of its datagram is sent on: 0, or 1 where it overlaps one that has been.
 /// Subprograms of the kernel return one word.
 #[inline(always)]
-pub fn note_part<T: Tables>(t: &T, w: &mut Work) -> u32 {
+pub fn note_part<T: Tables>(t: &T, w: &mut Work<T::A>) -> u32 {
     let (from, to) = w.ip.part();
     let Some(record) = t.frag(&w.frag_key()) else {
         return 0;
@@ -127,7 +131,7 @@ pub fn note_part<T: Tables>(t: &T, w: &mut Work) -> u32 {
     };
     let part = &mut w.part;
     let mut turn = Turn { record, part };
-    t.repeat(FRAG_PARTS as u32, &mut turn, compare);
+    t.repeat(FRAG_PARTS as u32, &mut turn, compare::<T::A>);
     let Turn { record, part } = turn;
     if part.overlaps != 0 {
         return 1;
@@ -141,7 +145,7 @@ pub fn note_part<T: Tables>(t: &T, w: &mut Work) -> u32 {
 }
 
 /// Compares the fragment with one piece; 1 ends the search.
-extern "C" fn compare(i: u32, turn: *mut Turn<'_>) -> i64 {
+extern "C" fn compare<A>(i: u32, turn: *mut Turn<'_, A>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `note_part` gave it, and nobody else uses it.
     let Turn { record, part } = unsafe { &mut *turn };
     let Some([a, b]) = record.seen.get(i as usize).copied() else {

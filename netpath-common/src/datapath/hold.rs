@@ -8,10 +8,11 @@ use core::ptr::NonNull;
 
 use super::{Tables, work::Work};
 use crate::{
+    addr::{Addr, V4},
     conntrack::{Budget, cas32},
     counters::Counter,
     drop_reason::DropReason,
-    packet::{ETHERTYPE_IPV4, Packet},
+    packet::Packet,
     records::FragKey,
     verdict::Verdict,
 };
@@ -37,7 +38,7 @@ const WAITING: u32 = 2;
 /// A place for one fragment: the value of `np_held`. All zero is a free one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
+pub struct Held<A = V4> {
     /// Whose it is; changes by compare-and-exchange alone.
     state: u32,
     /// Length of the frame, bytes.
@@ -45,14 +46,14 @@ pub struct Held {
     /// When it came, nanoseconds of the coarse monotonic clock.
     stamp: u64,
     /// Its datagram.
-    key: FragKey,
+    key: FragKey<A>,
     /// Where it came in.
     ifindex: u32,
     /// The frame.
     bytes: [u8; HELD_BYTES],
 }
 
-impl Default for Held {
+impl<A: Addr> Default for Held<A> {
     fn default() -> Self {
         Self {
             state: FREE,
@@ -67,21 +68,21 @@ impl Default for Held {
 
 /// A place that other processors use as well.
 #[derive(Clone, Copy, Debug)]
-pub struct HeldRef(NonNull<Held>);
+pub struct HeldRef<A = V4>(NonNull<Held<A>>);
 
-impl HeldRef {
+impl<A: Addr> HeldRef<A> {
     /// Wraps a pointer that a table gave.
     ///
     /// # Safety
     /// `p` must stay readable and writable for as long as the reference and its copies are used.
     #[inline(always)]
     #[must_use]
-    pub const unsafe fn new(p: NonNull<Held>) -> Self {
+    pub const unsafe fn new(p: NonNull<Held<A>>) -> Self {
         Self(p)
     }
 
     #[inline(always)]
-    const fn p(self) -> *mut Held {
+    const fn p(self) -> *mut Held<A> {
         self.0.as_ptr()
     }
 
@@ -104,7 +105,7 @@ impl HeldRef {
     }
 
     #[inline(always)]
-    fn is_of(self, key: &FragKey, ifindex: u32) -> bool {
+    fn is_of(self, key: &FragKey<A>, ifindex: u32) -> bool {
         // SAFETY: as in `state`; who finds a place in the middle of a change finds it busy next.
         unsafe {
             (&raw const (*self.p()).key).read_volatile() == *key
@@ -135,17 +136,17 @@ impl HeldRef {
 
 /// Where the group of a datagram begins.
 #[inline(always)]
-fn group(key: &FragKey) -> u32 {
-    let addrs = u32::from_ne_bytes(key.src) ^ u32::from_ne_bytes(key.dst).rotate_left(16);
-    let mixed = (addrs ^ u32::from(key.id)).wrapping_mul(0x9e37_79b1);
+fn group<A: Addr>(key: &FragKey<A>) -> u32 {
+    let addrs = key.src.mixed() ^ key.dst.mixed().rotate_left(16);
+    let mixed = (addrs ^ key.id).wrapping_mul(0x9e37_79b1);
     (mixed >> (32 - HELD_GROUPS.trailing_zeros())) * HELD_PER_GROUP
 }
 
 /// What a turn of a search is given.
-struct Turn<'s, P, T> {
+struct Turn<'s, P, T: Tables> {
     pkt: &'s mut P,
     t: &'s T,
-    w: &'s mut Work,
+    w: &'s mut Work<T::A>,
 }
 
 /// Keeps a copy of a fragment whose first one has not come; whether it waits now.
@@ -153,7 +154,7 @@ struct Turn<'s, P, T> {
 /// The first one may have come on another processor meanwhile: the caller looks again, and takes the
 /// copy back by [`take_back`] where it has.
 #[inline(never)]
-pub(super) fn hold<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> bool {
+pub(super) fn hold<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work<T::A>) -> bool {
     let len = pkt.len();
     if len > HELD_BYTES {
         return false;
@@ -207,7 +208,7 @@ extern "C" fn keep<P: Packet, T: Tables>(i: u32, turn: *mut Turn<'_, P, T>) -> i
 /// Takes the copy back that [`hold`] has just made; false where somebody has it already, who sends
 /// it on.
 #[inline(always)]
-pub(super) fn take_back<T: Tables>(t: &T, w: &Work) -> bool {
+pub(super) fn take_back<T: Tables>(t: &T, w: &Work<T::A>) -> bool {
     let Some(place) = t.held(w.held) else {
         return false;
     };
@@ -225,10 +226,10 @@ pub(super) fn take_back<T: Tables>(t: &T, w: &Work) -> bool {
 pub fn release<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     result: &Result<Verdict, DropReason>,
 ) {
-    if w.eth.ethertype != ETHERTYPE_IPV4
+    if w.eth.ethertype != T::A::ETHERTYPE
         || !w.ip.first_fragment
         || matches!(result, Err(_) | Ok(Verdict::Pass)) && !w.via_stack
         || t.live(Budget::HELD) <= 0
@@ -241,7 +242,7 @@ pub fn release<P: Packet, T: Tables>(
 /// The packet's buffer becomes each waiting fragment in turn, of which a copy is sent, and then what
 /// it was: programs have no other way to make packets.
 #[inline(never)]
-fn release_group<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> bool {
+fn release_group<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work<T::A>) -> bool {
     // The packet has been rewritten, but the parsed headers are still those that it came with.
     w.held_key = w.frag_key();
     w.held_group = group(&w.held_key);

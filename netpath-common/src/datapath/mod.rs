@@ -11,8 +11,8 @@ mod hold;
 mod icmp_error;
 pub mod mss;
 mod next_hop;
-mod quoted;
 mod refuse;
+mod refuse6;
 mod uplink;
 mod veth;
 mod work;
@@ -25,8 +25,8 @@ pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use fragment::{Part, note_part};
 pub use hold::{HELD, HELD_BYTES, HOLD_NS, Held, HeldRef, release};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
-pub use quoted::Quoted;
 pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
+pub use refuse6::refuse6;
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::Work;
@@ -37,11 +37,12 @@ pub(crate) use xdp::{mark_translated, mark_used};
 pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{
+    addr::Addr,
     conntrack::{Budget, CtEntry, CtRef},
     counters::Counter,
     drop_reason::DropReason,
     nat::{NewFlow, reserve_and_index},
-    packet::Ipv4,
+    packet::{Family, Ip},
     records::{
         Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
         PublishedKey, UplinkRecord,
@@ -62,6 +63,9 @@ pub enum InsertError {
 ///
 /// Getters by slot answer `None` for slots out of range; a free slot answers a zero record.
 pub trait Tables {
+    /// The family of the addresses.
+    type A: Family;
+
     /// The coarse monotonic clock in nanoseconds.
     fn now(&self) -> u64;
     /// 32 random bits.
@@ -69,14 +73,14 @@ pub trait Tables {
     /// The configuration.
     fn config(&self) -> Option<&Config>;
     /// The conntrack entry of this tuple, expired or not.
-    fn ct(&self, key: &Tuple) -> Option<CtRef>;
+    fn ct(&self, key: &Tuple<Self::A>) -> Option<CtRef<Self::A>>;
     /// Inserts an entry if the key is free: one atomic step.
     ///
     /// # Errors
     /// [`InsertError`].
-    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError>;
+    fn ct_insert(&self, key: &Tuple<Self::A>, entry: &CtEntry<Self::A>) -> Result<(), InsertError>;
     /// Deletes an entry.
-    fn ct_delete(&self, key: &Tuple);
+    fn ct_delete(&self, key: &Tuple<Self::A>);
     /// An endpoint by slot.
     fn endpoint(&self, slot: u16) -> Option<&EndpointRecord>;
     /// A network by slot.
@@ -88,13 +92,13 @@ pub trait Tables {
     /// What an interface is.
     fn iface(&self, ifindex: u32) -> Option<IfaceRecord>;
     /// The endpoint that has this address.
-    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16>;
+    fn endpoint_by_addr(&self, addr: &Self::A) -> Option<u16>;
     /// The network whose subnet holds this address.
-    fn subnet(&self, addr: &[u8; 4]) -> Option<u16>;
-    /// Whether the address is one of the host's (without 127.0.0.0/8).
-    fn is_host_addr(&self, addr: &[u8; 4]) -> bool;
+    fn subnet(&self, addr: &Self::A) -> Option<u16>;
+    /// Whether the address is one of the host's (without loopback).
+    fn is_host_addr(&self, addr: &Self::A) -> bool;
     /// Where a published port leads: exact key only.
-    fn published(&self, key: &PublishedKey) -> Option<Published>;
+    fn published(&self, key: &PublishedKey<Self::A>) -> Option<Published<Self::A>>;
     /// Whether masquerade must not choose this port.
     fn is_reserved(&self, proto: u8, port: u16) -> bool;
     /// The record of a fragmented datagram. Other processors may change it.
@@ -102,11 +106,11 @@ pub trait Tables {
         clippy::mut_from_ref,
         reason = "fragments of one datagram that meet on two processors may miss an overlap"
     )]
-    fn frag(&self, key: &FragKey) -> Option<&mut FragRecord>;
+    fn frag(&self, key: &FragKey<Self::A>) -> Option<&mut FragRecord<Self::A>>;
     /// Remembers a fragmented datagram.
-    fn frag_insert(&self, key: &FragKey, record: &FragRecord);
+    fn frag_insert(&self, key: &FragKey<Self::A>, record: &FragRecord<Self::A>);
     /// A place for a fragment that waits for its first one; `None` from [`HELD`] on.
-    fn held(&self, index: u32) -> Option<HeldRef>;
+    fn held(&self, index: u32) -> Option<HeldRef<Self::A>>;
     /// This CPU's memory for the first one, meanwhile.
     #[expect(
         clippy::mut_from_ref,
@@ -126,9 +130,9 @@ pub trait Tables {
     /// is full the oldest is forgotten.
     ///
     /// `inbound`: the outside has begun it, and it is not established yet.
-    fn reclaim_push(&self, key: &Tuple, inbound: bool);
+    fn reclaim_push(&self, key: &Tuple<Self::A>, inbound: bool);
     /// Takes the oldest remembered key of that kind.
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple>;
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<Self::A>>;
     /// How many live flows count towards a limit. Below zero for a moment where a flow is removed by
     /// another processor while it is being made.
     fn live(&self, budget: Budget) -> i64;
@@ -139,16 +143,16 @@ pub trait Tables {
         clippy::mut_from_ref,
         reason = "each CPU has leases of its own, used one at a time"
     )]
-    fn next_hop(&self, slot: u32) -> Option<&mut NextHop>;
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop<Self::A>>;
     /// Writes the kernel's route for a packet that came in by `ifindex` into `hop`: everything but
     /// `tuple`, `back` and `until`.
-    fn route(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
+    fn route(&self, tuple: &Tuple<Self::A>, ifindex: u32, hop: &mut NextHop<Self::A>);
     /// The same for a packet that is to go out of `ifindex`, whatever other routes there are.
-    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop);
+    fn route_out(&self, tuple: &Tuple<Self::A>, ifindex: u32, hop: &mut NextHop<Self::A>);
     /// Whether the kernel itself takes packets to this address: slow, and right at any moment.
-    fn is_local(&self, ip: &Ipv4, ifindex: u32) -> bool;
+    fn is_local(&self, ip: &Ip<Self::A>, ifindex: u32) -> bool;
     /// Whether a socket of the host would receive `tuple`, a packet from the outside.
-    fn host_socket(&self, tuple: &Tuple) -> bool;
+    fn host_socket(&self, tuple: &Tuple<Self::A>) -> bool;
     /// The kernel's own clock, one to ten milliseconds a tick: coarser than [`Tables::now`] and free.
     fn tick(&self) -> u64;
     /// What is known about a port of the host; `None` for protocols without ports.
@@ -168,7 +172,7 @@ pub trait Tables {
     /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
     /// rather than once for each way that leads there.
     #[inline(always)]
-    fn make(&self, flow: &mut NewFlow) -> u32
+    fn make(&self, flow: &mut NewFlow<Self::A>) -> u32
     where
         Self: Sized,
     {
@@ -178,7 +182,7 @@ pub trait Tables {
     ///
     /// Not called directly, as with [`Tables::make`].
     #[inline(always)]
-    fn note(&self, w: &mut Work) -> u32
+    fn note(&self, w: &mut Work<Self::A>) -> u32
     where
         Self: Sized,
     {
@@ -215,7 +219,7 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
 
 /// Where a published port leads: the exact address first, then any address of the host.
 #[inline(always)]
-pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple) -> Option<Published> {
+pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple<T::A>) -> Option<Published<T::A>> {
     let mut key = PublishedKey {
         addr: tuple.dst,
         port: tuple.dport,
@@ -223,21 +227,9 @@ pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple) -> Option<Published> {
         zero: 0,
     };
     t.published(&key).or_else(|| {
-        key.addr = [0; 4];
+        key.addr = T::A::NONE;
         t.published(&key)
     })
-}
-
-/// Multicast, limited broadcast and reserved addresses: never forwarded.
-#[inline(always)]
-pub(crate) const fn is_multicast(addr: &[u8; 4]) -> bool {
-    addr[0] >= 224
-}
-
-/// Loopback: never on a wire.
-#[inline(always)]
-pub(crate) const fn is_loopback(addr: &[u8; 4]) -> bool {
-    addr[0] == 127
 }
 
 /// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast
@@ -247,10 +239,6 @@ pub(crate) const fn is_loopback(addr: &[u8; 4]) -> bool {
 /// loopback where `route_localnet` is set, and a container's source where `rp_filter` is off; the
 /// answer to either would never reach who has sent it.
 #[inline(always)]
-pub(crate) fn is_martian_source<T: Tables>(t: &T, src: &[u8; 4]) -> bool {
-    is_loopback(src)
-        || src[0] & 0xf0 == 224
-        || *src == [255; 4]
-        || t.is_host_addr(src)
-        || t.subnet(src).is_some()
+pub(crate) fn is_martian_source<T: Tables>(t: &T, src: &T::A) -> bool {
+    src.is_never_a_source() || t.is_host_addr(src) || t.subnet(src).is_some()
 }

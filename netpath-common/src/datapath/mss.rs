@@ -5,18 +5,16 @@
 
 use super::Tables;
 use crate::{
+    addr::Addr,
     checksum::{self, Diff},
     drop_reason::DropReason,
-    packet::{Ipv4, Packet},
+    packet::{Ip, Packet},
     tuple,
 };
 
 const END: u8 = 0;
 const NOP: u8 = 1;
 const MSS: u8 = 2;
-
-/// IPv4 and TCP headers without options, bytes.
-const HEADERS: u32 = 40;
 
 /// What every host takes (RFC 9293, 3.7.1): no way is so narrow that less were asked for.
 const LOWEST: u32 = 88;
@@ -50,7 +48,7 @@ struct Turn<'p, P> {
 pub(super) fn clamp<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
-    ip: &Ipv4,
+    ip: &Ip<T::A>,
     walk: &mut Walk,
     mtu: u32,
 ) -> Result<(), DropReason> {
@@ -63,7 +61,7 @@ pub(super) fn clamp<P: Packet, T: Tables>(
     let mut turn = Turn { pkt, walk };
     t.repeat(OPTIONS, &mut turn, look::<P>);
     let found = turn.walk.found as usize;
-    let limit = mtu.saturating_sub(HEADERS).max(LOWEST);
+    let limit = mtu.saturating_sub(T::A::HEADER as u32 + 20).max(LOWEST);
     if found == 0 || limit > u32::from(u16::MAX) {
         return Ok(());
     }

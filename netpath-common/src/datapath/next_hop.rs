@@ -6,9 +6,10 @@
 
 use super::{Tables, work::Work};
 use crate::{
+    addr::{Addr, V4, V6},
     conntrack::{CtRef, FLAG_RECORD, snapshot},
     drop_reason::DropReason,
-    records::{IFACE_UPLINK, NetworkRecord},
+    records::{IFACE_UPLINK, NETWORK_ROUTED, NetworkRecord},
     tuple::Tuple,
 };
 
@@ -21,16 +22,16 @@ pub const LEASE_NS: u64 = 1_000_000_000;
 /// through the kernel's own output (`bpf_redirect_neigh`), which keeps the neighbour entry in use.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct NextHop {
+pub struct NextHop<A = V4> {
     /// The flow's packets towards the uplink, before translation.
-    pub tuple: Tuple,
+    pub tuple: Tuple<A>,
     /// When the lease ends: coarse monotonic clock, nanoseconds.
     pub until: u64,
     /// The interface that the routes lead out of, 0 for none.
     pub ifindex: u32,
     /// The address that the kernel would give its own packets on this way; zero where it does not
     /// say (before Linux 6.7).
-    pub source: [u8; 4],
+    pub source: A,
     /// MTU of the way in bytes, 0 if not known.
     pub mtu: u32,
     /// MAC address of the next hop; zero if not known.
@@ -46,14 +47,15 @@ pub struct NextHop {
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64);
+const _: () = assert!(size_of::<NextHop<V6>>() == 96);
 
 /// Slots of leases on each CPU; a power of two.
 pub const NEXT_HOPS: u32 = 4096;
 
 /// Where the lease of a flow lives. Flows that meet there cost each other the lease, no more.
 #[inline(always)]
-fn slot(t: &Tuple) -> u32 {
-    let addrs = u32::from_ne_bytes(t.src) ^ u32::from_ne_bytes(t.dst).rotate_left(16);
+fn slot<A: Addr>(t: &Tuple<A>) -> u32 {
+    let addrs = t.src.mixed() ^ t.dst.mixed().rotate_left(16);
     let ports = (t.sport as u32) << 16 | t.dport as u32;
     // Fibonacci hashing: the upper bits of the product are well mixed.
     let mixed = (addrs ^ ports).wrapping_mul(0x9e37_79b1);
@@ -64,7 +66,11 @@ fn slot(t: &Tuple) -> u32 {
 ///
 /// `back`: see [`NextHop::back`]. Clients may use a port again by another uplink.
 #[inline(always)]
-pub(super) fn leased<'t, T: Tables>(t: &'t T, w: &Work, back: u32) -> Option<&'t NextHop> {
+pub(super) fn leased<'t, T: Tables>(
+    t: &'t T,
+    w: &Work<T::A>,
+    back: u32,
+) -> Option<&'t NextHop<T::A>> {
     let hop = t.next_hop(slot(&w.ip.tuple))?;
     (hop.tuple == w.ip.tuple && hop.back == back && w.now < hop.until).then_some(&*hop)
 }
@@ -78,9 +84,9 @@ pub(super) fn leased<'t, T: Tables>(t: &'t T, w: &Work, back: u32) -> Option<&'t
 #[inline(always)]
 pub(super) fn renew<'t, T: Tables>(
     t: &'t T,
-    w: &Work,
+    w: &Work<T::A>,
     ifindex: u32,
-) -> Result<&'t NextHop, DropReason> {
+) -> Result<&'t NextHop<T::A>, DropReason> {
     let hop = t.next_hop(slot(&w.ip.tuple)).ok_or(DropReason::NoConfig)?;
     t.route(&w.ip.tuple, ifindex, hop);
     hop.tuple = w.ip.tuple;
@@ -109,8 +115,8 @@ pub(super) enum Way {
 #[inline(always)]
 pub(super) fn way<T: Tables>(
     t: &T,
-    w: &mut Work,
-    e: CtRef,
+    w: &mut Work<T::A>,
+    e: CtRef<T::A>,
     network: &NetworkRecord,
 ) -> Result<Way, DropReason> {
     let uplink = t.uplink(e.uplink()).ok_or(DropReason::NoConfig)?;
@@ -143,12 +149,20 @@ pub(super) fn way<T: Tables>(
         return Ok(Way::Stack);
     }
     let elsewhere = hop.ifindex != uplink.ifindex
-        || network.snat == [0; 4] && hop.source != [0; 4] && hop.source != e.src();
+        || is_masqueraded_by_uplink::<T::A>(network)
+            && hop.source != T::A::NONE
+            && hop.source != e.src();
     if elsewhere {
         return Ok(Way::Elsewhere);
     }
     w.mtu = hop.mtu;
     Ok(Way::Out)
+}
+
+/// Whether the network's flows have the address of the uplink that they leave by.
+#[inline(always)]
+fn is_masqueraded_by_uplink<A: Addr>(network: &NetworkRecord) -> bool {
+    A::snat(network) == A::NONE && network.flags & NETWORK_ROUTED == 0
 }
 
 /// Finds the way of an answer to what came in by the uplink `back`, without a look at leases.
@@ -160,8 +174,8 @@ pub(super) fn way<T: Tables>(
 #[inline(always)]
 pub(super) fn way_back<T: Tables>(
     t: &T,
-    w: &mut Work,
-    translated: &Tuple,
+    w: &mut Work<T::A>,
+    translated: &Tuple<T::A>,
     back: u32,
     network: &NetworkRecord,
 ) -> Result<Way, DropReason> {
@@ -182,7 +196,7 @@ pub(super) fn way_back<T: Tables>(
 ///
 /// A subprogram, so that the ways through it meet again.
 #[inline(never)]
-fn ask_back<T: Tables>(t: &T, w: &Work, translated: &Tuple, back: u32, ifindex: u32) {
+fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, translated: &Tuple<T::A>, back: u32, ifindex: u32) {
     let Some(hop) = t.next_hop(slot(&w.ip.tuple)) else {
         return;
     };
@@ -205,7 +219,7 @@ fn ask_back<T: Tables>(t: &T, w: &Work, translated: &Tuple, back: u32, ifindex: 
 
 /// No interface: the drop is counted here if the kernel would only drop the answer, too.
 #[inline(always)]
-const fn nowhere(hop: &NextHop) -> Result<Way, DropReason> {
+const fn nowhere<A: Addr>(hop: &NextHop<A>) -> Result<Way, DropReason> {
     if hop.back != 0 && hop.no_route != 0 {
         Err(DropReason::NoRoute)
     } else {

@@ -8,10 +8,12 @@
 
 use super::{Tables, work::Work};
 use crate::{
+    addr::V4,
     checksum::Sum,
     counters::Counter,
     drop_reason::DropReason,
     packet::{ETH_LEN, Packet},
+    records::{EndpointRecord, NetworkRecord},
     tuple,
 };
 
@@ -39,23 +41,30 @@ pub const fn is_told(reason: u32) -> bool {
     matches!(reason, QUOTA | FULL | PORT)
 }
 
+/// Whom to tell, and on whose behalf: the endpoint that has sent the packet, within its rate.
+#[inline(always)]
+pub(super) fn to_be_told<'t, P: Packet, T: Tables>(
+    pkt: &P,
+    t: &'t T,
+    w: &Work<T::A>,
+) -> Option<(&'t EndpointRecord, &'t NetworkRecord)> {
+    let slot = w.flow.from;
+    let ep = t.endpoint(slot)?;
+    let told = t.told(slot)?;
+    let network = t.network(ep.network)?;
+    let its_own = slot != 0 && ep.ifindex == pkt.ifindex();
+    (its_own && told.take(w.now, TOLD_PER_SECOND, TOLD_AT_ONCE)).then_some((ep, network))
+}
+
 /// Turns a packet that [`super::veth_ingress`] has refused into the answer to it, and says to which
 /// interface's peer that goes: the container's own. 0: no answer; the packet is then of no more use.
 ///
 /// To be asked where [`is_told`] holds, with the working memory as the decision has left it.
 #[inline(always)]
-pub fn refuse<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> u32 {
-    let slot = w.flow.from;
-    let (Some(ep), Some(told)) = (t.endpoint(slot), t.told(slot)) else {
+pub fn refuse<P: Packet, T: Tables<A = V4>>(pkt: &mut P, t: &T, w: &mut Work) -> u32 {
+    let Some((ep, network)) = to_be_told(pkt, t, w) else {
         return 0;
     };
-    let Some(network) = t.network(ep.network) else {
-        return 0;
-    };
-    if slot == 0 || ep.ifindex != pkt.ifindex() || !told.take(w.now, TOLD_PER_SECOND, TOLD_AT_ONCE)
-    {
-        return 0;
-    }
     let Some(answer) = t.saved() else { return 0 };
     let Some(head) = answer.first_chunk_mut::<HEADERS>() else {
         return 0;

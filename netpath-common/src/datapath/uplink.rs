@@ -6,18 +6,19 @@
 use super::{
     Tables,
     hold::{hold, take_back},
-    icmp_error, is_loopback, is_martian_source,
+    icmp_error, is_martian_source,
     next_hop::renew,
     published,
     veth::{admitted, masquerade, to_published},
     work::{Step, Work},
 };
 use crate::{
+    addr::Addr,
     conntrack::{CtRef, is_over, tcp},
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, initial_state},
-    packet::{ETHERTYPE_IPV4, Kind, Packet},
+    packet::{ETHERTYPE_IPV6, Kind, Packet},
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
     verdict::Verdict,
 };
@@ -30,12 +31,12 @@ use crate::{
 pub fn uplink_ingress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
 ) -> Result<Verdict, DropReason> {
     w.begin(pkt, t)?;
     // Of a VLAN: another interface's, whose hook meets it there if that is an uplink.
-    if w.eth.ethertype != ETHERTYPE_IPV4 || pkt.is_tagged() {
-        return Ok(Verdict::Pass);
+    if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
+        return other(w.eth.ethertype, pkt.is_tagged(), T::A::IS_V6);
     }
     w.parse(pkt)?;
     let mut entry = None;
@@ -52,11 +53,25 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     w.conclude(pkt, t, step, Hook::UplinkIngress)
 }
 
+/// A frame that is not of the program's family, or of a VLAN.
+#[inline(always)]
+const fn other(ethertype: u16, tagged: bool, is_v6: bool) -> Result<Verdict, DropReason> {
+    Ok(if !is_v6 && !tagged && ethertype == ETHERTYPE_IPV6 {
+        Verdict::Ipv6
+    } else {
+        Verdict::Pass
+    })
+}
+
 /// A packet from the outside that belongs to no flow.
 #[inline(always)]
-fn inbound<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn inbound<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
     let dst = w.ip.tuple.dst;
-    if is_loopback(&dst) {
+    if dst.is_loopback() {
         return Err(DropReason::Martian);
     }
     if !is_ours(pkt, t, w) {
@@ -100,7 +115,7 @@ fn inbound<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Ste
 /// The table is written by user space. Where that is late or dead the kernel is asked, for the
 /// few packets that could concern netpath.
 #[inline(always)]
-fn is_ours<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> bool {
+fn is_ours<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work<T::A>) -> bool {
     if t.is_host_addr(&w.ip.tuple.dst) {
         return true;
     }
@@ -121,7 +136,11 @@ fn is_ours<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> bool {
 
 /// A packet to the host that belongs to no flow: to a published port, or the host's own.
 #[inline(always)]
-fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn to_port<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
     // Published ports are reserved, so this bit spares everything else two hash lookups.
     if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
         return Ok(Step::Pass);
@@ -141,7 +160,7 @@ fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoConfig);
     }
-    to_published(t, w, &p, 0, iface.slot as u16, None)
+    to_published(t, w, &p, 0, iface.slot as u16, T::A::NONE)
 }
 
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent
@@ -153,11 +172,11 @@ fn to_port<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, D
 pub fn uplink_egress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
 ) -> Result<Verdict, DropReason> {
     w.begin(pkt, t)?;
-    if w.eth.ethertype != ETHERTYPE_IPV4 {
-        return Ok(Verdict::Pass);
+    if w.eth.ethertype != T::A::ETHERTYPE {
+        return other(w.eth.ethertype, false, T::A::IS_V6);
     }
     w.parse(pkt)?;
     let network = t.subnet(&w.ip.tuple.src);
@@ -192,7 +211,7 @@ pub fn uplink_egress<P: Packet, T: Tables>(
 /// answers would carry: then the host's flow is the one that gets another port, as in the kernel,
 /// where every flow is tracked (CVE-2021-3773 in the order container, host).
 #[inline(always)]
-fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
     // One look at a record that is looked at in any case spares most packets the hash table.
     let at_risk = match w.ip.kind {
         Kind::Tcp | Kind::Udp => t
@@ -240,13 +259,13 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work) -> Result<Step, DropR
 
 /// Whether an entry is of a flow that the host itself has begun.
 #[inline(always)]
-fn is_hosts(e: CtRef) -> bool {
+fn is_hosts<A: Addr>(e: CtRef<A>) -> bool {
     e.from() == 0 && e.to() == 0
 }
 
 /// Whether the answers to a packet of the host would be taken for those to a container.
 #[inline(always)]
-fn is_shadowed<T: Tables>(t: &T, w: &Work) -> bool {
+fn is_shadowed<T: Tables>(t: &T, w: &Work<T::A>) -> bool {
     let key = w.ip.tuple.inverse();
     t.ct(&key)
         .is_some_and(|e| e.from() == 0 && e.to() != 0 && !is_over(t, &key, e, w.now))
@@ -257,10 +276,10 @@ fn is_shadowed<T: Tables>(t: &T, w: &Work) -> bool {
 fn from_container<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     network: u16,
     slot: u16,
-) -> Result<Step, DropReason> {
+) -> Result<Step<T::A>, DropReason> {
     let network = t.network(network).ok_or(DropReason::NoConfig)?;
     if w.ip.is_tracked()
         && let Some(e) = t.ct(&w.ip.tuple)
@@ -278,10 +297,10 @@ fn from_container<P: Packet, T: Tables>(
 fn outbound<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     network: &NetworkRecord,
     slot: u16,
-) -> Result<Step, DropReason> {
+) -> Result<Step<T::A>, DropReason> {
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
         return Ok(Step::Ready);
     }
@@ -296,7 +315,7 @@ fn outbound<P: Packet, T: Tables>(
     let source = if hop.ifindex == pkt.ifindex() {
         hop.source
     } else {
-        [0; 4]
+        T::A::NONE
     };
     masquerade(t, w, slot, network, pkt.ifindex(), source)
 }

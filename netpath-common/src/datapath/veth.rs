@@ -6,17 +6,18 @@
 use super::{
     Tables,
     hold::{hold, take_back},
-    icmp_error, is_loopback, is_multicast,
+    icmp_error,
     next_hop::{Way, renew, way, way_back},
     published,
     work::{Step, Work},
 };
 use crate::{
+    addr::Addr,
     conntrack::{Admission, CtRef, admit, forget},
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, Ports, initial_state},
-    packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Kind, Packet, four},
+    packet::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Kind, Packet, four},
     records::{
         CONFIG_PRESERVE_PORTS, EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT,
         NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
@@ -33,10 +34,10 @@ use crate::{
 pub fn veth_ingress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
 ) -> Result<Verdict, DropReason> {
     w.begin(pkt, t)?;
-    if w.eth.ethertype != ETHERTYPE_IPV4 || pkt.is_tagged() {
+    if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
@@ -53,8 +54,8 @@ pub fn veth_ingress<P: Packet, T: Tables>(
 fn own_flow<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &mut Work,
-) -> Result<Option<Step>, DropReason> {
+    w: &mut Work<T::A>,
+) -> Result<Option<Step<T::A>>, DropReason> {
     if !w.ip.is_tracked() {
         return Ok(None);
     }
@@ -91,9 +92,9 @@ fn own_flow<P: Packet, T: Tables>(
 #[inline(always)]
 pub(super) fn admitted<T: Tables>(
     t: &T,
-    w: &mut Work,
-    e: CtRef,
-) -> Result<Option<CtRef>, DropReason> {
+    w: &mut Work<T::A>,
+    e: CtRef<T::A>,
+) -> Result<Option<CtRef<T::A>>, DropReason> {
     match admit(t, &w.ip, e, w.now) {
         Admission::Live => Ok(Some(e)),
         Admission::Ignored => {
@@ -107,7 +108,10 @@ pub(super) fn admitted<T: Tables>(
 
 /// ARP is let through if it speaks the truth; nothing else that is not IPv4 is, nor what is tagged.
 #[inline(always)]
-fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> Result<Verdict, DropReason> {
+fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work<T::A>) -> Result<Verdict, DropReason> {
+    if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 && !pkt.is_tagged() {
+        return Ok(Verdict::Ipv6);
+    }
     let (_, ep) = sender(pkt, t, w)?;
     // A tag would go on with the packet, into a VLAN of the uplink's that is not the containers'.
     if w.eth.ethertype != ETHERTYPE_ARP || pkt.is_tagged() {
@@ -131,7 +135,7 @@ fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work) -> Result<Verdict, D
 fn sender<'t, P: Packet, T: Tables>(
     pkt: &P,
     t: &'t T,
-    w: &Work,
+    w: &Work<T::A>,
 ) -> Result<(u16, &'t EndpointRecord), DropReason> {
     let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
     if iface.kind != IFACE_ENDPOINT {
@@ -150,16 +154,20 @@ fn sender<'t, P: Packet, T: Tables>(
 
 /// A packet that belongs to no flow yet.
 #[inline(always)]
-fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Step, DropReason> {
+fn no_flow<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
     let (slot, ep) = sender(pkt, t, w)?;
     let dst = w.ip.tuple.dst;
-    if w.ip.tuple.src != ep.addr {
+    if w.ip.tuple.src != T::A::of_endpoint(ep) {
         return Err(DropReason::SpoofedAddress);
     }
-    if is_multicast(&dst) {
+    if dst.is_multicast() {
         return Ok(Step::Pass);
     }
-    if is_loopback(&dst) {
+    if dst.is_loopback() {
         return Err(DropReason::Martian);
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
@@ -169,8 +177,8 @@ fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Ste
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
         return Ok(Step::Ready);
     }
-    if in_subnet(network, &dst) && dst != network.gateway {
-        if network.flags & NETWORK_ICC == 0 && dst != broadcast(network) {
+    if dst.is_in_subnet(network) && dst != T::A::gateway(network) {
+        if network.flags & NETWORK_ICC == 0 && !dst.is_broadcast(network) {
             return Err(DropReason::IccDisabled);
         }
         // The bridge switches it, where that is not shorter.
@@ -210,7 +218,11 @@ fn no_flow<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work) -> Result<Ste
 
 /// The way of an ICMP error whose translation is planned.
 #[inline(always)]
-fn error_out<T: Tables>(t: &T, w: &mut Work, network: &NetworkRecord) -> Result<Step, DropReason> {
+fn error_out<T: Tables>(
+    t: &T,
+    w: &mut Work<T::A>,
+    network: &NetworkRecord,
+) -> Result<Step<T::A>, DropReason> {
     if w.to_endpoint != 0 {
         return Ok(Step::Ready);
     }
@@ -233,7 +245,7 @@ fn error_out<T: Tables>(t: &T, w: &mut Work, network: &NetworkRecord) -> Result<
 fn neighbour<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &Work,
+    w: &Work<T::A>,
     slot: u16,
     network: &NetworkRecord,
 ) -> Option<u32> {
@@ -245,18 +257,6 @@ fn neighbour<P: Packet, T: Tables>(
     (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
 }
 
-#[inline(always)]
-fn in_subnet(network: &NetworkRecord, addr: &[u8; 4]) -> bool {
-    let mask = u32::from_ne_bytes(network.mask);
-    u32::from_ne_bytes(*addr) & mask == u32::from_ne_bytes(network.subnet)
-}
-
-#[inline(always)]
-fn broadcast(network: &NetworkRecord) -> [u8; 4] {
-    let host = !u32::from_ne_bytes(network.mask);
-    (u32::from_ne_bytes(network.subnet) | host).to_ne_bytes()
-}
-
 /// Plans a flow from a container to the outside.
 ///
 /// `source`: the address that the kernel would use, zero where it does not say. It is newer than
@@ -264,29 +264,30 @@ fn broadcast(network: &NetworkRecord) -> [u8; 4] {
 #[inline(always)]
 pub(super) fn masquerade<T: Tables>(
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     slot: u16,
     network: &NetworkRecord,
     out_ifindex: u32,
-    source: [u8; 4],
-) -> Result<Step, DropReason> {
+    source: T::A,
+) -> Result<Step<T::A>, DropReason> {
     let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoUplink);
     }
     let uplink = iface.slot as u16;
     let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
-    let addr = if network.snat != [0; 4] {
-        network.snat
-    } else if source == [0; 4] || source == record.addr {
-        record.addr
+    let (snat, of_uplink) = (T::A::snat(network), T::A::of_uplink(record));
+    let addr = if snat != T::A::NONE {
+        snat
+    } else if source == T::A::NONE || source == of_uplink {
+        of_uplink
     } else if t.subnet(&source).is_some() {
         // The uplink has lost its address, and the kernel would lend it a bridge's.
         return Err(DropReason::NoUplink);
     } else {
         source
     };
-    if addr == [0; 4] {
+    if addr == T::A::NONE {
         return Err(DropReason::NoUplink);
     }
     let mut reply = w.ip.tuple.inverse();
@@ -329,10 +330,10 @@ pub(super) fn masquerade<T: Tables>(
 #[inline(always)]
 fn to_host<T: Tables>(
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     slot: u16,
     network: &NetworkRecord,
-) -> Result<Step, DropReason> {
+) -> Result<Step<T::A>, DropReason> {
     // Published ports are reserved, so this bit spares everything else two hash lookups.
     if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport)
         || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp)
@@ -344,23 +345,24 @@ fn to_host<T: Tables>(
         return Ok(Step::Pass);
     };
     let itself = if p.endpoint == slot {
-        Some(network.gateway)
+        T::A::gateway(network)
     } else {
-        None
+        T::A::NONE
     };
     to_published(t, w, &p, slot, 0, itself)
 }
 
-/// Plans a flow to a published port; `source` replaces the client's address.
+/// Plans a flow to a published port; `source` replaces the client's address, unless it is none. (An
+/// `Option` would pass an undefined register.)
 #[inline(always)]
 pub(super) fn to_published<T: Tables>(
     t: &T,
-    w: &mut Work,
-    p: &Published,
+    w: &mut Work<T::A>,
+    p: &Published<T::A>,
     from: u16,
     uplink: u16,
-    source: Option<[u8; 4]>,
-) -> Result<Step, DropReason> {
+    source: T::A,
+) -> Result<Step<T::A>, DropReason> {
     let endpoint = t.endpoint(p.endpoint).ok_or(DropReason::NoConfig)?;
     let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
     if endpoint.ifindex == 0 {
@@ -370,11 +372,12 @@ pub(super) fn to_published<T: Tables>(
         // Nothing enters an internal network; the host's own stack answers.
         return Ok(Step::Pass);
     }
+    let replaced = source != T::A::NONE;
     w.flow = NewFlow {
         original: w.ip.tuple,
         reply: Tuple {
             src: p.addr,
-            dst: source.unwrap_or(w.ip.tuple.src),
+            dst: if replaced { source } else { w.ip.tuple.src },
             sport: p.port,
             dport: w.ip.tuple.sport,
             proto: w.ip.tuple.proto,
@@ -385,7 +388,7 @@ pub(super) fn to_published<T: Tables>(
         to: p.endpoint,
         uplink,
         rule: p.rule,
-        host_address: source.is_some(),
+        host_address: replaced,
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };

@@ -7,17 +7,16 @@
 use super::{
     Tables,
     fragment::{Part, VIA_STACK},
-    icmp_error::has_bad_mtu,
     mss,
-    quoted::Quoted,
 };
 use crate::{
+    addr::{Addr, V4},
     conntrack::{CtRef, tcp},
     counters::Counter,
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, create},
-    packet::{Eth, Ipv4, Kind, Packet, Rewrite, parse_eth, parse_ipv4, rewrite, set_macs},
+    packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
     records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
     verdict::Verdict,
@@ -26,13 +25,13 @@ use crate::{
 /// Everything the datapath knows and plans about one packet. All zero is a valid value.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Work {
+pub struct Work<A: Addr = V4> {
     /// The Ethernet header.
     pub eth: Eth,
-    /// The IPv4 packet.
-    pub ip: Ipv4,
+    /// The IP packet.
+    pub ip: Ip<A>,
     /// What it is to become.
-    pub to: Rewrite,
+    pub to: Rewrite<A>,
     /// Slot of the endpoint it comes from, 0 for the outside.
     pub from_endpoint: u16,
     /// Slot of the endpoint it goes to, 0 for an uplink.
@@ -61,11 +60,11 @@ pub struct Work {
     /// The interface that it leaves by, 0 for the uplink's.
     pub out: u32,
     /// The packet that an ICMP error quotes.
-    pub quoted: Quoted,
+    pub quoted: Quoted<A>,
     /// What it is to become.
-    pub quoted_to: Tuple,
+    pub quoted_to: Tuple<A>,
     /// The datagram whose fragments are held or released.
-    pub held_key: FragKey,
+    pub held_key: FragKey<A>,
     /// Where its places begin.
     pub held_group: u32,
     /// The place of the last one that was held.
@@ -77,7 +76,7 @@ pub struct Work {
     /// Working memory of the walk through a SYN's options.
     pub mss: mss::Walk,
     /// The flow that is to be made.
-    pub flow: NewFlow,
+    pub flow: NewFlow<A>,
     /// Now, nanoseconds of the coarse monotonic clock.
     pub now: u64,
     /// The kernel's tick of which `now` is the time; outlives the packet.
@@ -86,7 +85,7 @@ pub struct Work {
 
 /// What the decision about a packet came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum Step<A: Addr> {
     /// Leave it as it is.
     Pass,
     /// A copy waits for the first fragment.
@@ -94,24 +93,28 @@ pub(super) enum Step {
     /// Leave it as it is, and hand it to the container behind this interface.
     Neighbour(u32),
     /// Translate by this entry.
-    Flow(CtRef),
+    Flow(CtRef<A>),
     /// Make [`Work::flow`] and translate by it.
     Create,
     /// The plan is complete.
     Ready,
 }
 
-impl Work {
+impl<A: Family> Work<A> {
     /// Forgets the last packet and parses the Ethernet header.
     #[inline(always)]
-    pub(super) fn begin<P: Packet, T: Tables>(&mut self, pkt: &P, t: &T) -> Result<(), DropReason> {
+    pub(super) fn begin<P: Packet, T: Tables<A = A>>(
+        &mut self,
+        pkt: &P,
+        t: &T,
+    ) -> Result<(), DropReason> {
         self.reset(t);
         parse_eth(pkt, &mut self.eth)
     }
 
     /// Forgets what was planned for the last packet.
     #[inline(always)]
-    pub(super) fn reset<T: Tables>(&mut self, t: &T) {
+    pub(super) fn reset<T: Tables<A = A>>(&mut self, t: &T) {
         self.is_error = false;
         self.is_tail = false;
         self.via_stack = false;
@@ -126,7 +129,7 @@ impl Work {
     /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`), so the clock is read once a tick and
     /// not for every packet; a packet in the moment between the two makes it late by a tick.
     #[inline(always)]
-    pub fn look_at_clock<T: Tables>(&mut self, t: &T) {
+    pub fn look_at_clock<T: Tables<A = A>>(&mut self, t: &T) {
         let tick = t.tick();
         if tick != self.tick {
             self.tick = tick;
@@ -134,10 +137,10 @@ impl Work {
         }
     }
 
-    /// Parses the IPv4 packet.
+    /// Parses the IP packet.
     #[inline(always)]
     pub(super) fn parse<P: Packet>(&mut self, pkt: &P) -> Result<(), DropReason> {
-        parse_ipv4(pkt, &mut self.ip)?;
+        A::parse(pkt, &mut self.ip)?;
         self.settle();
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Work {
 
     /// Plans the translation that an entry gives.
     #[inline(always)]
-    fn follow(&mut self, e: CtRef) {
+    fn follow(&mut self, e: CtRef<A>) {
         self.to = Rewrite {
             src: e.src(),
             dst: e.dst(),
@@ -170,7 +173,7 @@ impl Work {
     /// Sets whether the datapath forwards the packet itself. False: the stack must have the packet
     /// as it is, because it has to answer for it (TTL, MTU) or to fragment it first.
     #[inline(always)]
-    fn decide_hop<P: Packet, T: Tables>(
+    fn decide_hop<P: Packet, T: Tables<A = A>>(
         &mut self,
         pkt: &P,
         t: &T,
@@ -208,11 +211,11 @@ impl Work {
     /// Translates by an entry that admits the packet, a plain one, which [`Work::fits`] the way to its
     /// container.
     #[inline(always)]
-    pub(super) fn forward<P: Packet, T: Tables>(
+    pub(super) fn forward<P: Packet, T: Tables<A = A>>(
         &mut self,
         pkt: &mut P,
         t: &T,
-        e: CtRef,
+        e: CtRef<A>,
     ) -> Result<Verdict, DropReason> {
         self.follow(e);
         self.to.hop = true;
@@ -227,7 +230,7 @@ impl Work {
 
     /// Counts the packet at its flow, and keeps that alive.
     #[inline(always)]
-    fn touch(&self, e: CtRef, bytes: u64) {
+    fn touch(&self, e: CtRef<A>, bytes: u64) {
         e.touch(self.now, bytes);
         if matches!(self.ip.kind, Kind::Tcp) {
             let ack = if self.ip.flags & tcp::ACK != 0 {
@@ -241,7 +244,7 @@ impl Work {
 
     /// Lowers the MSS of a SYN to what the way of the flow allows, where that is wanted.
     #[inline(always)]
-    fn clamp<P: Packet, T: Tables>(&mut self, pkt: &mut P, t: &T) -> Result<(), DropReason> {
+    fn clamp<P: Packet, T: Tables<A = A>>(&mut self, pkt: &mut P, t: &T) -> Result<(), DropReason> {
         if !matches!(self.ip.kind, Kind::Tcp) || self.ip.flags & tcp::SYN == 0 {
             return Ok(());
         }
@@ -266,11 +269,11 @@ impl Work {
 
     /// Makes the flow where one is to be made, completes the plan and carries it out.
     #[inline(always)]
-    pub(super) fn conclude<P: Packet, T: Tables>(
+    pub(super) fn conclude<P: Packet, T: Tables<A = A>>(
         &mut self,
         pkt: &mut P,
         t: &T,
-        step: Step,
+        step: Step<A>,
         hook: Hook,
     ) -> Result<Verdict, DropReason> {
         let entry = match step {
@@ -292,11 +295,11 @@ impl Work {
 
     /// Carries the plan out. `e`: the entry to count the packet at.
     #[inline(always)]
-    fn apply<P: Packet, T: Tables>(
+    fn apply<P: Packet, T: Tables<A = A>>(
         &mut self,
         pkt: &mut P,
         t: &T,
-        e: Option<CtRef>,
+        e: Option<CtRef<A>>,
         hook: Hook,
     ) -> Result<Verdict, DropReason> {
         self.settle();
@@ -331,10 +334,10 @@ impl Work {
             self.remember(t, self.out);
         }
         if self.is_error {
-            if has_bad_mtu(pkt, self.ip.l4) {
+            if A::has_bad_mtu(pkt, &self.ip) {
                 return Err(DropReason::IcmpBadMtu);
             }
-            self.rewrite_quoted(pkt)?;
+            A::rewrite_quoted(pkt, &self.ip, &self.quoted, &self.quoted_to)?;
             t.count(Counter::IcmpErrorTranslated);
         }
         self.deliver(pkt, t, bytes)
@@ -342,13 +345,13 @@ impl Work {
 
     /// Rewrites the packet, counts it, and sends it on. `bytes`: its length as a frame.
     #[inline(always)]
-    fn deliver<P: Packet, T: Tables>(
+    fn deliver<P: Packet, T: Tables<A = A>>(
         &mut self,
         pkt: &mut P,
         t: &T,
         bytes: u64,
     ) -> Result<Verdict, DropReason> {
-        rewrite(pkt, &self.ip, &self.to)?;
+        A::rewrite(pkt, &self.ip, &self.to)?;
         if self.from_endpoint != 0 {
             t.count_tx(self.from_endpoint, bytes);
         }

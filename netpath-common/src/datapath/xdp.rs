@@ -6,11 +6,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Tables, Work, is_loopback, is_martian_source, published};
+use super::{Tables, Work, is_martian_source, published};
 use crate::{
+    addr::Addr,
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
-    packet::{ETHERTYPE_IPV4, Eth, Ipv4, Kind, Packet, parse_eth, parse_ipv4},
+    packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
     tuple,
     verdict::Verdict,
 };
@@ -71,8 +72,8 @@ pub struct PortUse {
 
 /// [`PortUse::nobody`] of an address at this tick.
 #[inline(always)]
-const fn nobody(dst: [u8; 4], tick: u32) -> u64 {
-    (u32::from_ne_bytes(dst) as u64) << 32 | tick as u64
+fn nobody<A: Addr>(dst: A, tick: u32) -> u64 {
+    u64::from(dst.mixed()) << 32 | u64::from(tick)
 }
 
 /// Notes that packets are sent from a port of the host.
@@ -97,10 +98,10 @@ pub(crate) fn mark_translated<T: Tables>(t: &T, proto: u8, port: u16) {
 ///
 /// Asked after that decision, not within: the verifier would walk each of its ways twice.
 #[inline(always)]
-pub fn note_sender<T: Tables>(t: &T, w: &Work) {
+pub fn note_sender<T: Tables>(t: &T, w: &Work<T::A>) {
     let ip = &w.ip;
     let reset = ip.tuple.proto == tuple::TCP && ip.flags & tcp::RST != 0;
-    if w.eth.ethertype == ETHERTYPE_IPV4 && !reset {
+    if w.eth.ethertype == T::A::ETHERTYPE && !reset {
         mark_used(t, ip.tuple.proto, ip.tuple.sport);
     }
 }
@@ -110,10 +111,10 @@ pub fn note_sender<T: Tables>(t: &T, w: &Work) {
 #[inline(always)]
 pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
     // Not in the working memory: what stays in registers is never written.
-    let (mut eth, mut ip) = (Eth::default(), Ipv4::default());
+    let (mut eth, mut ip) = (Eth::default(), Ip::<T::A>::default());
     if parse_eth(pkt, &mut eth).is_err()
-        || eth.ethertype != ETHERTYPE_IPV4
-        || parse_ipv4(pkt, &mut ip).is_err()
+        || eth.ethertype != T::A::ETHERTYPE
+        || T::A::parse(pkt, &mut ip).is_err()
         || ip.first_fragment
         || !matches!(ip.kind, Kind::Tcp | Kind::Udp)
     {
@@ -133,7 +134,7 @@ pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
 pub fn uplink_xdp<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &mut Work,
+    w: &mut Work<T::A>,
     refused: &mut Bucket,
 ) -> Result<Verdict, DropReason> {
     match look(pkt, t, w)? {
@@ -146,11 +147,11 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
 
 /// What the tables say about a frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
+pub(super) enum Found<A: Addr> {
     /// Not IPv4.
     Other,
     /// A flow that comes in by an uplink has an entry for it.
-    Flow(CtRef),
+    Flow(CtRef<A>),
     /// There is none.
     NoFlow,
 }
@@ -161,13 +162,13 @@ pub(super) enum Found {
 pub(super) fn look<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &mut Work,
-) -> Result<Found, DropReason> {
+    w: &mut Work<T::A>,
+) -> Result<Found<T::A>, DropReason> {
     parse_eth(pkt, &mut w.eth)?;
-    if w.eth.ethertype != ETHERTYPE_IPV4 {
+    if w.eth.ethertype != T::A::ETHERTYPE {
         return Ok(Found::Other);
     }
-    parse_ipv4(pkt, &mut w.ip)?;
+    T::A::parse(pkt, &mut w.ip)?;
     if w.ip.is_tracked()
         && let Some(e) = t.ct(&w.ip.tuple)
         && e.from() == 0
@@ -181,12 +182,12 @@ pub(super) fn look<P: Packet, T: Tables>(
 #[inline(always)]
 pub(super) fn judge<T: Tables>(
     t: &T,
-    ip: &Ipv4,
+    ip: &Ip<T::A>,
     refused: &mut Bucket,
 ) -> Result<Verdict, DropReason> {
     let dst = ip.tuple.dst;
     let to_us = t.is_host_addr(&dst);
-    if is_loopback(&dst) {
+    if dst.is_loopback() {
         return Err(DropReason::Martian);
     }
     if !to_us && t.subnet(&dst).is_some() {
@@ -204,7 +205,7 @@ pub(super) fn judge<T: Tables>(
 
 /// A packet to one of the host's addresses that belongs to no flow.
 #[inline(always)]
-fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict, DropReason> {
+fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verdict, DropReason> {
     // The rest of a datagram may make it whole.
     if ip.first_fragment {
         return Ok(Verdict::Pass);
@@ -246,7 +247,7 @@ fn to_host<T: Tables>(t: &T, ip: &Ipv4, refused: &mut Bucket) -> Result<Verdict,
 /// Whether a transport header that contradicts itself does so by a length: those packets every
 /// stack drops without an answer (`tcp_v4_rcv`, `__udp4_lib_rcv`).
 #[inline(always)]
-fn has_wrong_length(ip: &Ipv4) -> bool {
+fn has_wrong_length<A>(ip: &Ip<A>) -> bool {
     ip.tuple.proto != tuple::TCP
         || ip.tcp_len < 20
         || usize::from(ip.l4) + usize::from(ip.tcp_len) > ip.end()

@@ -12,11 +12,12 @@ use super::{
     xdp::{Bucket, Found, judge, look},
 };
 use crate::{
+    addr::V4,
     checksum,
     conntrack::CtRef,
     counters::Counter,
     drop_reason::DropReason,
-    packet::{ETH_LEN, Ipv4, Kind, Packet},
+    packet::{ETH_LEN, Ip, Kind, Packet},
     records::NETWORK_XDP,
     tuple,
     verdict::Verdict,
@@ -31,7 +32,7 @@ const L4: usize = ETH_LEN + 20;
 /// # Errors
 /// Why it is dropped.
 #[inline(always)]
-pub fn uplink_xdp_nat<P: Packet, T: Tables>(
+pub fn uplink_xdp_nat<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,
@@ -49,7 +50,7 @@ pub fn uplink_xdp_nat<P: Packet, T: Tables>(
 /// All that a flow has goes one way where it can, also its SYN, FIN and RST: those that were sent by
 /// tc would overtake the data that waits in the ring of the container's interface.
 #[inline(always)]
-fn translate<P: Packet, T: Tables>(
+fn translate<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,
@@ -77,7 +78,7 @@ fn translate<P: Packet, T: Tables>(
 
 /// Whether a packet has nothing that only a socket buffer can tell or hold.
 #[inline(always)]
-fn is_plain<P: Packet>(pkt: &P, ip: &Ipv4) -> bool {
+fn is_plain<P: Packet>(pkt: &P, ip: &Ip) -> bool {
     usize::from(ip.l4) == L4
         && !ip.first_fragment
         && pkt.gso_size() == 0
@@ -91,7 +92,7 @@ fn is_plain<P: Packet>(pkt: &P, ip: &Ipv4) -> bool {
 /// A veth whose other end sends such packets is refused, but features are changed at any time. One
 /// whole checksum in 65,536 looks the same, and that packet loses nothing at tc.
 #[inline(always)]
-fn is_checksum_partial<P: Packet>(pkt: &P, ip: &Ipv4) -> bool {
+fn is_checksum_partial<P: Packet>(pkt: &P, ip: &Ip) -> bool {
     let field = match ip.kind {
         Kind::Tcp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::TCP) }, 2>(),
         Kind::Udp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::UDP) }, 2>(),

@@ -10,6 +10,7 @@ use super::{
     port::{Ports, TRIES},
 };
 use crate::{
+    addr::Addr,
     conntrack::{
         CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
         created_at, forget, forget_over, is_over, make_room_inbound, other_key,
@@ -49,7 +50,7 @@ impl Try {
 /// [`DropReason::NoPort`], [`DropReason::ConntrackFull`], [`DropReason::FlowRace`],
 /// [`DropReason::TcpNotSyn`] where a flow picked up in the middle would need another port.
 #[inline(always)]
-pub fn create<T: Tables>(t: &T, flow: &mut NewFlow) -> Result<CtRef, DropReason> {
+pub fn create<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Result<CtRef<T::A>, DropReason> {
     flow.now = t.now();
     flow.salt = t.random() & STATE_SALT_MASK;
     let code = t.make(flow);
@@ -95,7 +96,7 @@ impl DropReason {
 ///
 /// The result is 0, or the reason against it as a number: subprograms of the kernel return one word.
 #[inline(always)]
-pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow) -> u32 {
+pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
     if let Some(config) = t.config()
         && let Some(reason) = budget::refusal(t, config, flow)
     {
@@ -191,7 +192,7 @@ enum Index {
 
 /// Writes the index `flow.entry`.
 #[inline(always)]
-fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow) -> Index {
+fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Index {
     match t.ct_insert(&flow.original, &flow.entry) {
         Ok(()) => return Index::Ours,
         Err(InsertError::Full) => {
@@ -231,7 +232,7 @@ fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow) -> Index {
 
 /// Gives the reservation back, if it was made here. Nobody else can hold it: the salt is its own.
 #[inline(always)]
-fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
+fn give_back<T: Tables>(t: &T, flow: &NewFlow<T::A>, made: bool) {
     if !made {
         return;
     }
@@ -244,7 +245,7 @@ fn give_back<T: Tables>(t: &T, flow: &NewFlow, made: bool) {
 }
 
 #[inline(always)]
-fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+fn reserve<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Try {
     let preserved = flow.reply.dport;
     let ports = if flow.ports.count == 0 {
         Ports::class_of(flow.reply.proto, preserved)
@@ -257,7 +258,7 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
             done @ (Try::Reserved | Try::Same | Try::Full) => return done,
         }
     }
-    if flow.state & STATE_PICKUP != 0 {
+    if flow.state & STATE_PICKUP != 0 || flow.fixed {
         return Try::Taken;
     }
     flow.search = Search {
@@ -276,16 +277,16 @@ fn reserve<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
 
 /// Counts a reserved port that is not the flow's own.
 #[inline(always)]
-fn count_change<T: Tables>(t: &T, flow: &NewFlow) {
+fn count_change<T: Tables>(t: &T, flow: &NewFlow<T::A>) {
     if flow.reply.dport != flow.original.sport {
         t.count(Counter::PortChanged);
     }
 }
 
 /// What a turn of a search is given.
-pub(super) struct Turn<'s, T> {
+pub(super) struct Turn<'s, T: Tables> {
     pub(super) t: &'s T,
-    pub(super) flow: &'s mut NewFlow,
+    pub(super) flow: &'s mut NewFlow<T::A>,
 }
 
 /// Tries one port; 1 ends the search.
@@ -304,7 +305,7 @@ extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
     };
     let port = ports.at(offset);
     flow.reply.dport = port;
-    if flow.reply.proto == tuple::ICMP {
+    if flow.reply.proto == T::A::ICMP {
         flow.reply.sport = port;
     }
     let result = try_port(*t, flow);
@@ -314,9 +315,9 @@ extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
 
 /// Tries to reserve the tuple `flow.reply` as it stands.
 #[inline(never)]
-pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
+pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Try {
     if flow.host_address
-        && flow.reply.proto != tuple::ICMP
+        && flow.reply.proto != T::A::ICMP
         && (t.is_reserved(flow.reply.proto, flow.reply.dport) || t.host_socket(&flow.reply))
     {
         return Try::Taken;
@@ -348,7 +349,7 @@ pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow) -> Try {
 
 /// Fills in the entry of one direction.
 #[inline(always)]
-fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow, record: bool) {
+fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, record: bool) {
     let other = if record {
         flow.original.inverse()
     } else {

@@ -4,13 +4,13 @@
 
 use super::port::Ports;
 use crate::{
-    addr::V4,
+    addr::{Addr, V4},
     conntrack::{
         CtEntry, STATE_PICKUP,
         tcp::{self, TcpState, Transition},
     },
     drop_reason::DropReason,
-    packet::{Ipv4, Kind},
+    packet::{Ip, Kind},
     tuple::{Direction, Tuple, is_icmp_request},
 };
 
@@ -18,11 +18,11 @@ use crate::{
 /// becomes `reply.inverse()`, the reply direction `original.inverse()`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NewFlow {
+pub struct NewFlow<A: Addr = V4> {
     /// The first packet's tuple.
-    pub original: Tuple,
+    pub original: Tuple<A>,
     /// The tuple that answers will carry; its destination port is the one that may change.
-    pub reply: Tuple,
+    pub reply: Tuple<A>,
     /// Slot of the endpoint that began it, 0 for the outside.
     pub from: u16,
     /// Slot of the endpoint it goes to, 0 for the outside.
@@ -38,6 +38,8 @@ pub struct NewFlow {
     pub ports: Ports,
     /// Its own port is not to be kept.
     pub any_port: bool,
+    /// It has this port or none: it is not translated.
+    pub fixed: bool,
     /// Initial state word without salt.
     pub state: u32,
     /// Filled in by [`super::create()`]: random bits of this life.
@@ -45,7 +47,7 @@ pub struct NewFlow {
     /// Filled in by [`super::create()`]: now.
     pub now: u64,
     /// Working memory of [`super::create()`], which is too large for the stack.
-    pub entry: CtEntry,
+    pub entry: CtEntry<A>,
     /// Working memory of its search for a port.
     pub search: Search,
 }
@@ -67,7 +69,7 @@ pub struct Search {
 /// [`DropReason::TcpNotSyn`] for a segment that cannot begin a flow, not even in the middle,
 /// [`DropReason::IcmpUnmatched`] for an answer without a question.
 #[inline(always)]
-pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
+pub const fn initial_state<A: Addr>(ip: &Ip<A>) -> Result<u32, DropReason> {
     match ip.kind {
         Kind::Tcp => match tcp::next(TcpState::None, Direction::Original, ip.flags) {
             Transition::To(TcpState::Established) => {
@@ -76,7 +78,7 @@ pub const fn initial_state(ip: &Ipv4) -> Result<u32, DropReason> {
             Transition::To(s) => Ok(s as u32),
             Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
         },
-        Kind::IcmpQuery if !is_icmp_request::<V4>(ip.flags) => Err(DropReason::IcmpUnmatched),
+        Kind::IcmpQuery if !is_icmp_request::<A>(ip.flags) => Err(DropReason::IcmpUnmatched),
         Kind::Udp
         | Kind::IcmpQuery
         | Kind::IcmpError

@@ -20,7 +20,7 @@ const ROOM_TRIES: u32 = 4;
 #[inline(always)]
 pub(super) fn again<'s, T: Tables>(
     t: &'s T,
-    flow: &'s mut NewFlow,
+    flow: &'s mut NewFlow<T::A>,
     insert: extern "C" fn(u32, *mut Turn<'s, T>) -> i64,
 ) -> bool {
     flow.search.result = Try::Full as u32;

@@ -3,11 +3,15 @@
 //! Owns the traits through which every byte of a packet is read and written. Does not own the
 //! packets: the kernel programs implement [`Packet`] over `__sk_buff`, tests over byte vectors.
 
+mod family;
 mod parse;
+mod quoted;
 mod rewrite;
 
+pub use family::Family;
 pub use parse::*;
-pub use rewrite::*;
+pub use quoted::Quoted;
+pub use rewrite::{Rewrite, set_macs};
 
 use crate::{datapath::HELD_BYTES, drop_reason::DropReason};
 
@@ -15,6 +19,8 @@ use crate::{datapath::HELD_BYTES, drop_reason::DropReason};
 pub const ETH_LEN: usize = 14;
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 

@@ -5,6 +5,7 @@
 
 use super::{ETH_LEN, Packet, be16, four};
 use crate::{
+    addr::V4,
     conntrack::tcp,
     drop_reason::DropReason,
     tuple::{self, Tuple},
@@ -52,28 +53,28 @@ pub enum Kind {
     Tiny,
 }
 
-/// A parsed IPv4 packet.
+/// A parsed IP packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ipv4 {
+pub struct Ip<A = V4> {
     /// Addresses, ports and protocol; ports are 0 where `kind` has none.
-    pub tuple: Tuple,
-    /// What follows the IPv4 header.
+    pub tuple: Tuple<A>,
+    /// What follows the IP header.
     pub kind: Kind,
     /// TCP flags, or the ICMP type.
     pub flags: u8,
-    /// Time to live.
+    /// Time to live, or hop limit.
     pub ttl: u8,
     /// More fragments follow, and this is the first.
     pub first_fragment: bool,
     /// Fragment offset in units of 8 bytes.
     pub frag_at: u16,
-    /// Header checksum as in memory.
+    /// Header checksum as in memory; IPv6 has none.
     pub check: [u8; 2],
     /// Offset of the transport header from the start of the frame, bytes.
     pub l4: u16,
-    /// IP identification.
-    pub id: u16,
+    /// Identification of the datagram that the fragment is of.
+    pub id: u32,
     /// Total length of the packet, bytes; more than its header can say for a super-packet of BIG
     /// TCP.
     pub total_len: u32,
@@ -102,13 +103,13 @@ pub fn parse_eth<P: Packet>(pkt: &P, eth: &mut Eth) -> Result<(), DropReason> {
 
 /// Parses the IPv4 header behind the Ethernet header, and the transport header.
 ///
-/// What is wrong with the transport header is reported in [`Ipv4::kind`], since it depends on the
+/// What is wrong with the transport header is reported in [`Ip::kind`], since it depends on the
 /// packet's way whether that matters.
 ///
 /// # Errors
 /// [`DropReason::Truncated`], [`DropReason::BadIpHeader`].
 #[inline(always)]
-pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
+pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ip) -> Result<(), DropReason> {
     let h = pkt
         .read_fixed::<ETH_LEN, 20>()
         .ok_or(DropReason::Truncated)?;
@@ -121,7 +122,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         return Err(DropReason::BadIpHeader);
     }
     let frag = be16(&h, 6);
-    *p = Ipv4 {
+    *p = Ip {
         tuple: Tuple {
             src: four(&h, 12),
             dst: four(&h, 16),
@@ -135,7 +136,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ipv4) -> Result<(), DropReason> {
         frag_at: frag & 0x1fff,
         check: [h[10], h[11]],
         l4: (ETH_LEN + header_len) as u16,
-        id: be16(&h, 4),
+        id: u32::from(be16(&h, 4)),
         total_len: total_len as u32,
         tcp_len: 0,
         seq: 0,
@@ -179,7 +180,7 @@ fn total_len<P: Packet>(pkt: &P, field: u16, proto: u8) -> usize {
 }
 
 #[inline(always)]
-fn short(p: &Ipv4) -> Kind {
+fn short(p: &Ip) -> Kind {
     if p.first_fragment {
         Kind::Tiny
     } else {
@@ -188,7 +189,7 @@ fn short(p: &Ipv4) -> Kind {
 }
 
 #[inline(always)]
-fn tcp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 20]>) -> Kind {
+fn tcp_at(p: &mut Ip, room: usize, header: Option<[u8; 20]>) -> Kind {
     let Some(h) = header else {
         return Kind::Truncated;
     };
@@ -217,7 +218,7 @@ fn tcp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 20]>) -> Kind {
 }
 
 #[inline(always)]
-fn udp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 8]>) -> Kind {
+fn udp_at(p: &mut Ip, room: usize, header: Option<[u8; 8]>) -> Kind {
     let Some(h) = header else {
         return Kind::Truncated;
     };
@@ -232,7 +233,7 @@ fn udp_at(p: &mut Ipv4, room: usize, header: Option<[u8; 8]>) -> Kind {
 }
 
 #[inline(always)]
-fn icmp_at(p: &mut Ipv4, header: Option<[u8; 8]>) -> Kind {
+fn icmp_at(p: &mut Ip, header: Option<[u8; 8]>) -> Kind {
     let Some(h) = header else {
         return Kind::Truncated;
     };
@@ -254,7 +255,7 @@ fn icmp_at(p: &mut Ipv4, header: Option<[u8; 8]>) -> Kind {
     }
 }
 
-impl Ipv4 {
+impl<A> Ip<A> {
     /// Whether the packet belongs to a protocol and message that is tracked.
     #[inline(always)]
     #[must_use]

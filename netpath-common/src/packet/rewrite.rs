@@ -3,8 +3,9 @@
 //! Owns the order of writes: transport checksum, ports, then the IP header in one piece. Every
 //! step can fail, and a packet that failed half-way must be dropped by the caller.
 
-use super::{ETH_LEN, Ipv4, Kind, Packet};
+use super::{ETH_LEN, Ip, Kind, Packet};
 use crate::{
+    addr::V4,
     checksum::{self, Diff},
     drop_reason::DropReason,
     tuple,
@@ -17,11 +18,11 @@ const UDP_CHECK: usize = ETH_LEN + 20 + checksum::offset(tuple::UDP);
 /// What a packet is to become. Fields equal to the packet's own mean no change.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rewrite {
+pub struct Rewrite<A = V4> {
     /// New source address.
-    pub src: [u8; 4],
+    pub src: A,
     /// New destination address.
-    pub dst: [u8; 4],
+    pub dst: A,
     /// New source port, or ICMP identifier.
     pub sport: u16,
     /// New destination port, or ICMP identifier.
@@ -35,7 +36,7 @@ pub struct Rewrite {
 /// # Errors
 /// [`DropReason::RewriteFailed`].
 #[inline(always)]
-pub fn rewrite<P: Packet>(pkt: &mut P, ip: &Ipv4, to: &Rewrite) -> Result<(), DropReason> {
+pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(), DropReason> {
     let l4 = usize::from(ip.l4);
     let t = &ip.tuple;
     let addrs = Diff::new().bytes4(t.src, to.src).bytes4(t.dst, to.dst);
@@ -125,12 +126,7 @@ fn both<const AT: usize, P: Packet>(
 
 /// Writes TTL, checksum and addresses: bytes 8 to 19 of the IPv4 header.
 #[inline(always)]
-fn ip_header<P: Packet>(
-    pkt: &mut P,
-    ip: &Ipv4,
-    to: &Rewrite,
-    addrs: Diff,
-) -> Result<(), DropReason> {
+fn ip_header<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite, addrs: Diff) -> Result<(), DropReason> {
     let proto = ip.tuple.proto;
     let ttl = if to.hop {
         ip.ttl.wrapping_sub(1)

@@ -10,7 +10,7 @@ use crate::{
     datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables},
     drop_reason::DropReason,
     maps,
-    packet::Ipv4,
+    packet::{Family, Ip},
     records::{
         Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
         PublishedKey, UplinkRecord,
@@ -21,7 +21,9 @@ use crate::{
 /// The kernel's tick at 250 Hz, with which its coarse clock moves on, nanoseconds.
 const TICK_NS: u64 = 4_000_000;
 
-impl Tables for MemTables {
+impl<A: Family> Tables for MemTables<A> {
+    type A = A;
+
     fn now(&self) -> u64 {
         let offset = self.config.map_or(0, |c| c.clock_offset_ns);
         self.now / TICK_NS * TICK_NS + offset
@@ -40,14 +42,14 @@ impl Tables for MemTables {
         self.config.as_ref()
     }
 
-    fn ct(&self, key: &Tuple) -> Option<CtRef> {
+    fn ct(&self, key: &Tuple<A>) -> Option<CtRef<A>> {
         let table = self.ct.borrow();
         let entry = NonNull::new(table.get(key)?.get())?;
         // SAFETY: deleted entries are kept as long as the table, so the pointer stays valid.
         Some(unsafe { CtRef::new(entry) })
     }
 
-    fn ct_insert(&self, key: &Tuple, entry: &CtEntry) -> Result<(), InsertError> {
+    fn ct_insert(&self, key: &Tuple<A>, entry: &CtEntry<A>) -> Result<(), InsertError> {
         self.meanwhile(&self.interlopers);
         let mut table = self.ct.borrow_mut();
         if table.contains_key(key) {
@@ -60,7 +62,7 @@ impl Tables for MemTables {
         Ok(())
     }
 
-    fn ct_delete(&self, key: &Tuple) {
+    fn ct_delete(&self, key: &Tuple<A>) {
         self.meanwhile(&self.onlookers);
         if let Some(entry) = self.ct.borrow_mut().remove(key) {
             self.deleted.borrow_mut().push(entry);
@@ -87,11 +89,11 @@ impl Tables for MemTables {
         self.ifaces.get(&ifindex).copied()
     }
 
-    fn endpoint_by_addr(&self, addr: &[u8; 4]) -> Option<u16> {
+    fn endpoint_by_addr(&self, addr: &A) -> Option<u16> {
         self.endpoint_by_addr.get(addr).copied()
     }
 
-    fn subnet(&self, addr: &[u8; 4]) -> Option<u16> {
+    fn subnet(&self, addr: &A) -> Option<u16> {
         self.subnets
             .iter()
             .filter(|(net, len, _)| routes::in_prefix(*addr, *net, *len))
@@ -99,11 +101,11 @@ impl Tables for MemTables {
             .map(|(_, _, slot)| *slot)
     }
 
-    fn is_host_addr(&self, addr: &[u8; 4]) -> bool {
+    fn is_host_addr(&self, addr: &A) -> bool {
         self.host_addrs.contains(addr)
     }
 
-    fn published(&self, key: &PublishedKey) -> Option<Published> {
+    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
         self.published.get(key).copied()
     }
 
@@ -112,15 +114,15 @@ impl Tables for MemTables {
             .is_some_and(|(word, bit)| self.reserved[word as usize] & bit != 0)
     }
 
-    fn frag(&self, key: &FragKey) -> Option<&mut FragRecord> {
+    fn frag(&self, key: &FragKey<A>) -> Option<&mut FragRecord<A>> {
         self.frags.record(key)
     }
 
-    fn frag_insert(&self, key: &FragKey, record: &FragRecord) {
+    fn frag_insert(&self, key: &FragKey<A>, record: &FragRecord<A>) {
         self.frags.insert(key, record);
     }
 
-    fn held(&self, index: u32) -> Option<HeldRef> {
+    fn held(&self, index: u32) -> Option<HeldRef<A>> {
         self.frags.place(index)
     }
 
@@ -139,11 +141,11 @@ impl Tables for MemTables {
         self.frags.dropped.set(self.frags.dropped.get() + 1);
     }
 
-    fn reclaim_push(&self, key: &Tuple, inbound: bool) {
+    fn reclaim_push(&self, key: &Tuple<A>, inbound: bool) {
         self.reclaim.push(key, inbound);
     }
 
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple> {
+    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<A>> {
         self.reclaim.pop(inbound)
     }
 
@@ -155,25 +157,25 @@ impl Tables for MemTables {
         self.live.add(budget, by);
     }
 
-    fn next_hop(&self, slot: u32) -> Option<&mut NextHop> {
+    fn next_hop(&self, slot: u32) -> Option<&mut NextHop<A>> {
         let lease = self.leases.get(slot as usize)?.get_or_init(Box::default);
         // SAFETY: one thread, and the engine holds one lease at a time.
         Some(unsafe { &mut *lease.get() })
     }
 
-    fn route(&self, tuple: &Tuple, _ifindex: u32, hop: &mut NextHop) {
+    fn route(&self, tuple: &Tuple<A>, _ifindex: u32, hop: &mut NextHop<A>) {
         *hop = routes::best(&self.routes, tuple.dst, |_| true);
     }
 
-    fn route_out(&self, tuple: &Tuple, ifindex: u32, hop: &mut NextHop) {
+    fn route_out(&self, tuple: &Tuple<A>, ifindex: u32, hop: &mut NextHop<A>) {
         *hop = routes::best(&self.routes, tuple.dst, |hop| hop.ifindex == ifindex);
     }
 
-    fn is_local(&self, ip: &Ipv4, _ifindex: u32) -> bool {
+    fn is_local(&self, ip: &Ip<A>, _ifindex: u32) -> bool {
         self.local.contains(&ip.tuple.dst)
     }
 
-    fn host_socket(&self, tuple: &Tuple) -> bool {
+    fn host_socket(&self, tuple: &Tuple<A>) -> bool {
         self.host_sockets.contains(tuple)
             || self.host_addrs.contains(&tuple.dst)
                 && self.host_listeners.contains(&(tuple.proto, tuple.dport))

@@ -3,14 +3,19 @@
 use core::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
-use crate::{conntrack::Budget, maps, tuple::Tuple};
+use crate::{
+    addr::{Addr, V4},
+    conntrack::Budget,
+    maps,
+    tuple::Tuple,
+};
 
 /// Both queues, bounded as the maps are.
 #[derive(Debug, Default)]
-pub(super) struct Queues([RefCell<VecDeque<Tuple>>; 2]);
+pub(super) struct Queues<A = V4>([RefCell<VecDeque<Tuple<A>>>; 2]);
 
-impl Queues {
-    pub(super) fn push(&self, key: &Tuple, inbound: bool) {
+impl<A: Addr> Queues<A> {
+    pub(super) fn push(&self, key: &Tuple<A>, inbound: bool) {
         let (at, capacity) = if inbound {
             (1, maps::MAX_RECLAIM_IN)
         } else {
@@ -23,7 +28,7 @@ impl Queues {
         queue.push_back(*key);
     }
 
-    pub(super) fn pop(&self, inbound: bool) -> Option<Tuple> {
+    pub(super) fn pop(&self, inbound: bool) -> Option<Tuple<A>> {
         self.0[usize::from(inbound)].borrow_mut().pop_front()
     }
 }

@@ -187,7 +187,7 @@ impl Host {
             }
             return out;
         }
-        if out.passed() || result == Ok(Verdict::Held) {
+        if matches!(result, Ok(Verdict::Pass | Verdict::Held | Verdict::Ipv6)) {
             let untouched = Frame {
                 again: input.again.clone(),
                 ..out.frame.clone()
@@ -206,6 +206,7 @@ impl Host {
             Ok(
                 Verdict::TranslatedToStack
                 | Verdict::Pass
+                | Verdict::Ipv6
                 | Verdict::Held
                 | Verdict::ToNeighbour { .. },
             )

@@ -1,19 +1,27 @@
 //! The kernel's routes in memory.
 
-use super::build::Addr;
-use crate::datapath::NextHop;
+use crate::{
+    addr::{Addr, V4},
+    datapath::NextHop,
+};
 
 /// Destination, prefix length, where it leads: of the [`NextHop`] what the kernel fills in. Of equal
 /// prefixes the first one is the better one.
-pub type Route = (Addr, u8, NextHop);
+pub type Route<A = V4> = (A, u8, NextHop<A>);
 
-pub(super) fn in_prefix(addr: Addr, net: Addr, len: u8) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
-    u32::from_be_bytes(addr) & mask == u32::from_be_bytes(net) & mask
+pub(super) fn in_prefix<A: Addr>(addr: A, net: A, len: u8) -> bool {
+    let (a, n) = (bytemuck::bytes_of(&addr), bytemuck::bytes_of(&net));
+    let (whole, rest) = (usize::from(len / 8), len % 8);
+    let unlike = |i: usize| a[i] ^ n[i];
+    a[..whole] == n[..whole] && (rest == 0 || unlike(whole) >> (8 - rest) == 0)
 }
 
 /// The best of the routes that fit.
-pub(super) fn best(routes: &[Route], dst: Addr, fits: impl Fn(&NextHop) -> bool) -> NextHop {
+pub(super) fn best<A: Addr>(
+    routes: &[Route<A>],
+    dst: A,
+    fits: impl Fn(&NextHop<A>) -> bool,
+) -> NextHop<A> {
     let nowhere = NextHop {
         no_route: 1,
         ..NextHop::default()

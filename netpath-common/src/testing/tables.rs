@@ -13,15 +13,15 @@ use std::{
 
 use super::{
     budget::{Live, Queues},
-    build::Addr,
-    frags::Frags,
+    frags::{Frags, Shared},
     ports::PortTable,
     routes,
 };
 use crate::{
+    addr::{Addr, V4},
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{Bucket, NEXT_HOPS, NextHop, Tables},
+    datapath::{Bucket, NEXT_HOPS, NextHop},
     maps,
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
@@ -31,10 +31,10 @@ use crate::{
 };
 
 /// What a test does in the middle of a packet, in place of another processor.
-type Interloper = Box<dyn FnOnce(&MemTables)>;
+type Interloper<A> = Box<dyn FnOnce(&MemTables<A>)>;
 
 /// The tables; what user space writes is public.
-pub struct MemTables {
+pub struct MemTables<A: Addr = V4> {
     /// Nanoseconds of the clock.
     pub now: u64,
     /// By slot.
@@ -48,47 +48,46 @@ pub struct MemTables {
     /// By interface index.
     pub ifaces: HashMap<u32, IfaceRecord>,
     /// Endpoint slots.
-    pub endpoint_by_addr: HashMap<Addr, u16>,
+    pub endpoint_by_addr: HashMap<A, u16>,
     /// Subnet, prefix length, network slot.
-    pub subnets: Vec<(Addr, u8, u16)>,
+    pub subnets: Vec<(A, u8, u16)>,
     /// Addresses of the host, as user space wrote them.
-    pub host_addrs: HashSet<Addr>,
+    pub host_addrs: HashSet<A>,
     /// Addresses of the host that the kernel knows and user space has not written yet.
-    pub local: HashSet<Addr>,
+    pub local: HashSet<A>,
     /// Published ports.
-    pub published: HashMap<PublishedKey, Published>,
+    pub published: HashMap<PublishedKey<A>, Published<A>>,
     /// The configuration; `None`: not written yet.
     pub config: Option<Config>,
     /// The kernel's.
-    pub routes: Vec<routes::Route>,
+    pub routes: Vec<routes::Route<A>>,
     /// Tuples of packets that a socket of the host would receive.
-    pub host_sockets: HashSet<Tuple>,
+    pub host_sockets: HashSet<Tuple<A>>,
     /// Protocols and ports at which a socket of the host takes packets from everybody.
     pub host_listeners: HashSet<(u8, u16)>,
     /// Entries that the conntrack table takes.
     pub ct_capacity: usize,
     pub(super) reserved: Vec<u64>,
     pub(super) random: Cell<u64>,
-    pub(super) ct: RefCell<HashMap<Tuple, Box<UnsafeCell<CtEntry>>>>,
+    pub(super) ct: RefCell<HashMap<Tuple<A>, Shared<CtEntry<A>>>>,
     /// Boxed as before: whoever holds a reference must find the entry where it was.
-    #[expect(clippy::vec_box, reason = "entries must not move")]
-    pub(super) deleted: RefCell<Vec<Box<UnsafeCell<CtEntry>>>>,
+    pub(super) deleted: RefCell<Vec<Shared<CtEntry<A>>>>,
     /// Made when they are looked at first.
-    pub(super) leases: Box<[OnceCell<Box<UnsafeCell<NextHop>>>]>,
+    pub(super) leases: Box<[OnceCell<Shared<NextHop<A>>>]>,
     pub(super) ports: PortTable,
-    pub(super) frags: Frags,
-    pub(super) reclaim: Queues,
+    pub(super) frags: Frags<A>,
+    pub(super) reclaim: Queues<A>,
     pub(super) live: Live,
     pub(super) told: Box<[UnsafeCell<Bucket>]>,
     pub(super) counters: RefCell<BTreeMap<u32, u64>>,
     pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
     /// By number of inserts still to come.
-    pub(super) interlopers: RefCell<Vec<(usize, Interloper)>>,
+    pub(super) interlopers: RefCell<Vec<(usize, Interloper<A>)>>,
     /// By number of deletions still to come.
-    pub(super) onlookers: RefCell<Vec<(usize, Interloper)>>,
+    pub(super) onlookers: RefCell<Vec<(usize, Interloper<A>)>>,
 }
 
-impl MemTables {
+impl<A: Addr> MemTables<A> {
     /// Empty tables with the kernel's timeouts.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -156,7 +155,7 @@ impl MemTables {
     }
 
     /// Does what is due before an insert or a deletion.
-    pub(super) fn meanwhile(&self, waiting: &RefCell<Vec<(usize, Interloper)>>) {
+    pub(super) fn meanwhile(&self, waiting: &RefCell<Vec<(usize, Interloper<A>)>>) {
         let due = {
             let mut waiting = waiting.borrow_mut();
             let at = waiting.iter().position(|(skip, _)| *skip == 0);
@@ -173,7 +172,7 @@ impl MemTables {
 
     /// Every conntrack entry, in a fixed order.
     #[must_use]
-    pub fn entries(&self) -> Vec<(Tuple, CtEntry)> {
+    pub fn entries(&self) -> Vec<(Tuple<A>, CtEntry<A>)> {
         let mut all: Vec<_> = self
             .ct
             .borrow()
@@ -181,12 +180,22 @@ impl MemTables {
             // SAFETY: no other reference into the entry is alive between packets.
             .map(|(key, e)| (*key, unsafe { *e.get() }))
             .collect();
-        all.sort_by_key(|(k, _)| (k.proto, k.src, k.dst, k.sport, k.dport, k.icmp_type));
+        let order = |t: &Tuple<A>| {
+            (
+                t.proto,
+                bytemuck::bytes_of(&t.src).to_vec(),
+                bytemuck::bytes_of(&t.dst).to_vec(),
+                t.sport,
+                t.dport,
+                t.icmp_type,
+            )
+        };
+        all.sort_by_key(|(k, _)| order(k));
         all
     }
 
     /// Shows every conntrack entry, in no order.
-    pub fn for_each_entry(&self, mut show: impl FnMut(&Tuple, &CtEntry)) {
+    pub fn for_each_entry(&self, mut show: impl FnMut(&Tuple<A>, &CtEntry<A>)) {
         for (key, e) in self.ct.borrow().iter() {
             // SAFETY: as in `entries`.
             show(key, unsafe { &*e.get() });
@@ -201,14 +210,16 @@ impl MemTables {
 
     /// One conntrack entry.
     #[must_use]
-    pub fn entry(&self, key: &Tuple) -> Option<CtEntry> {
+    pub fn entry(&self, key: &Tuple<A>) -> Option<CtEntry<A>> {
         // SAFETY: as in `entries`.
         self.ct.borrow().get(key).map(|e| unsafe { *e.get() })
     }
 
     /// Writes a conntrack entry as a test wants it, past every rule.
-    pub fn put_entry(&self, key: Tuple, entry: CtEntry) {
-        self.ct_delete(&key);
+    pub fn put_entry(&self, key: Tuple<A>, entry: CtEntry<A>) {
+        if let Some(old) = self.ct.borrow_mut().remove(&key) {
+            self.deleted.borrow_mut().push(old);
+        }
         self.ct
             .borrow_mut()
             .insert(key, Box::new(UnsafeCell::new(entry)));

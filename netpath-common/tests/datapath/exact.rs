@@ -7,7 +7,7 @@ use netpath_common::{
         tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
     },
     datapath::Tables,
-    packet::{Ipv4, parse_ipv4},
+    packet::{Ip, parse_ipv4},
     testing::*,
     tuple,
 };
@@ -38,7 +38,7 @@ fn syn_and_fin_have_a_place_in_the_sequence() {
         let frame = segment
             .numbered(1000, 2000)
             .frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
-        let mut ip = Ipv4::default();
+        let mut ip = Ip::default();
         parse_ipv4(&frame, &mut ip).unwrap();
         assert_eq!(ip.segment_end(), end, "{flags:#x}");
     }

@@ -1,7 +1,7 @@
 //! What a container may not send, and what an uplink may not carry.
 
 use netpath_common::{
-    DropReason,
+    DropReason, Verdict,
     conntrack::tcp::{ACK, SYN},
     datapath::bridge_ingress,
     event::Hook,
@@ -72,7 +72,7 @@ fn arp_must_speak_the_truth() {
 #[test]
 fn other_protocols_of_a_container() {
     let mut h = Host::new();
-    for ethertype in [0x86dd, 0x8100, 0x88cc, 0x0842] {
+    for ethertype in [0x8100, 0x88cc, 0x0842] {
         let mut frame = Frame {
             bytes: ethernet(C1.mac, BRIDGE1_MAC, ethertype),
             ..Frame::default()
@@ -149,9 +149,28 @@ fn a_private_source_without_endpoint_does_not_leave() {
 }
 
 #[test]
+fn ipv6_is_another_programs() {
+    let mut h = Host::new();
+    for (hook, ifindex, src) in [
+        (Hook::Veth, C1.ifindex, C1.mac),
+        (Hook::UplinkIngress, UPLINK_IF, ROUTER_MAC),
+        (Hook::UplinkEgress, UPLINK_IF, UPLINK_MAC),
+    ] {
+        let mut bytes = ethernet(src, BRIDGE1_MAC, 0x86dd);
+        bytes.extend([0; 40]);
+        let frame = Frame {
+            bytes,
+            ifindex,
+            ..Frame::default()
+        };
+        assert_eq!(h.run(hook, &frame).result, Ok(Verdict::Ipv6));
+    }
+}
+
+#[test]
 fn other_ethertypes_of_an_uplink_are_the_hosts() {
     let mut h = Host::new();
-    for ethertype in [0x86dd, 0x0806, 0x8100] {
+    for ethertype in [0x0806, 0x8100, 0x88cc] {
         let mut bytes = ethernet(ROUTER_MAC, UPLINK_MAC, ethertype);
         bytes.extend([0; 40]);
         let frame = Frame {

@@ -31,6 +31,7 @@ fn two_uplinks() -> Host {
         generation: 1,
         addr: H2,
         mtu: 1500,
+        ..UplinkRecord::default()
     };
     let iface = IfaceRecord {
         kind: IFACE_UPLINK,

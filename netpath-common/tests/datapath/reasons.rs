@@ -24,7 +24,7 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         DropReason::BadL4Header => h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN | FIN)),
         DropReason::BadEthertype => {
             let mut f = frame(&syn);
-            f.bytes[12..14].copy_from_slice(&[0x86, 0xdd]);
+            f.bytes[12..14].copy_from_slice(&[0x88, 0xcc]);
             h.run(Hook::Veth, &f)
         }
         DropReason::SpoofedMac => h.run(Hook::Veth, &syn.frame(C2.mac, BRIDGE1_MAC, C1.ifindex)),

@@ -17,7 +17,7 @@ use netpath_common::{
 };
 
 /// Ethernet, IPv4 without options, TCP without options: what is read at constant offsets.
-const FIXED: usize = 14 + 20 + 20;
+const FIXED: u32 = 14 + 20 + 20;
 
 /// A packet at a tc hook.
 pub(crate) struct TcPacket<'c> {
@@ -27,10 +27,16 @@ pub(crate) struct TcPacket<'c> {
 impl<'c> TcPacket<'c> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'c TcContext) -> Self {
+        Self::with(ctx, FIXED)
+    }
+
+    /// With the first `fixed` bytes in linear memory, as far as there are so many.
+    #[inline(always)]
+    pub(crate) fn with(ctx: &'c TcContext, fixed: u32) -> Self {
         let linear = ctx.data_end() - ctx.data();
-        if linear < FIXED && linear < ctx.len() as usize {
+        if linear < fixed as usize && linear < ctx.len() as usize {
             // Headers in a fragment of the socket buffer; a failure makes reads fail.
-            let _ = ctx.pull_data(ctx.len().min(FIXED as u32));
+            let _ = ctx.pull_data(ctx.len().min(fixed));
         }
         Self { ctx }
     }
@@ -81,7 +87,7 @@ impl Packet for TcPacket<'_> {
             // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
             return Some(unsafe { ((start + OFF) as *const [u8; N]).read_unaligned() });
         }
-        // `new` has made the longest fixed header linear: the frame is shorter.
+        // `with` has made the longest fixed header linear: the frame is shorter.
         None
     }
 

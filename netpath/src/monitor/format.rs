@@ -2,12 +2,16 @@
 //!
 //! Owns the text. Knows endpoints only through the names that it is given.
 
-use std::{fmt::Write as _, net::Ipv4Addr, time::SystemTime};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+    time::SystemTime,
+};
 
 use netpath_common::{
-    DropReason, Tuple,
+    DropReason,
     event::{DropEvent, Hook},
-    tuple::{ICMP, TCP, UDP},
+    tuple::{ICMP, ICMPV6, TCP, UDP},
 };
 use serde_json::{Value, json};
 
@@ -81,11 +85,11 @@ pub(super) fn json(event: &DropEvent, clock: &Clock, names: &Names<'_>) -> Strin
         "ethertype": format!("0x{:04x}", event.ethertype),
         "length": event.len,
     });
-    if has_tuple(t) {
-        value["src"] = Ipv4Addr::from(t.src).to_string().into();
-        value["dst"] = Ipv4Addr::from(t.dst).to_string().into();
+    if let Some((src, dst)) = addresses(event) {
+        value["src"] = src.to_string().into();
+        value["dst"] = dst.to_string().into();
         value["protonum"] = t.proto.into();
-        if t.proto == ICMP {
+        if matches!(t.proto, ICMP | ICMPV6) {
             value["type"] = t.icmp_type.into();
             value["id"] = t.sport.into();
         } else {
@@ -107,8 +111,8 @@ fn who(event: &DropEvent, names: &Names<'_>) -> String {
     endpoint(event, names).unwrap_or_else(|| {
         if event.endpoint != 0 {
             format!("endpoint {}", event.endpoint)
-        } else if event.tuple.src != [0; 4] {
-            Ipv4Addr::from(event.tuple.src).to_string()
+        } else if let Some((src, _)) = addresses(event).filter(|(src, _)| !src.is_unspecified()) {
+            src.to_string()
         } else {
             mac(event.src_mac)
         }
@@ -128,26 +132,32 @@ fn interface(ifindex: u32) -> String {
 
 fn packet(event: &DropEvent) -> String {
     let t = &event.tuple;
-    if !has_tuple(t) {
+    let Some((src, dst)) = addresses(event) else {
         return match event.ethertype {
             ETH_P_IP => format!("ipv4 from {}", mac(event.src_mac)),
             ETH_P_ARP => format!("arp from {}", mac(event.src_mac)),
             ETH_P_IPV6 => format!("ipv6 from {}", mac(event.src_mac)),
             other => format!("ethertype 0x{other:04x} from {}", mac(event.src_mac)),
         };
-    }
-    let (src, dst) = (Ipv4Addr::from(t.src), Ipv4Addr::from(t.dst));
+    };
+    let ends = || (SocketAddr::new(src, t.sport), SocketAddr::new(dst, t.dport));
     match t.proto {
         ICMP => format!("icmp {src} > {dst} type {} id {}", t.icmp_type, t.sport),
-        TCP => format!("tcp {src}:{} > {dst}:{}", t.sport, t.dport),
-        UDP => format!("udp {src}:{} > {dst}:{}", t.sport, t.dport),
+        ICMPV6 => format!("icmpv6 {src} > {dst} type {} id {}", t.icmp_type, t.sport),
+        TCP => format!("tcp {} > {}", ends().0, ends().1),
+        UDP => format!("udp {} > {}", ends().0, ends().1),
         other => format!("protocol {other} {src} > {dst}"),
     }
 }
 
-/// Whether the parser came as far as the addresses.
-fn has_tuple(t: &Tuple) -> bool {
-    t.src != [0; 4] || t.dst != [0; 4]
+/// Source and destination, where the parser came as far.
+fn addresses(event: &DropEvent) -> Option<(IpAddr, IpAddr)> {
+    let t = &event.tuple;
+    if event.ethertype == ETH_P_IPV6 {
+        let known = event.src6 != [0; 16] || event.dst6 != [0; 16];
+        return known.then(|| (event.src6.into(), event.dst6.into()));
+    }
+    (t.src != [0; 4] || t.dst != [0; 4]).then(|| (t.src.into(), t.dst.into()))
 }
 
 fn mac(m: [u8; 6]) -> String {
@@ -158,6 +168,8 @@ fn mac(m: [u8; 6]) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
+
+    use netpath_common::Tuple;
 
     use super::*;
 
@@ -186,9 +198,9 @@ mod tests {
             len: 74,
             ethertype: ETH_P_IP,
             hook: Hook::Veth as u8,
-            zero: 0,
             src_mac: [2, 0, 0, 0, 0, 1],
             endpoint: 2,
+            ..DropEvent::default()
         }
     }
 
@@ -247,5 +259,25 @@ mod tests {
         };
         let text = json(&arp, &CLOCK, &Names { endpoint: &names });
         assert!(!text.contains("sport"), "{text}");
+    }
+
+    #[test]
+    fn a_packet_of_ipv6_has_its_addresses() {
+        let six = |a: &str| a.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        let event = DropEvent {
+            ethertype: ETH_P_IPV6,
+            tuple: Tuple {
+                sport: 40_000,
+                dport: 80,
+                proto: TCP,
+                ..Tuple::default()
+            },
+            src6: six("fd00:17::9"),
+            dst6: six("2001:db8::2"),
+            endpoint: 0,
+            ..spoofed()
+        };
+        assert_eq!(packet(&event), "tcp [fd00:17::9]:40000 > [2001:db8::2]:80");
+        assert_eq!(who(&event, &Names { endpoint: &names }), "fd00:17::9");
     }
 }

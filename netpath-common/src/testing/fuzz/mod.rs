@@ -183,6 +183,7 @@ impl Run {
             }
             Verdict::TranslatedToStack => hook != Hook::UplinkEgress,
             Verdict::Pass
+            | Verdict::Ipv6
             | Verdict::Held
             | Verdict::ToUplink { .. }
             | Verdict::ToNeighbour { .. } => false,

@@ -1,0 +1,84 @@
+//! What is done differently with the packets of each family.
+//!
+//! Owns the choice of the functions that know the bytes of a header. Decisions are the same for
+//! both families, and are made elsewhere.
+
+use super::{
+    Ip, Packet, Quoted, Rewrite, parse_ipv4,
+    quoted::{has_bad_mtu, parse_quoted, rewrite_quoted},
+    rewrite::rewrite,
+};
+use crate::{
+    addr::{Addr, V4},
+    drop_reason::DropReason,
+    tuple::Tuple,
+};
+
+/// A family of addresses, and the packets that carry them.
+pub trait Family: Addr {
+    /// Parses the IP header behind the Ethernet header, and the transport header.
+    ///
+    /// What is wrong with the transport header is reported in [`Ip::kind`], since it depends on the
+    /// packet's way whether that matters.
+    ///
+    /// # Errors
+    /// [`DropReason::Truncated`], [`DropReason::BadIpHeader`].
+    fn parse<P: Packet>(pkt: &P, ip: &mut Ip<Self>) -> Result<(), DropReason>;
+
+    /// Rewrites `pkt`, which `ip` describes: addresses, ports, TTL, and every checksum but that of
+    /// a quoted packet.
+    ///
+    /// # Errors
+    /// [`DropReason::RewriteFailed`]: the packet may be half rewritten, and must be dropped.
+    fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip<Self>, to: &Rewrite<Self>)
+    -> Result<(), DropReason>;
+
+    /// Parses the packet that an ICMP error quotes; `None` where it names no flow.
+    fn quoted<P: Packet>(pkt: &P, ip: &Ip<Self>, quoted: &mut Quoted<Self>) -> Option<()>;
+
+    /// Rewrites the packet that an ICMP error quotes, and the checksums that cover it.
+    ///
+    /// # Errors
+    /// As [`Family::rewrite`].
+    fn rewrite_quoted<P: Packet>(
+        pkt: &mut P,
+        ip: &Ip<Self>,
+        quoted: &Quoted<Self>,
+        to: &Tuple<Self>,
+    ) -> Result<(), DropReason>;
+
+    /// Whether an ICMP error asks for smaller packets than every link of the family takes.
+    fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip<Self>) -> bool;
+}
+
+impl Family for V4 {
+    #[inline(always)]
+    fn parse<P: Packet>(pkt: &P, ip: &mut Ip) -> Result<(), DropReason> {
+        parse_ipv4(pkt, ip)
+    }
+
+    #[inline(always)]
+    fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(), DropReason> {
+        rewrite(pkt, ip, to)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Packet>(pkt: &P, ip: &Ip, quoted: &mut Quoted) -> Option<()> {
+        parse_quoted(pkt, ip, quoted)
+    }
+
+    #[inline(always)]
+    fn rewrite_quoted<P: Packet>(
+        pkt: &mut P,
+        ip: &Ip,
+        quoted: &Quoted,
+        to: &Tuple,
+    ) -> Result<(), DropReason> {
+        rewrite_quoted(pkt, ip, quoted, to)
+    }
+
+    #[inline(always)]
+    fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip) -> bool {
+        has_bad_mtu(pkt, ip)
+    }
+}

@@ -1,0 +1,58 @@
+//! What the tc hooks do with a frame, for either family.
+//!
+//! Owns the order of steps around a decision. Decides nothing.
+
+use aya_ebpf::{bindings::TC_ACT_SHOT, programs::TcContext};
+use netpath_common::{Verdict, datapath, event::Hook};
+
+use crate::{ctx::TcPacket, family::Maps, finish::finish, memory, tables::KernelTables};
+
+/// Ethernet, IP and TCP without options: what is read at constant offsets, bytes.
+const fn fixed<A: Maps>() -> u32 {
+    14 + A::HEADER as u32 + 20
+}
+
+/// Ingress of the host side of an endpoint's veth.
+#[inline(always)]
+pub(crate) fn veth<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let (mut pkt, tables) = (
+        TcPacket::with(ctx, fixed::<A>()),
+        KernelTables::<_, A>::new(ctx),
+    );
+    let result = datapath::veth_ingress(&mut pkt, &tables, work);
+    datapath::release(&mut pkt, &tables, work, &result);
+    finish::<A>(ctx, Hook::Veth, result)
+}
+
+/// Ingress of an uplink.
+#[inline(always)]
+pub(crate) fn uplink_in<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let (mut pkt, tables) = (
+        TcPacket::with(ctx, fixed::<A>()),
+        KernelTables::<_, A>::new(ctx),
+    );
+    let result = datapath::uplink_ingress(&mut pkt, &tables, work);
+    datapath::release(&mut pkt, &tables, work, &result);
+    finish::<A>(ctx, Hook::UplinkIngress, result)
+}
+
+/// Egress of an uplink, of what has not been translated yet.
+#[inline(always)]
+pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let tables = KernelTables::<_, A>::new(ctx);
+    let mut pkt = TcPacket::with(ctx, fixed::<A>());
+    let result = datapath::uplink_egress(&mut pkt, &tables, work);
+    if matches!(result, Ok(Verdict::Pass)) {
+        datapath::note_sender(&tables, work);
+    }
+    finish::<A>(ctx, Hook::UplinkEgress, result)
+}

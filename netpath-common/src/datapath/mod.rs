@@ -13,6 +13,7 @@ pub mod mss;
 mod next_hop;
 mod refuse;
 mod refuse6;
+mod routed;
 mod uplink;
 mod veth;
 mod work;

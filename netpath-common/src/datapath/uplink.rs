@@ -8,7 +8,7 @@ use super::{
     hold::{hold, take_back},
     icmp_error, is_martian_source,
     next_hop::renew,
-    published,
+    published, routed,
     veth::{admitted, masquerade, to_published},
     work::{Step, Work},
 };
@@ -19,7 +19,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
-    records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord},
+    records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord},
     verdict::Verdict,
 };
 
@@ -75,11 +75,10 @@ fn inbound<P: Packet, T: Tables>(
         return Err(DropReason::Martian);
     }
     if !is_ours(pkt, t, w) {
-        // The outside never reaches a container by its own address.
-        return if t.subnet(&dst).is_some() {
-            Err(DropReason::DirectAccess)
-        } else {
-            Ok(Step::Pass)
+        // The outside reaches a container by its own address where that is routed, else never.
+        return match t.subnet(&dst) {
+            Some(network) => by_own_address(pkt, t, w, network),
+            None => Ok(Step::Pass),
         };
     }
     let kind = w.ip.kind;
@@ -107,6 +106,40 @@ fn inbound<P: Packet, T: Tables>(
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => Ok(Step::Pass),
+    }
+}
+
+/// A packet to an address of a network.
+#[inline(always)]
+fn by_own_address<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+    network: u16,
+) -> Result<Step<T::A>, DropReason> {
+    let is_routed = t
+        .network(network)
+        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
+    if !is_routed {
+        return Err(DropReason::DirectAccess);
+    }
+    if is_martian_source(t, &w.ip.tuple.src) {
+        return Err(DropReason::Martian);
+    }
+    let kind = w.ip.kind;
+    match kind {
+        Kind::IcmpError if icmp_error::plan(pkt, t, w, 0) => Ok(Step::Ready),
+        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
+        Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
+            Step::Ready
+        } else {
+            Step::Held
+        }),
+        _ => {
+            let open = routed::open(t, &w.ip, network).ok_or(DropReason::DirectAccess)?;
+            let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+            routed::plan(t, w, &open, 0, iface.slot as u16)
+        }
     }
 }
 
@@ -150,6 +183,10 @@ fn to_port<P: Packet, T: Tables>(
     };
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
+    }
+    if T::A::IS_V6 && w.ip.tuple.src.is_link_local() {
+        // A container could not tell on which link to answer; the host's stack refuses it.
+        return Ok(Step::Pass);
     }
     if t.subnet(&w.ip.tuple.dst).is_some() {
         // A gateway: an address of the host, but not one of the outside. The answers would leave
@@ -304,7 +341,7 @@ fn outbound<P: Packet, T: Tables>(
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
         return Ok(Step::Ready);
     }
-    if network.flags & NETWORK_INTERNAL != 0 || network.flags & NETWORK_MASQUERADE == 0 {
+    if network.flags & NETWORK_INTERNAL != 0 || !routed::leaves(network) {
         return Err(DropReason::NotRoutable);
     }
     if !w.ip.is_tracked() {

@@ -8,7 +8,7 @@ use super::{
     hold::{hold, take_back},
     icmp_error,
     next_hop::{Way, renew, way, way_back},
-    published,
+    published, routed,
     work::{Step, Work},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Kind, Packet, four},
     records::{
         CONFIG_PRESERVE_PORTS, EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT,
-        NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE, NetworkRecord, Published,
+        NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord, Published,
     },
     tuple::Tuple,
     verdict::Verdict,
@@ -187,11 +187,20 @@ fn no_flow<P: Packet, T: Tables>(
     if t.is_host_addr(&dst) {
         return to_host(t, w, slot, network);
     }
-    if t.subnet(&dst).is_some() {
-        return Err(DropReason::OtherNetwork);
+    if let Some(other) = t.subnet(&dst) {
+        return match routed::open(t, &w.ip, other) {
+            Some(open) if network.flags & NETWORK_INTERNAL == 0 => {
+                routed::plan(t, w, &open, slot, 0)
+            }
+            _ => Err(DropReason::OtherNetwork),
+        };
     }
     if network.flags & NETWORK_INTERNAL != 0 {
         return Err(DropReason::NotRoutable);
+    }
+    if T::A::IS_V6 && dst.is_link_local() {
+        // The host's own; its stack knows on which link.
+        return Ok(Step::Pass);
     }
     // Without masquerade too: its first one may be of the answer of a published port.
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
@@ -202,7 +211,7 @@ fn no_flow<P: Packet, T: Tables>(
             Step::Held
         });
     }
-    if network.flags & NETWORK_MASQUERADE == 0 {
+    if !routed::leaves(network) {
         return Err(DropReason::NotRoutable);
     }
     if !w.ip.is_tracked() {
@@ -277,7 +286,10 @@ pub(super) fn masquerade<T: Tables>(
     let uplink = iface.slot as u16;
     let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
     let (snat, of_uplink) = (T::A::snat(network), T::A::of_uplink(record));
-    let addr = if snat != T::A::NONE {
+    let is_routed = network.flags & NETWORK_ROUTED != 0;
+    let addr = if is_routed {
+        w.ip.tuple.src
+    } else if snat != T::A::NONE {
         snat
     } else if source == T::A::NONE || source == of_uplink {
         of_uplink
@@ -293,8 +305,8 @@ pub(super) fn masquerade<T: Tables>(
     let mut reply = w.ip.tuple.inverse();
     reply.dst = addr;
     let config = t.config().ok_or(DropReason::NoConfig)?;
-    let (ports, any_port) = if matches!(w.ip.kind, Kind::IcmpQuery) {
-        // Identifiers, which nobody can guess a way in by.
+    let (ports, any_port) = if is_routed || matches!(w.ip.kind, Kind::IcmpQuery) {
+        // Its own; or identifiers, which nobody can guess a way in by.
         (Ports::default(), false)
     } else {
         let ranged = config.port_min != 0;
@@ -314,9 +326,10 @@ pub(super) fn masquerade<T: Tables>(
         to: 0,
         uplink,
         rule: 0,
-        host_address: true,
+        host_address: !is_routed,
         ports,
         any_port,
+        fixed: is_routed,
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };

@@ -12,6 +12,7 @@ use crate::{
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
+    records::NETWORK_ROUTED,
     tuple,
     verdict::Verdict,
 };
@@ -190,8 +191,12 @@ pub(super) fn judge<T: Tables>(
     if dst.is_loopback() {
         return Err(DropReason::Martian);
     }
-    if !to_us && t.subnet(&dst).is_some() {
-        return Err(DropReason::DirectAccess);
+    if !to_us && let Some(network) = t.subnet(&dst) {
+        // Of a routed network the tc hook knows what is open.
+        return match t.network(network) {
+            Some(n) if n.flags & NETWORK_ROUTED != 0 => Ok(Verdict::Pass),
+            _ => Err(DropReason::DirectAccess),
+        };
     }
     if is_martian_source(t, &ip.tuple.src) {
         return Err(DropReason::Martian);

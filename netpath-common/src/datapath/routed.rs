@@ -1,0 +1,84 @@
+//! Networks whose containers' own addresses are routed outside.
+//!
+//! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
+//! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
+
+use super::{
+    Tables,
+    work::{Step, Work},
+};
+use crate::{
+    drop_reason::DropReason,
+    nat::{NewFlow, initial_state},
+    packet::{Ip, Kind},
+    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord, PublishedKey},
+    tuple::is_icmp_request,
+};
+
+/// What a packet from outside the network asks for, and may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// Slot of the endpoint.
+    endpoint: u16,
+    /// Slot of the rule that opens the port, 0 for an echo request.
+    rule: u16,
+}
+
+/// Whether anything leaves the network by an uplink.
+#[inline(always)]
+pub(super) const fn leaves(network: &NetworkRecord) -> bool {
+    network.flags & (NETWORK_MASQUERADE | NETWORK_ROUTED) != 0
+}
+
+/// Whether a packet to an address of the network in this slot may begin a flow there.
+#[inline(always)]
+pub(super) fn open<T: Tables>(t: &T, ip: &Ip<T::A>, network: u16) -> Option<Open> {
+    let flags = t.network(network)?.flags;
+    if flags & NETWORK_ROUTED == 0 || flags & NETWORK_INTERNAL != 0 {
+        return None;
+    }
+    let endpoint = t.endpoint_by_addr(&ip.tuple.dst)?;
+    let rule = match ip.kind {
+        Kind::Tcp | Kind::Udp => {
+            let p = t.published(&PublishedKey {
+                addr: ip.tuple.dst,
+                port: ip.tuple.dport,
+                proto: ip.tuple.proto,
+                zero: 0,
+            })?;
+            if p.endpoint != endpoint {
+                return None;
+            }
+            p.rule
+        }
+        Kind::IcmpQuery if is_icmp_request::<T::A>(ip.flags) => 0,
+        _ => return None,
+    };
+    Some(Open { endpoint, rule })
+}
+
+/// Plans the flow.
+#[inline(always)]
+pub(super) fn plan<T: Tables>(
+    t: &T,
+    w: &mut Work<T::A>,
+    open: &Open,
+    from: u16,
+    uplink: u16,
+) -> Result<Step<T::A>, DropReason> {
+    if t.endpoint(open.endpoint).is_none_or(|e| e.ifindex == 0) {
+        return Err(DropReason::NoConfig);
+    }
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply: w.ip.tuple.inverse(),
+        from,
+        to: open.endpoint,
+        uplink,
+        rule: open.rule,
+        fixed: true,
+        state: initial_state(&w.ip)?,
+        ..NewFlow::default()
+    };
+    Ok(Step::Create)
+}

@@ -3,8 +3,9 @@
 //! Owns the records of that host. The addresses are those of the reference's tricky cases: two
 //! containers on 172.17.0.0/16, one on 172.18.0.0/16, the uplink 192.0.2.1, a server outside.
 
-use super::{build::Addr, tables::MemTables};
+use super::{build, tables::MemTables};
 use crate::{
+    addr::{Addr, V6},
     datapath::NextHop,
     records::{
         EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IFACE_UPLINK, IfaceRecord, NETWORK_ICC,
@@ -20,7 +21,9 @@ pub type Mac = [u8; 6];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Container {
     /// Its address.
-    pub addr: Addr,
+    pub addr: build::Addr,
+    /// Its IPv6 address.
+    pub addr6: V6,
     /// Its MAC address.
     pub mac: Mac,
     /// Interface index of the host side of its veth pair.
@@ -52,6 +55,7 @@ pub const BRIDGE2_IF: u32 = 4;
 /// The first container, which publishes.
 pub const C1: Container = Container {
     addr: [172, 17, 0, 2],
+    addr6: [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
     mac: [2, 0x42, 0, 0, 0, 2],
     ifindex: 11,
     slot: 1,
@@ -60,6 +64,7 @@ pub const C1: Container = Container {
 /// The second container of the first network.
 pub const C2: Container = Container {
     addr: [172, 17, 0, 3],
+    addr6: [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
     mac: [2, 0x42, 0, 0, 0, 3],
     ifindex: 12,
     slot: 2,
@@ -68,6 +73,7 @@ pub const C2: Container = Container {
 /// The container of the second network.
 pub const C3: Container = Container {
     addr: [172, 18, 0, 2],
+    addr6: [0xfd, 0, 0, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
     mac: [2, 0x42, 0, 0, 0, 4],
     ifindex: 13,
     slot: 3,
@@ -75,17 +81,29 @@ pub const C3: Container = Container {
 };
 
 /// The first network's gateway.
-pub const GW1: Addr = [172, 17, 0, 1];
+pub const GW1: build::Addr = [172, 17, 0, 1];
 /// The second network's gateway.
-pub const GW2: Addr = [172, 18, 0, 1];
+pub const GW2: build::Addr = [172, 18, 0, 1];
 /// The host's address outside.
-pub const H: Addr = [192, 0, 2, 1];
+pub const H: build::Addr = [192, 0, 2, 1];
 /// The server outside.
-pub const S: Addr = [198, 51, 100, 9];
+pub const S: build::Addr = [198, 51, 100, 9];
 /// Another one.
-pub const S2: Addr = [203, 0, 113, 5];
+pub const S2: build::Addr = [203, 0, 113, 5];
+/// The first network's IPv6 gateway.
+pub const GW1_6: V6 = [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The second network's.
+pub const GW2_6: V6 = [0xfd, 0, 0, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The host's IPv6 address outside.
+pub const H6: V6 = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The server's.
+pub const S6: V6 = [0x20, 1, 0xd, 0xb8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+/// Another server's.
+pub const S2_6: V6 = [0x20, 1, 0xd, 0xb8, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+/// That of a router on the way.
+pub const R6: V6 = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe];
 /// A router on the way.
-pub const R: Addr = [192, 0, 2, 254];
+pub const R: build::Addr = [192, 0, 2, 254];
 
 /// MAC address of the first network's bridge.
 pub const BRIDGE1_MAC: Mac = [2, 0x42, 1, 0, 0, 1];
@@ -98,7 +116,7 @@ pub const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 0xfe];
 
 /// A way out of an interface whose next hop is known to the kernel.
 #[must_use]
-pub fn out_of(ifindex: u32) -> NextHop {
+pub fn out_of<A: Addr>(ifindex: u32) -> NextHop<A> {
     NextHop {
         ifindex,
         mtu: 1500,
@@ -115,21 +133,25 @@ pub fn endpoint_record(c: &Container) -> EndpointRecord {
         ifindex: c.ifindex,
         generation: 1,
         addr: c.addr,
+        addr6: c.addr6,
         mac: c.mac,
         network: c.network,
         mtu: 1500,
-        ..EndpointRecord::default()
     }
 }
 
 /// The record of a network.
 #[must_use]
 pub fn network_record(slot: u16) -> NetworkRecord {
-    let (bridge_ifindex, gateway, subnet, bridge_mac) = if slot == NET1 {
-        (BRIDGE1_IF, GW1, [172, 17, 0, 0], BRIDGE1_MAC)
+    let (bridge_ifindex, gateway, gateway6, subnet, bridge_mac) = if slot == NET1 {
+        (BRIDGE1_IF, GW1, GW1_6, [172, 17, 0, 0], BRIDGE1_MAC)
     } else {
-        (BRIDGE2_IF, GW2, [172, 18, 0, 0], BRIDGE2_MAC)
+        (BRIDGE2_IF, GW2, GW2_6, [172, 18, 0, 0], BRIDGE2_MAC)
     };
+    let mut subnet6 = gateway6;
+    subnet6[15] = 0;
+    let mut mask6 = [0xff; 16];
+    mask6[8..].fill(0);
     NetworkRecord {
         bridge_ifindex,
         gateway,
@@ -138,6 +160,9 @@ pub fn network_record(slot: u16) -> NetworkRecord {
         flags: NETWORK_MASQUERADE | NETWORK_ICC,
         snat: [0; 4],
         bridge_mac,
+        gateway6,
+        subnet6,
+        mask6,
         ..NetworkRecord::default()
     }
 }
@@ -146,11 +171,35 @@ impl MemTables {
     /// The host with everything in place.
     #[must_use]
     pub fn standard(seed: u64) -> Self {
+        let mut t = Self::of_standard_host(seed);
+        for slot in [NET1, NET2] {
+            t.subnets.push((network_record(slot).subnet, 16, slot));
+        }
+        t.host_addrs.extend([H, GW1, GW2]);
+        t
+    }
+}
+
+impl MemTables<V6> {
+    /// The same of IPv6.
+    #[must_use]
+    pub fn standard6(seed: u64) -> Self {
+        let mut t = Self::of_standard_host(seed);
+        for slot in [NET1, NET2] {
+            t.subnets.push((network_record(slot).subnet6, 64, slot));
+        }
+        t.host_addrs.extend([H6, GW1_6, GW2_6]);
+        t
+    }
+}
+
+impl<A: Addr> MemTables<A> {
+    /// What is the same for both families.
+    fn of_standard_host(seed: u64) -> Self {
         let mut t = Self::new(seed);
         for slot in [NET1, NET2] {
             let record = network_record(slot);
             t.networks[usize::from(slot)] = record;
-            t.subnets.push((record.subnet, 16, slot));
             let iface = IfaceRecord {
                 kind: IFACE_BRIDGE,
                 slot: u32::from(slot),
@@ -164,8 +213,8 @@ impl MemTables {
             ifindex: UPLINK_IF,
             generation: 1,
             addr: H,
+            addr6: H6,
             mtu: 1500,
-            ..UplinkRecord::default()
         };
         t.ifaces.insert(
             UPLINK_IF,
@@ -174,8 +223,7 @@ impl MemTables {
                 slot: u32::from(UPLINK),
             },
         );
-        t.host_addrs.extend([H, GW1, GW2]);
-        t.routes.push(([0; 4], 0, out_of(UPLINK_IF)));
+        t.routes.push((A::NONE, 0, out_of(UPLINK_IF)));
         t.publish(tuple::TCP, 8080, &C1, 80, RULE_WEB);
         t.publish(tuple::UDP, 5353, &C1, 53, RULE_DNS);
         t
@@ -189,7 +237,8 @@ impl MemTables {
             generation: old + 1,
             ..record
         };
-        self.endpoint_by_addr.insert(c.addr, c.slot);
+        self.endpoint_by_addr
+            .insert(A::of_endpoint(&record), c.slot);
         self.ifaces.insert(
             c.ifindex,
             IfaceRecord {
@@ -206,7 +255,8 @@ impl MemTables {
             generation,
             ..EndpointRecord::default()
         };
-        self.endpoint_by_addr.remove(&c.addr);
+        self.endpoint_by_addr
+            .remove(&A::of_endpoint(&endpoint_record(c)));
         self.ifaces.remove(&c.ifindex);
     }
 
@@ -214,13 +264,13 @@ impl MemTables {
     pub fn publish(&mut self, proto: u8, port: u16, to: &Container, to_port: u16, rule: u16) {
         self.rules[usize::from(rule)] += 1;
         let key = PublishedKey {
-            addr: [0; 4],
+            addr: A::NONE,
             port,
             proto,
             zero: 0,
         };
         let target = Published {
-            addr: to.addr,
+            addr: A::of_endpoint(&endpoint_record(to)),
             port: to_port,
             endpoint: to.slot,
             rule,
@@ -234,7 +284,7 @@ impl MemTables {
     pub fn unpublish(&mut self, proto: u8, port: u16, rule: u16) {
         self.rules[usize::from(rule)] += 1;
         self.published.remove(&PublishedKey {
-            addr: [0; 4],
+            addr: A::NONE,
             port,
             proto,
             zero: 0,

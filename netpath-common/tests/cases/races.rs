@@ -73,7 +73,7 @@ fn c06_the_same_port_at_once() {
             mac: [2, 0x42, 0, 0, 1, i],
             ifindex: 100 + u32::from(i),
             slot: 4 + u16::from(i),
-            network: NET1,
+            ..C1
         })
         .collect();
     for before_index in [0, 1] {

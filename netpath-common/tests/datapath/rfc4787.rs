@@ -89,7 +89,7 @@ fn req3_ports_overlap_only_where_destinations_differ() {
             mac: [2, 0x42, 0, 0, 2, n],
             ifindex: 50 + u32::from(n),
             slot: 4 + u16::from(n),
-            network: NET1,
+            ..C1
         };
         h.tables.add_container(&c);
         assert!(seen.insert(ask(&mut h, &c, S)), "overloaded");

@@ -22,6 +22,26 @@ impl Diff {
         Self(self.0 + !u32::from_ne_bytes(old) as u64 + u32::from_ne_bytes(new) as u64)
     }
 
+    /// Sixteen bytes at an even offset change.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes16(self, old: [u8; 16], new: [u8; 16]) -> Self {
+        let (old, new) = (!u128::from_ne_bytes(old), u128::from_ne_bytes(new));
+        let words = [
+            old as u64,
+            (old >> 64) as u64,
+            new as u64,
+            (new >> 64) as u64,
+        ];
+        let mut sum = self.0;
+        let mut i = 0;
+        while i < words.len() {
+            sum += (words[i] & 0xffff_ffff) + (words[i] >> 32);
+            i += 1;
+        }
+        Self(sum)
+    }
+
     /// Two bytes at an even offset change; host-order values of big-endian fields.
     #[inline(always)]
     #[must_use]

@@ -33,7 +33,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// The frame ends before the headers that it announces.
     Truncated = "truncated",
-    /// The IPv4 header has a wrong version, a header length below 20 bytes, or a total length that does not fit.
+    /// The IP header has a wrong version, a header length below 20 bytes, or a total length that does not fit.
     BadIpHeader = "bad-ip-header",
     /// The TCP or UDP header contradicts itself: data offset below 20, UDP length below 8, or no flag set.
     BadL4Header = "bad-l4-header",
@@ -63,7 +63,7 @@ drop_reasons! {
     IcmpUnmatched = "icmp-unmatched",
     /// An ICMP error whose quoted packet belongs to no flow, or that was sent to the wrong address.
     IcmpErrorUnmatched = "icmp-error-unmatched",
-    /// An ICMP error that tells of an MTU which IPv4 does not allow (below 68 bytes).
+    /// An ICMP error that tells of an MTU which no link has (below 68 bytes, of IPv6 1280).
     IcmpBadMtu = "icmp-bad-mtu",
     /// An ICMP redirect: never translated.
     IcmpRedirect = "icmp-redirect",
@@ -99,6 +99,10 @@ drop_reasons! {
     NoConfig = "no-config",
     /// A packet to a port of the host that is neither published nor has a socket, beyond the rate at which such packets are let up to be refused.
     UnpublishedFlood = "unpublished-flood",
+    /// An IPv6 packet that is not at its last destination yet, or has a routing header of type 0.
+    RoutingHeader = "routing-header",
+    /// Extension headers of IPv6 that are more than six or in an impossible order.
+    HeaderChain = "header-chain",
 }
 
 impl DropReason {

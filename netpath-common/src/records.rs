@@ -291,7 +291,7 @@ pub struct FragKey<A = V4> {
     pub dst: A,
     /// Identification; 16 bits of IPv4.
     pub id: u32,
-    /// IP protocol number.
+    /// IP protocol number, 0 of IPv6, whose fragments need not have the same.
     pub proto: u8,
     /// Always zero.
     pub zero: [u8; 3],

@@ -20,7 +20,7 @@ impl<A: Family> Work<A> {
             src: self.ip.tuple.src,
             dst: self.ip.tuple.dst,
             id: self.ip.id,
-            proto: self.ip.tuple.proto,
+            proto: self.ip.datagram_proto(),
             zero: [0; 3],
         }
     }

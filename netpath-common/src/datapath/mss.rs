@@ -1,7 +1,7 @@
 //! The MSS option of TCP.
 //!
 //! Owns the walk through a SYN's options and the one number in them that is lowered (RFC 9293, 3.7.1;
-//! RFC 6691: the MTU less 40 bytes). Never raises it and adds no option.
+//! RFC 6691: the MTU less 40 bytes, of IPv6 60). Never raises it and adds no option.
 
 use super::Tables;
 use crate::{
@@ -16,8 +16,11 @@ const END: u8 = 0;
 const NOP: u8 = 1;
 const MSS: u8 = 2;
 
-/// What every host takes (RFC 9293, 3.7.1): no way is so narrow that less were asked for.
-const LOWEST: u32 = 88;
+/// What every host takes (RFC 9293, 3.7.1, of IPv6 RFC 8200, 5): no way is so narrow that less were
+/// asked for.
+const fn lowest<A: Addr>() -> u32 {
+    if A::IS_V6 { 1280 - 60 } else { 128 - 40 }
+}
 
 /// Most options that fit: one byte each.
 const OPTIONS: u32 = 40;
@@ -61,7 +64,9 @@ pub(super) fn clamp<P: Packet, T: Tables>(
     let mut turn = Turn { pkt, walk };
     t.repeat(OPTIONS, &mut turn, look::<P>);
     let found = turn.walk.found as usize;
-    let limit = mtu.saturating_sub(T::A::HEADER as u32 + 20).max(LOWEST);
+    let limit = mtu
+        .saturating_sub(T::A::HEADER as u32 + 20)
+        .max(lowest::<T::A>());
     if found == 0 || limit > u32::from(u16::MAX) {
         return Ok(());
     }

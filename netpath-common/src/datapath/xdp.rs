@@ -252,7 +252,7 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verd
 /// Whether a transport header that contradicts itself does so by a length: those packets every
 /// stack drops without an answer (`tcp_v4_rcv`, `__udp4_lib_rcv`).
 #[inline(always)]
-fn has_wrong_length<A>(ip: &Ip<A>) -> bool {
+fn has_wrong_length<A: Addr>(ip: &Ip<A>) -> bool {
     ip.tuple.proto != tuple::TCP
         || ip.tcp_len < 20
         || usize::from(ip.l4) + usize::from(ip.tcp_len) > ip.end()

@@ -4,12 +4,14 @@
 //! both families, and are made elsewhere.
 
 use super::{
-    Ip, Packet, Quoted, Rewrite, parse_ipv4,
+    Ip, Packet, Quoted, Rewrite, parse_ipv4, parse_ipv6,
     quoted::{has_bad_mtu, parse_quoted, rewrite_quoted},
+    quoted6::{has_bad_mtu6, parse_quoted6, rewrite_quoted6},
     rewrite::rewrite,
+    rewrite6::rewrite6,
 };
 use crate::{
-    addr::{Addr, V4},
+    addr::{Addr, V4, V6},
     drop_reason::DropReason,
     tuple::Tuple,
 };
@@ -80,5 +82,41 @@ impl Family for V4 {
     #[inline(always)]
     fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip) -> bool {
         has_bad_mtu(pkt, ip)
+    }
+}
+
+impl Family for V6 {
+    #[inline(always)]
+    fn parse<P: Packet>(pkt: &P, ip: &mut Ip<Self>) -> Result<(), DropReason> {
+        parse_ipv6(pkt, ip)
+    }
+
+    #[inline(always)]
+    fn rewrite<P: Packet>(
+        pkt: &mut P,
+        ip: &Ip<Self>,
+        to: &Rewrite<Self>,
+    ) -> Result<(), DropReason> {
+        rewrite6(pkt, ip, to)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Packet>(pkt: &P, ip: &Ip<Self>, quoted: &mut Quoted<Self>) -> Option<()> {
+        parse_quoted6(pkt, ip, quoted)
+    }
+
+    #[inline(always)]
+    fn rewrite_quoted<P: Packet>(
+        pkt: &mut P,
+        ip: &Ip<Self>,
+        quoted: &Quoted<Self>,
+        to: &Tuple<Self>,
+    ) -> Result<(), DropReason> {
+        rewrite_quoted6(pkt, ip, quoted, to)
+    }
+
+    #[inline(always)]
+    fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip<Self>) -> bool {
+        has_bad_mtu6(pkt, ip)
     }
 }

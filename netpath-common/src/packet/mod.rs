@@ -5,11 +5,15 @@
 
 mod family;
 mod parse;
+mod parse6;
 mod quoted;
+mod quoted6;
 mod rewrite;
+mod rewrite6;
 
 pub use family::Family;
 pub use parse::*;
+pub use parse6::parse_ipv6;
 pub use quoted::Quoted;
 pub use rewrite::{Rewrite, set_macs};
 
@@ -103,7 +107,8 @@ pub trait Packet {
     /// Adds `diff` (see [`crate::checksum::Diff`]) to the transport checksum at `off`, aware of
     /// checksum offload.
     ///
-    /// `pseudo`: the change is one of the pseudo header. `zero_is_none`: the field is UDP's, where
+    /// `pseudo`: the change is one of the pseudo header, as IPv4's: see
+    /// [`Packet::update_packet_sum`] for IPv6. `zero_is_none`: the field is UDP's, where
     /// 0 means that there is no checksum: it is left alone, and a result of 0 becomes 0xffff.
     ///
     /// # Errors
@@ -115,6 +120,19 @@ pub trait Packet {
         pseudo: bool,
         zero_is_none: bool,
     ) -> Result<(), DropReason>;
+
+    /// Adds `diff` to the sum of the whole packet that the device has computed
+    /// (`CHECKSUM_COMPLETE`), where it has.
+    ///
+    /// That sum stays right by itself as long as each change is made up for by a checksum within the
+    /// packet. [`Packet::update_l4_checksum`] takes a change of the pseudo header for one that both
+    /// the IP header's checksum and the transport's make up for, and subtracts it once
+    /// (`inet_proto_csum_replace_by_diff`, `net/core/utils.c`). An IPv6 header has no checksum: its
+    /// addresses are made up for at most once, and its hop limit never.
+    #[inline(always)]
+    fn update_packet_sum(&mut self, diff: u32) {
+        let _ = diff;
+    }
 }
 
 /// Reads a big-endian `u16` out of a header; 0 where the index is wrong (it never is: constant).
@@ -123,6 +141,15 @@ pub(crate) fn be16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
     match (b.get(at), b.get(at + 1)) {
         (Some(h), Some(l)) => u16::from_be_bytes([*h, *l]),
         _ => 0,
+    }
+}
+
+/// Reads an IPv6 address out of a header; none where the index is wrong.
+#[inline(always)]
+pub(crate) fn sixteen<const N: usize>(b: &[u8; N], at: usize) -> [u8; 16] {
+    match b.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(chunk) => *chunk,
+        None => [0; 16],
     }
 }
 

@@ -3,9 +3,9 @@
 //! Owns every bounds and sanity check of IPv4, TCP, UDP and ICMP headers. Reads only; decides
 //! nothing about flows. Sources: RFC 791, 768, 9293, 792.
 
-use super::{ETH_LEN, Packet, be16, four};
+use super::{ETH_LEN, Packet, be16, four, parse6};
 use crate::{
-    addr::V4,
+    addr::{Addr, V4},
     conntrack::tcp,
     drop_reason::DropReason,
     tuple::{self, Tuple},
@@ -33,8 +33,8 @@ pub enum Kind {
     Udp,
     /// An ICMP request or reply with an identifier (echo, timestamp).
     IcmpQuery,
-    /// An ICMP error that quotes a packet: destination unreachable, source quench, time exceeded,
-    /// parameter problem.
+    /// An ICMP error that quotes a packet: destination unreachable, source quench or packet too big,
+    /// time exceeded, parameter problem.
     IcmpError,
     /// An ICMP redirect.
     IcmpRedirect,
@@ -42,7 +42,8 @@ pub enum Kind {
     IcmpOther,
     /// A fragment other than the first: no transport header.
     Tail,
-    /// Another protocol.
+    /// Another protocol, or an extension header of IPv6 that the parser does not look behind: its
+    /// number is the tuple's protocol.
     #[default]
     Other,
     /// The transport header is not all there.
@@ -75,9 +76,14 @@ pub struct Ip<A = V4> {
     pub l4: u16,
     /// Identification of the datagram that the fragment is of.
     pub id: u32,
+    /// Offset of what a fragment carries, from the start of the frame, bytes: behind the fragment
+    /// header of IPv6, else that of the transport header.
+    pub frag_data: u16,
     /// Total length of the packet, bytes; more than its header can say for a super-packet of BIG
     /// TCP.
     pub total_len: u32,
+    /// Length of the header that says so, bytes, which no packet on the wire has (IPv6).
+    pub jumbo_len: u8,
     /// TCP: length of the TCP header in bytes.
     pub tcp_len: u8,
     /// TCP: sequence number.
@@ -137,7 +143,9 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ip) -> Result<(), DropReason> {
         check: [h[10], h[11]],
         l4: (ETH_LEN + header_len) as u16,
         id: u32::from(be16(&h, 4)),
+        frag_data: (ETH_LEN + header_len) as u16,
         total_len: total_len as u32,
+        jumbo_len: 0,
         tcp_len: 0,
         seq: 0,
         ack: 0,
@@ -180,7 +188,7 @@ fn total_len<P: Packet>(pkt: &P, field: u16, proto: u8) -> usize {
 }
 
 #[inline(always)]
-fn short(p: &Ip) -> Kind {
+pub(super) fn short<A>(p: &Ip<A>) -> Kind {
     if p.first_fragment {
         Kind::Tiny
     } else {
@@ -189,7 +197,7 @@ fn short(p: &Ip) -> Kind {
 }
 
 #[inline(always)]
-fn tcp_at(p: &mut Ip, room: usize, header: Option<[u8; 20]>) -> Kind {
+pub(super) fn tcp_at<A>(p: &mut Ip<A>, room: usize, header: Option<[u8; 20]>) -> Kind {
     let Some(h) = header else {
         return Kind::Truncated;
     };
@@ -218,7 +226,7 @@ fn tcp_at(p: &mut Ip, room: usize, header: Option<[u8; 20]>) -> Kind {
 }
 
 #[inline(always)]
-fn udp_at(p: &mut Ip, room: usize, header: Option<[u8; 8]>) -> Kind {
+pub(super) fn udp_at<A>(p: &mut Ip<A>, room: usize, header: Option<[u8; 8]>) -> Kind {
     let Some(h) = header else {
         return Kind::Truncated;
     };
@@ -255,7 +263,7 @@ fn icmp_at(p: &mut Ip, header: Option<[u8; 8]>) -> Kind {
     }
 }
 
-impl<A> Ip<A> {
+impl<A: Addr> Ip<A> {
     /// Whether the packet belongs to a protocol and message that is tracked.
     #[inline(always)]
     #[must_use]
@@ -280,11 +288,19 @@ impl<A> Ip<A> {
     pub fn part(&self) -> (u16, u16) {
         let bytes = self
             .total_len
-            .saturating_sub(u32::from(self.l4) - ETH_LEN as u32);
+            .saturating_sub(u32::from(self.frag_data) - ETH_LEN as u32);
         (
             self.frag_at,
             self.frag_at.wrapping_add(bytes.div_ceil(8) as u16),
         )
+    }
+
+    /// What the fragments of a datagram have in common besides addresses and identification: its
+    /// protocol (RFC 791, 3.2), of IPv6 nothing (RFC 8200, 4.5).
+    #[inline(always)]
+    #[must_use]
+    pub const fn datagram_proto(&self) -> u8 {
+        if A::IS_V6 { 0 } else { self.tuple.proto }
     }
 
     /// Offset of the packet's end from the start of the frame, bytes. Padding may follow.
@@ -307,7 +323,8 @@ impl<A> Ip<A> {
         } else {
             8
         };
-        u32::from(self.l4) - ETH_LEN as u32 + l4_header + gso_size
+        let ip_headers = u32::from(self.l4) - ETH_LEN as u32 - u32::from(self.jumbo_len);
+        ip_headers + l4_header + gso_size
     }
 
     /// Why the packet cannot be translated, for kinds that never can.
@@ -322,6 +339,7 @@ impl<A> Ip<A> {
             Kind::IcmpRedirect => DropReason::IcmpRedirect,
             Kind::IcmpError => DropReason::IcmpErrorUnmatched,
             Kind::IcmpOther | Kind::IcmpQuery => DropReason::IcmpUnmatched,
+            Kind::Other if A::IS_V6 => parse6::unsupported(self.tuple.proto),
             Kind::Other | Kind::Tcp | Kind::Udp => DropReason::UnsupportedProtocol,
         }
     }

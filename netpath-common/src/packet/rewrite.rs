@@ -5,7 +5,7 @@
 
 use super::{ETH_LEN, Ip, Kind, Packet};
 use crate::{
-    addr::V4,
+    addr::{Addr, V4},
     checksum::{self, Diff},
     drop_reason::DropReason,
     tuple,
@@ -40,38 +40,11 @@ pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(
     let l4 = usize::from(ip.l4);
     let t = &ip.tuple;
     let addrs = Diff::new().bytes4(t.src, to.src).bytes4(t.dst, to.dst);
-    let ports_change = t.sport != to.sport || t.dport != to.dport;
-    let addrs_change = t.src != to.src || t.dst != to.dst;
     match ip.kind {
         Kind::Tcp | Kind::Udp => {
-            let udp = t.proto == tuple::UDP;
-            let at = l4 + checksum::offset(t.proto);
-            let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
-            if addrs_change && ports_change && l4 == ETH_LEN + 20 {
-                if udp {
-                    both::<UDP_CHECK, P>(pkt, addrs, ports, udp)?;
-                } else {
-                    both::<TCP_CHECK, P>(pkt, addrs, ports, udp)?;
-                }
-            } else {
-                if addrs_change {
-                    pkt.update_l4_checksum(at, addrs.wsum(), true, udp)?;
-                }
-                if ports_change {
-                    pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
-                }
-            }
-            if ports_change {
-                let [a, b] = to.sport.to_be_bytes();
-                let [c, d] = to.dport.to_be_bytes();
-                if l4 == ETH_LEN + 20 {
-                    pkt.write_fixed::<{ ETH_LEN + 20 }, 4>(&[a, b, c, d])?;
-                } else {
-                    pkt.write(l4, &[a, b, c, d])?;
-                }
-            }
+            transport::<{ ETH_LEN + 20 }, TCP_CHECK, UDP_CHECK, _, _>(pkt, ip, to, addrs)?
         }
-        Kind::IcmpQuery if ports_change => {
+        Kind::IcmpQuery if t.sport != to.sport => {
             let id = Diff::new().be16(t.sport, to.sport);
             pkt.update_l4_checksum(l4 + checksum::offset(tuple::ICMP), id.wsum(), false, false)?;
             pkt.write(l4 + 4, &to.sport.to_be_bytes())?;
@@ -87,6 +60,48 @@ pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(
         | Kind::Tiny => {}
     }
     ip_header(pkt, ip, to, addrs)
+}
+
+/// Rewrites ports and checksum of TCP or UDP. `L4`, `TCP`, `UDP`: where the transport header and its
+/// checksum are behind the shortest IP header.
+#[inline(always)]
+pub(super) fn transport<const L4: usize, const TCP: usize, const UDP: usize, A: Addr, P: Packet>(
+    pkt: &mut P,
+    ip: &Ip<A>,
+    to: &Rewrite<A>,
+    addrs: Diff,
+) -> Result<(), DropReason> {
+    let l4 = usize::from(ip.l4);
+    let t = &ip.tuple;
+    let ports_change = t.sport != to.sport || t.dport != to.dport;
+    let addrs_change = t.src != to.src || t.dst != to.dst;
+    let udp = t.proto == tuple::UDP;
+    let at = l4 + checksum::offset(t.proto);
+    let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
+    if addrs_change && ports_change && l4 == L4 {
+        if udp {
+            both::<UDP, P>(pkt, addrs, ports, udp)?;
+        } else {
+            both::<TCP, P>(pkt, addrs, ports, udp)?;
+        }
+    } else {
+        if addrs_change {
+            pkt.update_l4_checksum(at, addrs.wsum(), true, udp)?;
+        }
+        if ports_change {
+            pkt.update_l4_checksum(at, ports.wsum(), false, udp)?;
+        }
+    }
+    if !ports_change {
+        return Ok(());
+    }
+    let [a, b] = to.sport.to_be_bytes();
+    let [c, d] = to.dport.to_be_bytes();
+    if l4 == L4 {
+        pkt.write_fixed::<L4, 4>(&[a, b, c, d])
+    } else {
+        pkt.write(l4, &[a, b, c, d])
+    }
 }
 
 /// Updates the transport checksum at the offset `AT` for new addresses and ports.

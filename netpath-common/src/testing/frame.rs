@@ -15,6 +15,9 @@ pub enum Offload {
     None,
     /// The sum of the pseudo header: the device is to add the rest (`CHECKSUM_PARTIAL`).
     Partial,
+    /// The checksum, and the device has computed the sum of the packet, which this is, folded
+    /// (`CHECKSUM_COMPLETE`).
+    Complete(u16),
 }
 
 /// A frame as a hook sees it.
@@ -44,6 +47,25 @@ impl Frame {
         }
     }
 
+    /// As a device hands it up that has computed the sum of the packet.
+    #[must_use]
+    pub fn complete(mut self) -> Self {
+        self.offload = Offload::Complete(self.sum());
+        self
+    }
+
+    /// The sum of everything behind the Ethernet header (RFC 1071), folded, in memory order; of zero
+    /// the representation that is not 0.
+    #[must_use]
+    pub fn sum(&self) -> u16 {
+        let mut sum = 0;
+        for pair in self.bytes.get(14..).unwrap_or_default().chunks(2) {
+            let word = [pair[0], pair.get(1).copied().unwrap_or(0)];
+            sum += u64::from(u16::from_ne_bytes(word));
+        }
+        folded(sum)
+    }
+
     /// The TTL of the IPv4 header.
     #[must_use]
     pub fn ttl(&self) -> u8 {
@@ -57,6 +79,14 @@ fn fold_inverted(mut sum: u64) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+/// As [`fold_inverted`], not inverted; of zero the representation that is not 0.
+fn folded(sum: u64) -> u16 {
+    match !fold_inverted(sum) {
+        0 => 0xffff,
+        sum => sum,
+    }
 }
 
 impl Packet for Frame {
@@ -117,13 +147,26 @@ impl Packet for Frame {
             return Ok(());
         }
         let mut new = match self.offload {
-            Offload::None => fold_inverted(u64::from(diff) + u64::from(!old)),
+            Offload::None | Offload::Complete(_) => {
+                fold_inverted(u64::from(diff) + u64::from(!old))
+            }
             Offload::Partial if pseudo => !fold_inverted(u64::from(diff) + u64::from(old)),
             Offload::Partial => old,
         };
         if zero_is_none && new == 0 {
             new = 0xffff;
         }
+        if let Offload::Complete(sum) = self.offload
+            && pseudo
+        {
+            self.offload = Offload::Complete(folded(u64::from(sum) + u64::from(!diff)));
+        }
         self.write(off, &new.to_ne_bytes())
+    }
+    // net/core/filter.c bpf_csum_update.
+    fn update_packet_sum(&mut self, diff: u32) {
+        if let Offload::Complete(sum) = self.offload {
+            self.offload = Offload::Complete(folded(u64::from(sum) + u64::from(diff)));
+        }
     }
 }

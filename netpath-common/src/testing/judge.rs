@@ -12,6 +12,7 @@ use std::{
 use super::{
     build::Datagram,
     frame::Frame,
+    judge6::{blank6, mss_at6},
     oracle::{describe, faults},
 };
 use crate::tuple;
@@ -63,6 +64,10 @@ fn masked(frame: &[u8]) -> Vec<u8> {
         b[at.min(end)..(at + len).min(end)].fill(0);
     };
     blank(0, 12, frame.len());
+    if frame.get(12..14) == Some(&[0x86, 0xdd]) {
+        blank6(frame, &mut blank);
+        return b;
+    }
     let Some(p) = Place::of(frame, 14, frame.len()) else {
         return b;
     };
@@ -168,7 +173,7 @@ fn mss_at(frame: &[u8]) -> Option<usize> {
 /// The MSS that a SYN announces.
 #[must_use]
 pub fn mss(frame: &[u8]) -> Option<u16> {
-    let at = mss_at(frame)?;
+    let at = mss_at(frame).or_else(|| mss_at6(frame))?;
     Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]))
 }
 

@@ -12,6 +12,7 @@ use std::{
 use super::{
     build::Addr,
     frame::{Frame, Offload},
+    oracle6::{describe_ipv6, faults6},
 };
 use crate::tuple;
 
@@ -75,7 +76,7 @@ fn view(b: &[u8]) -> Option<View<'_>> {
     })
 }
 
-/// Recomputes every checksum of an IPv4 frame; the errors name each that is wrong.
+/// Recomputes every checksum of an IPv4 or IPv6 frame; the errors name each that is wrong.
 ///
 /// Inside ICMP errors the quoted IP header is checked, and the quoted transport checksum where the
 /// quoted packet is complete. Transport checksums of fragments cover what is not there and are
@@ -92,15 +93,21 @@ pub fn verify(frame: &Frame) -> Result<(), String> {
     }
 }
 
-/// The wrong checksums of an IPv4 frame by name, as [`verify`] finds them.
+/// The wrong checksums of a frame by name, as [`verify`] finds them.
 pub(super) fn faults(frame: &Frame) -> Vec<String> {
     let mut wrong = Vec::new();
-    if frame.bytes.get(12..14) != Some(&[8, 0]) {
-        return wrong;
+    match frame.bytes.get(12..14) {
+        Some([8, 0]) => match view(&frame.bytes[14..]) {
+            Some(v) => check(&v, "", frame.offload, &mut wrong),
+            None => wrong.push("no IPv4 header".to_string()),
+        },
+        Some([0x86, 0xdd]) => faults6(&frame.bytes[14..], frame.offload, &mut wrong),
+        _ => return wrong,
     }
-    match view(&frame.bytes[14..]) {
-        Some(v) => check(&v, "", frame.offload, &mut wrong),
-        None => wrong.push("no IPv4 header".to_string()),
+    if let Offload::Complete(sum) = frame.offload
+        && sum != frame.sum()
+    {
+        wrong.push("sum of the packet".to_string());
     }
     wrong
 }
@@ -156,6 +163,7 @@ fn dotted(a: Addr) -> String {
 pub fn describe(frame: &Frame) -> String {
     match frame.bytes.get(12..14) {
         Some([8, 0]) => describe_ipv4(&frame.bytes[14..]),
+        Some([0x86, 0xdd]) => describe_ipv6(&frame.bytes[14..]),
         Some([8, 6]) => "arp".to_string(),
         _ => "other".to_string(),
     }

@@ -14,10 +14,10 @@ pub const SYN: u8 = 0x02;
 pub const RST: u8 = 0x04;
 /// TCP flag ACK.
 pub const ACK: u8 = 0x10;
-const JUDGED: u8 = FIN | SYN | RST | ACK;
+pub(super) const JUDGED: u8 = FIN | SYN | RST | ACK;
 
 /// What segments a stack sends, of the flags that matter.
-const SENSIBLE: [u8; 6] = [SYN, SYN | ACK, ACK, FIN | ACK, RST, RST | ACK];
+pub(super) const SENSIBLE: [u8; 6] = [SYN, SYN | ACK, ACK, FIN | ACK, RST, RST | ACK];
 
 /// Four bytes.
 #[must_use]
@@ -39,15 +39,15 @@ pub const fn is_private(a: Addr) -> bool {
 
 /// Protocol, addresses, ports (twice the identifier) and ICMP type: one direction of a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Line {
+pub struct Line<A = Addr> {
     /// IP protocol number.
     pub proto: u8,
     /// Source address.
-    pub src: Addr,
+    pub src: A,
     /// Source port, or identifier.
     pub sport: u16,
     /// Destination address.
-    pub dst: Addr,
+    pub dst: A,
     /// Destination port, or identifier.
     pub dport: u16,
     /// Of an ICMP query, else 0.
@@ -76,13 +76,13 @@ impl Line {
     }
 }
 
-/// What is behind the IPv4 header.
+/// What is behind the IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Body {
+pub enum Body<A = Addr> {
     /// TCP (with its flags), UDP, or an ICMP query: what conversations are made of.
-    Talk(Line, u8),
+    Talk(Line<A>, u8),
     /// An ICMP error, and the packet that it quotes.
-    Error(Option<Line>),
+    Error(Option<Line<A>>),
     /// An ICMP redirect.
     Redirect,
     /// Another ICMP message.
@@ -99,18 +99,18 @@ pub enum Body {
     Other,
 }
 
-/// An IPv4 packet.
+/// An IP packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Ip {
+pub struct Ip<A = Addr> {
     /// Source address.
-    pub src: Addr,
+    pub src: A,
     /// Destination address.
-    pub dst: Addr,
+    pub dst: A,
     /// IP protocol number.
     pub proto: u8,
     /// Identification.
-    pub id: u16,
-    /// Time to live.
+    pub id: u32,
+    /// Time to live, or hop limit.
     pub ttl: u8,
     /// Total length, bytes.
     pub len: usize,
@@ -118,21 +118,21 @@ pub struct Ip {
     pub is_head: bool,
     /// Where it lies in its datagram, units of 8 bytes.
     pub part: (u16, u16),
-    /// What is behind the header.
-    pub body: Body,
+    /// What is behind the header, with IPv6 behind the last extension header.
+    pub body: Body<A>,
 }
 
 /// A frame.
 #[derive(Clone, Copy, Debug)]
-pub enum Looks {
-    /// It ends in the Ethernet or IPv4 header.
+pub enum Looks<A = Addr> {
+    /// It ends in the Ethernet or IP header.
     Short,
-    /// Not IPv4.
+    /// Not of the family that is looked for.
     Foreign,
-    /// The IPv4 header contradicts itself or the frame.
+    /// The IP header contradicts itself or the frame.
     BadIp,
     /// A packet.
-    Ip(Ip),
+    Ip(Ip<A>),
 }
 
 /// Reads a frame.
@@ -158,7 +158,7 @@ pub fn look(b: &[u8]) -> Looks {
         src: addr(b, 26),
         dst: addr(b, 30),
         proto: b[23],
-        id: be(b, 18),
+        id: u32::from(be(b, 18)),
         ttl: b[22],
         len,
         is_head: more && at == 0,

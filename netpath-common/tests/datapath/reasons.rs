@@ -8,6 +8,7 @@ use netpath_common::{
     },
     datapath::{HELD_BYTES, Tables, bridge_ingress},
     event::Hook,
+    packet::{Ip, parse_ipv6},
     records::NETWORK_ICC,
     testing::*,
     tuple,
@@ -120,8 +121,23 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
             h.tables.ifaces.clear();
             h.from(&C1, &syn)
         }
+        DropReason::RoutingHeader => return over_ipv6(&tcp6(A6, 1, B6, 2, SYN).routing(0, 0)),
+        DropReason::HeaderChain => {
+            let options = tcp6(A6, 1, B6, 2, SYN).options(60, 1).options(0, 1);
+            return over_ipv6(&options);
+        }
     };
     out.dropped()
+}
+
+const A6: Addr6 = *b"\xfd\x00\x00\x17\0\0\0\0\0\0\0\0\0\0\0\x02";
+const B6: Addr6 = *b"\xfd\x00\x00\x17\0\0\0\0\0\0\0\0\0\0\0\x03";
+
+/// Why a packet of IPv6 cannot be translated.
+fn over_ipv6(d: &Datagram6) -> Option<DropReason> {
+    let mut ip = Ip::default();
+    parse_ipv6(&d.frame(C1.mac, BRIDGE1_MAC, C1.ifindex), &mut ip).unwrap();
+    Some(ip.fault())
 }
 
 /// A packet that cannot be made writable: a clone that the kernel has no memory for.

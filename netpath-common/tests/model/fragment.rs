@@ -26,9 +26,9 @@ struct Head {
 
 /// First fragments by addresses, identification and protocol as they came.
 #[derive(Debug, Default)]
-pub(crate) struct Heads(HashMap<(Addr, Addr, u16, u8), Head>);
+pub(crate) struct Heads(HashMap<(Addr, Addr, u32, u8), Head>);
 
-const fn key(ip: &Ip) -> (Addr, Addr, u16, u8) {
+const fn key(ip: &Ip) -> (Addr, Addr, u32, u8) {
     (ip.src, ip.dst, ip.id, ip.proto)
 }
 

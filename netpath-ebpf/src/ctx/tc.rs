@@ -6,7 +6,8 @@
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM},
     helpers::generated::{
-        bpf_clone_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_update, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -167,5 +168,11 @@ impl Packet for TcPacket<'_> {
         self.ctx
             .l4_csum_replace(off, 0, u64::from(diff), flags)
             .map_err(|_| DropReason::RewriteFailed)
+    }
+    #[inline(always)]
+    fn update_packet_sum(&mut self, diff: u32) {
+        // SAFETY: the context is valid for the whole program. Without such a sum the helper does
+        // nothing and returns an error.
+        unsafe { bpf_csum_update(self.ctx.skb.skb, diff) };
     }
 }

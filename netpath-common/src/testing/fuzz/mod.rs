@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
 struct Run {
     host: Host,
     /// First fragments that have gone into a container: addresses, identification, protocol.
-    heads: HashSet<(Addr, Addr, u16, u8)>,
+    heads: HashSet<(Addr, Addr, u32, u8)>,
     refused: u64,
     /// Entries were put there that the datapath has not made in this form.
     is_odd: bool,

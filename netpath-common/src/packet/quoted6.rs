@@ -1,0 +1,137 @@
+//! The packet that an ICMPv6 error quotes: what is known of it, and its rewriting.
+//!
+//! Owns the checksums within and around it, as `quoted` does for IPv4. What it is to become is planned
+//! in `datapath::icmp_error`.
+
+use super::{
+    Ip, Packet, Quoted, be16,
+    parse6::{HEADER, walk},
+    sixteen,
+};
+use crate::{
+    addr::V6,
+    checksum::{self, Diff},
+    drop_reason::DropReason,
+    tuple::{self, Tuple},
+};
+
+/// Length of the ICMPv6 header before the quoted packet, bytes.
+const ICMP_HEADER: usize = 8;
+
+/// The smallest MTU of a link (RFC 8200, 5), bytes.
+const LEAST_MTU: u32 = 1280;
+
+/// Parses the quoted packet; eight bytes of its transport header are enough, as of IPv4, though RFC
+/// 4443, 2.4, has more of it quoted.
+#[inline(always)]
+pub(super) fn parse_quoted6<P: Packet>(pkt: &P, ip: &Ip<V6>, q: &mut Quoted<V6>) -> Option<()> {
+    let at = usize::from(ip.l4) + ICMP_HEADER;
+    // What the frame holds behind the packet is nobody's.
+    let end = ip.end();
+    if at + HEADER > end {
+        return None;
+    }
+    let h = pkt.read::<HEADER>(at)?;
+    if h[0] >> 4 != 6 {
+        return None;
+    }
+    let walk = walk(pkt, h[6], (at + HEADER) as u32, end as u32);
+    let l4 = usize::from(walk.l4());
+    if walk.is_short() || l4 + 8 > end {
+        return None;
+    }
+    if walk.fragment() != 0 {
+        let field = pkt.read::<2>(usize::from(walk.fragment()) + 2)?;
+        // A later fragment quotes no ports.
+        if u16::from_be_bytes(field) >> 3 != 0 {
+            return None;
+        }
+    }
+    let p = pkt.read::<8>(l4)?;
+    let mut t = Tuple {
+        src: sixteen(&h, 8),
+        dst: sixteen(&h, 24),
+        proto: walk.proto(),
+        ..Tuple::default()
+    };
+    match t.proto {
+        tuple::TCP | tuple::UDP => {
+            t.sport = be16(&p, 0);
+            t.dport = be16(&p, 2);
+        }
+        tuple::ICMPV6 => {
+            t.sport = be16(&p, 4);
+            t.dport = t.sport;
+            t.icmp_type = p[0];
+        }
+        _ => return None,
+    }
+    *q = Quoted {
+        tuple: t,
+        ip: at as u16,
+        l4: l4 as u16,
+        check: [0; 2],
+    };
+    Some(())
+}
+
+/// Whether the error says that packets must become smaller than every link of IPv6 takes them (RFC
+/// 8201, 4: such a message is discarded).
+#[inline(always)]
+pub(super) fn has_bad_mtu6<P: Packet>(pkt: &P, ip: &Ip<V6>) -> bool {
+    const PACKET_TOO_BIG: u8 = 2;
+    let Some(h) = pkt.read::<8>(usize::from(ip.l4)) else {
+        return false;
+    };
+    h[0] == PACKET_TOO_BIG && u32::from_be_bytes([h[4], h[5], h[6], h[7]]) < LEAST_MTU
+}
+
+/// Rewrites the quoted packet of an ICMPv6 error, and the checksums that cover it.
+#[inline(always)]
+pub(super) fn rewrite_quoted6<P: Packet>(
+    pkt: &mut P,
+    ip: &Ip<V6>,
+    quoted: &Quoted<V6>,
+    new: &Tuple<V6>,
+) -> Result<(), DropReason> {
+    let old = &quoted.tuple;
+    let l4 = usize::from(quoted.l4);
+    let mut bytes = [0; 32];
+    let (src, dst) = bytes.split_at_mut(16);
+    src.copy_from_slice(&new.src);
+    dst.copy_from_slice(&new.dst);
+    pkt.write(usize::from(quoted.ip) + 8, &bytes)?;
+    // The sum of the ICMPv6 message changes with everything that is quoted. IPv6 headers are
+    // multiples of four bytes, so every field is at an even offset. The quoted transport checksum
+    // covers the same bytes, that of ICMPv6 too: the pseudo header and the ports.
+    let mut sum = Diff::new()
+        .bytes16(old.src, new.src)
+        .bytes16(old.dst, new.dst)
+        .be16(old.sport, new.sport);
+    if old.proto == tuple::ICMPV6 {
+        pkt.write(l4 + 4, &new.sport.to_be_bytes())?;
+    } else {
+        let [a, b] = new.sport.to_be_bytes();
+        let [c, d] = new.dport.to_be_bytes();
+        pkt.write(l4, &[a, b, c, d])?;
+        sum = sum.be16(old.dport, new.dport);
+    }
+    // TCP's checksum is often beyond what is quoted.
+    let check_at = l4 + checksum::offset(old.proto);
+    let quoted_check = if check_at + 2 <= ip.end() {
+        pkt.read::<2>(check_at)
+    } else {
+        None
+    };
+    if let Some(old_check) = quoted_check {
+        let new_check = if old.proto == tuple::UDP {
+            checksum::update_udp(old_check, sum.wsum())
+        } else {
+            checksum::update(old_check, sum.wsum())
+        };
+        pkt.write(check_at, &new_check)?;
+        sum = sum.be16(u16::from_be_bytes(old_check), u16::from_be_bytes(new_check));
+    }
+    let icmp_check = usize::from(ip.l4) + checksum::offset(tuple::ICMPV6);
+    pkt.update_l4_checksum(icmp_check, sum.wsum(), false, false)
+}

@@ -37,11 +37,11 @@ drop_reasons! {
     BadIpHeader = "bad-ip-header",
     /// The TCP or UDP header contradicts itself: data offset below 20, UDP length below 8, or no flag set.
     BadL4Header = "bad-l4-header",
-    /// A container sent a frame that is neither ARP nor IPv4, or one with a VLAN tag.
+    /// A container sent a frame that is neither ARP nor IPv4 nor, where it has an address of that, IPv6, or one with a VLAN tag.
     BadEthertype = "bad-ethertype",
     /// A container sent with a MAC address that is not its own.
     SpoofedMac = "spoofed-mac",
-    /// A container sent with an IPv4 address that is not its own.
+    /// A container sent with an address that is not its own.
     SpoofedAddress = "spoofed-address",
     /// A container sent an ARP message that speaks for an address or MAC that is not its own.
     SpoofedArp = "spoofed-arp",
@@ -103,6 +103,12 @@ drop_reasons! {
     RoutingHeader = "routing-header",
     /// Extension headers of IPv6 that are more than six or in an impossible order.
     HeaderChain = "header-chain",
+    /// A container sent a message of neighbour discovery that speaks for an address or MAC that is not its own, or that no host may accept.
+    SpoofedNeighbour = "spoofed-neighbour",
+    /// A container sent a router advertisement.
+    RogueRa = "rogue-ra",
+    /// A container sent what only a DHCP server or relay sends, to a neighbour or the host: from port 67 or to port 68, with IPv6 547 and 546.
+    RogueDhcp = "rogue-dhcp",
 }
 
 impl DropReason {

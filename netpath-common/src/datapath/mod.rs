@@ -3,13 +3,16 @@
 //! Owns the order of decisions and the [`Tables`] trait through which they reach the maps and the
 //! kernel. Hooks of the kernel programs call exactly one function of this module each.
 
+mod arp;
 mod bridge;
 mod collect;
+mod dhcp;
 mod forward;
 mod fragment;
 mod hold;
 mod icmp_error;
 pub mod mss;
+mod neighbour6;
 mod next_hop;
 mod refuse;
 mod refuse6;
@@ -25,6 +28,7 @@ pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use fragment::{Part, note_part};
 pub use hold::{HELD, HELD_BYTES, HOLD_NS, Held, HeldRef, release};
+pub use neighbour6::{link_local, on_link};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
 pub use refuse6::refuse6;

@@ -5,6 +5,8 @@
 
 use super::{
     Tables,
+    arp::not_ipv4,
+    dhcp::is_rogue,
     hold::{hold, take_back},
     icmp_error,
     next_hop::{Way, renew, way, way_back},
@@ -17,7 +19,7 @@ use crate::{
     drop_reason::DropReason,
     event::Hook,
     nat::{NewFlow, Ports, initial_state},
-    packet::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Kind, Packet, four},
+    packet::{Family, Kind, Packet},
     records::{
         CONFIG_PRESERVE_PORTS, EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT,
         NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord, Published,
@@ -106,33 +108,9 @@ pub(super) fn admitted<T: Tables>(
     }
 }
 
-/// ARP is let through if it speaks the truth; nothing else that is not IPv4 is, nor what is tagged.
-#[inline(always)]
-fn not_ipv4<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work<T::A>) -> Result<Verdict, DropReason> {
-    if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 && !pkt.is_tagged() {
-        return Ok(Verdict::Ipv6);
-    }
-    let (_, ep) = sender(pkt, t, w)?;
-    // A tag would go on with the packet, into a VLAN of the uplink's that is not the containers'.
-    if w.eth.ethertype != ETHERTYPE_ARP || pkt.is_tagged() {
-        return Err(DropReason::BadEthertype);
-    }
-    // RFC 826: hardware and protocol types and lengths, operation, sender MAC, sender address.
-    let arp = pkt.read_fixed::<14, 28>().ok_or(DropReason::Truncated)?;
-    let ethernet_ipv4 =
-        arp[0] == 0 && arp[1] == 1 && arp[2] == 8 && arp[3] == 0 && arp[4] == 6 && arp[5] == 4;
-    let mac = [arp[8], arp[9], arp[10], arp[11], arp[12], arp[13]];
-    let addr = four(&arp, 14);
-    // An all-zero sender address probes whether an address is taken (RFC 5227).
-    if !ethernet_ipv4 || mac != ep.mac || (addr != ep.addr && addr != [0; 4]) {
-        return Err(DropReason::SpoofedArp);
-    }
-    Ok(Verdict::Pass)
-}
-
 /// The endpoint behind the interface, if the frame carries its MAC address.
 #[inline(always)]
-fn sender<'t, P: Packet, T: Tables>(
+pub(super) fn sender<'t, P: Packet, T: Tables>(
     pkt: &P,
     t: &'t T,
     w: &Work<T::A>,
@@ -161,8 +139,15 @@ fn no_flow<P: Packet, T: Tables>(
 ) -> Result<Step<T::A>, DropReason> {
     let (slot, ep) = sender(pkt, t, w)?;
     let dst = w.ip.tuple.dst;
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    if T::A::on_link(pkt, &w.ip, &w.eth, ep, network)? {
+        return Ok(Step::Pass);
+    }
     if w.ip.tuple.src != T::A::of_endpoint(ep) {
         return Err(DropReason::SpoofedAddress);
+    }
+    if is_rogue(t, &w.ip, network) {
+        return Err(DropReason::RogueDhcp);
     }
     if dst.is_multicast() {
         return Ok(Step::Pass);
@@ -170,7 +155,6 @@ fn no_flow<P: Packet, T: Tables>(
     if dst.is_loopback() {
         return Err(DropReason::Martian);
     }
-    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, u32::from(slot)) {
         return error_out(t, w, network);
     }

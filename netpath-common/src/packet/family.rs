@@ -4,7 +4,7 @@
 //! both families, and are made elsewhere.
 
 use super::{
-    Ip, Packet, Quoted, Rewrite, parse_ipv4, parse_ipv6,
+    Eth, Ip, Packet, Quoted, Rewrite, parse_ipv4, parse_ipv6,
     quoted::{has_bad_mtu, parse_quoted, rewrite_quoted},
     quoted6::{has_bad_mtu6, parse_quoted6, rewrite_quoted6},
     rewrite::rewrite,
@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     addr::{Addr, V4, V6},
+    datapath::on_link,
     drop_reason::DropReason,
+    records::{EndpointRecord, NetworkRecord},
     tuple::Tuple,
 };
 
@@ -51,6 +53,19 @@ pub trait Family: Addr {
 
     /// Whether an ICMP error asks for smaller packets than every link of the family takes.
     fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip<Self>) -> bool;
+
+    /// Whether a packet of a container that belongs to no flow is for its own link, and left to the
+    /// bridge. If not, its source is still to be looked at. `ep`, `network`: the sender's.
+    ///
+    /// # Errors
+    /// As [`on_link`]; none of IPv4, which has a protocol of its own for that, ARP.
+    fn on_link<P: Packet>(
+        pkt: &P,
+        ip: &Ip<Self>,
+        eth: &Eth,
+        ep: &EndpointRecord,
+        network: &NetworkRecord,
+    ) -> Result<bool, DropReason>;
 }
 
 impl Family for V4 {
@@ -82,6 +97,17 @@ impl Family for V4 {
     #[inline(always)]
     fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip) -> bool {
         has_bad_mtu(pkt, ip)
+    }
+
+    #[inline(always)]
+    fn on_link<P: Packet>(
+        _: &P,
+        _: &Ip,
+        _: &Eth,
+        _: &EndpointRecord,
+        _: &NetworkRecord,
+    ) -> Result<bool, DropReason> {
+        Ok(false)
     }
 }
 
@@ -118,5 +144,16 @@ impl Family for V6 {
     #[inline(always)]
     fn has_bad_mtu<P: Packet>(pkt: &P, ip: &Ip<Self>) -> bool {
         has_bad_mtu6(pkt, ip)
+    }
+
+    #[inline(always)]
+    fn on_link<P: Packet>(
+        pkt: &P,
+        ip: &Ip<Self>,
+        eth: &Eth,
+        ep: &EndpointRecord,
+        network: &NetworkRecord,
+    ) -> Result<bool, DropReason> {
+        on_link(pkt, ip, eth, ep, network)
     }
 }

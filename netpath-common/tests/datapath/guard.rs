@@ -40,6 +40,27 @@ fn forged_sources() {
 }
 
 #[test]
+fn nobody_gives_addresses() {
+    let mut h = Host::new();
+    let rogue = Some(DropReason::RogueDhcp);
+    for dst in [[255; 4], [172, 17, 255, 255], C2.addr, GW1, H] {
+        for (sport, dport) in [(67, 68), (67, 40000), (40000, 68)] {
+            let answer = udp(C1.addr, sport, dst, dport, b"offer");
+            assert_eq!(h.from(&C1, &answer).dropped(), rogue, "{dst:?}");
+            // Clients that read raw packets may not mind the length.
+            let mut lies = answer;
+            lies.l4[5] += 1;
+            assert_eq!(h.from(&C1, &lies).dropped(), rogue, "{dst:?}");
+        }
+        let asks = udp(C1.addr, 68, dst, 67, b"inform");
+        assert!(h.from(&C1, &asks).passed(), "{dst:?}");
+        assert!(h.from(&C1, &tcp(C1.addr, 67, dst, 68, SYN)).passed());
+    }
+    // What leaves gives nobody here an address.
+    let _ = h.from(&C1, &udp(C1.addr, 67, S, 68, b"offer")).to_uplink();
+}
+
+#[test]
 fn arp_must_speak_the_truth() {
     let mut h = Host::new();
     for operation in [1, 2] {

@@ -6,10 +6,10 @@ use netpath_common::{
         Budget, STATE_CLAIMED,
         tcp::{ACK, FIN, SYN},
     },
-    datapath::{HELD_BYTES, Tables, bridge_ingress},
+    datapath::{HELD_BYTES, Tables, bridge_ingress, on_link},
     event::Hook,
-    packet::{Ip, parse_ipv6},
-    records::NETWORK_ICC,
+    packet::{Eth, Ip, parse_eth, parse_ipv6},
+    records::{EndpointRecord, NETWORK_ICC, NetworkRecord},
     testing::*,
     tuple,
 };
@@ -126,6 +126,9 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
             let options = tcp6(A6, 1, B6, 2, SYN).options(60, 1).options(0, 1);
             return over_ipv6(&options);
         }
+        DropReason::SpoofedNeighbour => return over_ipv6(&neighbour(A6, B6, 136, B6, &[])),
+        DropReason::RogueRa => return over_ipv6(&router_advertisement(A6, B6, &[])),
+        DropReason::RogueDhcp => h.from(&C1, &udp(C1.addr, 67, [255; 4], 68, b"offer")),
     };
     out.dropped()
 }
@@ -133,11 +136,18 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
 const A6: Addr6 = *b"\xfd\x00\x00\x17\0\0\0\0\0\0\0\0\0\0\0\x02";
 const B6: Addr6 = *b"\xfd\x00\x00\x17\0\0\0\0\0\0\0\0\0\0\0\x03";
 
-/// Why a packet of IPv6 cannot be translated.
+/// Judges what [`C1`] says on its link, whose address of IPv6 is [`A6`].
 fn over_ipv6(d: &Datagram6) -> Option<DropReason> {
-    let mut ip = Ip::default();
-    parse_ipv6(&d.frame(C1.mac, BRIDGE1_MAC, C1.ifindex), &mut ip).unwrap();
-    Some(ip.fault())
+    let frame = d.frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
+    let endpoint = EndpointRecord {
+        addr6: A6,
+        mac: C1.mac,
+        ..EndpointRecord::default()
+    };
+    let (mut eth, mut ip) = (Eth::default(), Ip::default());
+    parse_eth(&frame, &mut eth).unwrap();
+    parse_ipv6(&frame, &mut ip).unwrap();
+    on_link(&frame, &ip, &eth, &endpoint, &NetworkRecord::default()).err()
 }
 
 /// A packet that cannot be made writable: a clone that the kernel has no memory for.

@@ -213,7 +213,7 @@ mod tests {
         let expected = "1970-01-01T00:00:01.500Z PINK at veth if4000000 dropped: \
                         spoofed-address: tcp 172.17.0.9:40000 > 198.51.100.2:80, 74 bytes\n";
         assert_eq!(printed(&spoofed(), false), expected);
-        let help = "    A container sent with an IPv4 address that is not its own.\n";
+        let help = "    A container sent with an address that is not its own.\n";
         assert_eq!(printed(&spoofed(), true), format!("{expected}{help}"));
     }
 

@@ -1,6 +1,6 @@
 //! What a container may say on its own link over IPv6: the twin of the ARP check.
 //!
-//! Owns the checks of neighbour discovery (RFC 4861, 4862) and of link-local sources. A container has
+//! Owns the checks of neighbour discovery (RFC 4861, 4862) and of link-local addresses. A container has
 //! two addresses there: its own, and the link-local one that is made of its MAC address. One that it
 //! makes otherwise (RFC 7217) cannot be told from a neighbour's, and is taken for one. Whoever may say
 //! what to other networks is decided in `veth`.
@@ -110,20 +110,21 @@ fn judge<P: Packet>(
         | Kind::BadL4
         | Kind::Other => {}
     }
-    if !src.is_link_local() {
+    if !src.is_link_local() && !ip.tuple.dst.is_link_local() {
         return if src == V6::NONE {
             Err(DropReason::SpoofedAddress)
         } else {
             Ok(false)
         };
     }
-    if src != link_local(ep.mac) {
+    if src != link_local(ep.mac) && src != ep.addr6 {
         return Err(DropReason::SpoofedAddress);
     }
     if is_dhcp_answer(ip) {
         return Err(DropReason::RogueDhcp);
     }
-    // No router forwards it (RFC 4291, 2.5.6), so it is for the bridge, or for who is behind it.
+    // No router forwards what comes from or goes to a link-local address (RFC 4291, 2.5.6), so it is
+    // for the bridge, or for who is behind it.
     let may_pass = ip.tuple.dst.is_multicast()
         || eth.dst == network.bridge_mac
         || network.flags & NETWORK_ICC != 0;

@@ -279,6 +279,15 @@ fn link_local_traffic_stays_on_the_link() {
         assert_eq!(to(dst, mac, true), ON_LINK);
         assert_eq!(to(dst, mac, false), Err(DropReason::IccDisabled));
     }
+    // From the global address as well.
+    let mixed = |src, mac, icc| {
+        let d = udp6(src, 5353, link_local(OTHER), 5353, b"?");
+        sent_to(&d, mac, icc)
+    };
+    assert_eq!(mixed(c1(), BRIDGE, false), ON_LINK);
+    assert_eq!(mixed(c1(), OTHER, true), ON_LINK);
+    assert_eq!(mixed(c1(), OTHER, false), Err(DropReason::IccDisabled));
+    assert_eq!(mixed(c2(), BRIDGE, true), Err(DropReason::SpoofedAddress));
     let stolen = udp6(link_local(OTHER), 5353, six("ff02::fb"), 5353, b"?");
     assert_eq!(said(&stolen), Err(DropReason::SpoofedAddress));
     let nobody = udp6(none(), 5353, six("ff02::fb"), 5353, b"?");

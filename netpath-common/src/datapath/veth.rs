@@ -182,10 +182,6 @@ fn no_flow<P: Packet, T: Tables>(
     if network.flags & NETWORK_INTERNAL != 0 {
         return Err(DropReason::NotRoutable);
     }
-    if T::A::IS_V6 && dst.is_link_local() {
-        // The host's own; its stack knows on which link.
-        return Ok(Step::Pass);
-    }
     // Without masquerade too: its first one may be of the answer of a published port.
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
         // Its first one may have come on another processor meanwhile.

@@ -10,6 +10,7 @@ mod drops;
 mod entropy;
 mod fragment;
 mod icmp_error;
+mod ipv6;
 mod next_hop;
 mod race;
 mod race_collect;
@@ -120,7 +121,7 @@ pub(crate) fn check(cases: &[Case]) {
     }
 }
 
-const fn bridge(c: &Container) -> [u8; 6] {
+pub(crate) const fn bridge(c: &Container) -> [u8; 6] {
     if c.network == NET1 {
         BRIDGE1_MAC
     } else {

@@ -4,9 +4,11 @@
 //!
 //! [`MemTables::standard`]: netpath_common::testing::MemTables::standard
 
-use std::process::Command;
+use std::{net::Ipv6Addr, process::Command};
 
-use netpath_common::testing::{BRIDGE1_IF, BRIDGE2_IF, C1, C2, C3, UPLINK_IF};
+use netpath_common::testing::{
+    BRIDGE1_IF, BRIDGE2_IF, C1, C2, C3, GW1_6, GW2_6, H6, R6, UPLINK_IF,
+};
 
 pub(crate) fn run_ip(arguments: &str) {
     let out = Command::new("ip").args(arguments.split(' ')).output();
@@ -41,4 +43,10 @@ pub(crate) fn own_namespace() {
     run_ip("addr add 172.18.0.1/16 dev bridge2");
     run_ip("route add default via 192.0.2.254");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    for (name, address) in [("uplink", H6), ("bridge1", GW1_6), ("bridge2", GW2_6)] {
+        let address = Ipv6Addr::from(address);
+        run_ip(&format!("addr add {address}/64 dev {name} nodad"));
+    }
+    run_ip(&format!("-6 route add default via {}", Ipv6Addr::from(R6)));
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
 }

@@ -133,13 +133,18 @@ pub(super) const fn unsupported(proto: u8) -> DropReason {
 #[inline(never)]
 fn extended<P: Packet>(pkt: &P, p: &mut Ip<V6>) {
     let end = p.end();
-    let walk = walk(pkt, p.tuple.proto, L4 as u32, end as u32);
-    p.tuple.proto = walk.proto();
-    p.l4 = walk.l4();
-    p.frag_data = p.l4;
-    if walk.fragment() != 0 {
-        p.frag_data = walk.fragment() + 8;
-        let Some(h) = pkt.read::<8>(usize::from(walk.fragment())) else {
+    p.frag_data = 0;
+    let is_short = walk(
+        pkt,
+        end as u32,
+        &mut p.tuple.proto,
+        &mut p.l4,
+        &mut p.frag_data,
+    ) != 0;
+    if p.frag_data == 0 {
+        p.frag_data = p.l4;
+    } else {
+        let Some(h) = pkt.read::<8>(usize::from(p.frag_data)) else {
             p.kind = Kind::Truncated;
             return;
         };
@@ -147,8 +152,9 @@ fn extended<P: Packet>(pkt: &P, p: &mut Ip<V6>) {
         p.frag_at = field >> 3;
         p.first_fragment = field & 0xfff9 == 1;
         p.id = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
+        p.frag_data += 8;
     }
-    if walk.is_short() {
+    if is_short {
         // RFC 7112: the first fragment has the whole chain of headers.
         p.kind = short(p);
         return;
@@ -223,87 +229,63 @@ fn icmp6_at(p: &mut Ip<V6>, header: Option<[u8; 8]>) -> Kind {
     }
 }
 
-/// What a walk through extension headers came to, in one word: what a subprogram of the kernel
-/// returns.
-#[derive(Clone, Copy)]
-pub(super) struct Walk(u64);
-
-impl Walk {
-    const SHORT: u64 = 1 << 40;
-
-    /// The number of the header where it ended.
-    #[inline(always)]
-    pub(super) const fn proto(self) -> u8 {
-        self.0 as u8
-    }
-
-    /// Offset of that header.
-    #[inline(always)]
-    pub(super) const fn l4(self) -> u16 {
-        (self.0 >> 8) as u16
-    }
-
-    /// Offset of the fragment header, 0 where there is none.
-    #[inline(always)]
-    pub(super) const fn fragment(self) -> u16 {
-        (self.0 >> 24) as u16
-    }
-
-    /// Whether a header is not all there.
-    #[inline(always)]
-    pub(super) const fn is_short(self) -> bool {
-        self.0 & Self::SHORT != 0
-    }
-}
-
-/// Goes through extension headers: the first has the number `first` and begins at `at`, the packet
-/// ends at `end`. Offsets are from the start of the frame, bytes.
+/// Goes through extension headers: the first has the number `proto` and begins at `at`, the packet ends
+/// at `end`. Then `proto` is the number of the header where it ended, `at` that header's offset, and
+/// `fragment` that of the fragment header, where there is one: 0 before. Offsets are from the start of
+/// the frame, bytes. 1 where a header is not all there, else 0.
 ///
 /// Ends in front of what is no extension header, of one that is at a place where it cannot be, of a
 /// routing header that still leads elsewhere or is of type 0 (RFC 5095), of what a later fragment
 /// carries, and after [`HEADERS`].
-#[inline(always)]
-pub(super) fn walk<P: Packet>(pkt: &P, first: u8, at: u32, end: u32) -> Walk {
-    Walk(step(pkt, first, at, end))
-}
-
+///
+/// A subprogram of the kernel, whose verifier walks each turn once as long as nothing that differs is
+/// in registers: what it finds is in memory.
 #[inline(never)]
-fn step<P: Packet>(pkt: &P, first: u8, at: u32, end: u32) -> u64 {
-    let (mut proto, mut at, mut fragment) = (first, at, 0);
-    let result = |proto: u8, at: u32, fragment: u32, flag: u64| {
-        u64::from(proto) | u64::from(at) << 8 | u64::from(fragment) << 24 | flag
-    };
+pub(super) fn walk<P: Packet>(
+    pkt: &P,
+    end: u32,
+    proto: &mut u8,
+    at: &mut u16,
+    fragment: &mut u16,
+) -> u32 {
+    const SHORT: u32 = 1;
     for turn in 0..HEADERS {
-        if !is_extension(proto) || proto == HOP_BY_HOP && turn != 0 {
-            break;
+        let number = *proto;
+        if !is_extension(number) || number == HOP_BY_HOP && turn != 0 {
+            return 0;
         }
-        if at + 8 > end {
-            return result(proto, at, fragment, Walk::SHORT);
+        let from = u32::from(*at);
+        if from + 8 > end {
+            return SHORT;
         }
-        let Some(h) = pkt.read::<8>(at as usize) else {
-            return result(proto, at, fragment, Walk::SHORT);
+        let Some(h) = pkt.read::<8>(from as usize) else {
+            return SHORT;
         };
         let mut len = (u32::from(h[1]) + 1) * 8;
-        match proto {
-            ROUTING if h[2] == 0 || h[3] != 0 => break,
-            FRAGMENT if fragment != 0 => break,
+        match number {
+            ROUTING if h[2] == 0 || h[3] != 0 => return 0,
+            FRAGMENT if *fragment != 0 => return 0,
             FRAGMENT => {
-                fragment = at;
+                *fragment = from as u16;
                 len = 8;
             }
             // RFC 4302, 2.2: in words of four bytes, less two.
             AUTHENTICATION => len = (u32::from(h[1]) + 2) * 4,
             _ => {}
         }
-        let is_tail = proto == FRAGMENT && be16(&h, 2) >> 3 != 0;
-        proto = h[0];
-        at += len;
-        if at > end {
-            return result(proto, at, fragment, Walk::SHORT);
+        *proto = h[0];
+        *at = (from + len) as u16;
+        if from + len > end {
+            return SHORT;
         }
-        if is_tail {
-            break;
+        if number == FRAGMENT && be16(&h, 2) >> 3 != 0 {
+            return 0;
         }
+        core::hint::black_box((
+            core::ptr::from_mut(proto),
+            core::ptr::from_mut(at),
+            core::ptr::from_mut(fragment),
+        ));
     }
-    result(proto, at, fragment, 0)
+    0
 }

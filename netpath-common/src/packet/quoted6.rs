@@ -6,7 +6,6 @@
 use super::{
     Ip, Packet, Quoted, be16,
     parse6::{HEADER, walk},
-    sixteen,
 };
 use crate::{
     addr::V6,
@@ -23,7 +22,7 @@ const LEAST_MTU: u32 = 1280;
 
 /// Parses the quoted packet; eight bytes of its transport header are enough, as of IPv4, though RFC
 /// 4443, 2.4, has more of it quoted.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn parse_quoted6<P: Packet>(pkt: &P, ip: &Ip<V6>, q: &mut Quoted<V6>) -> Option<()> {
     let at = usize::from(ip.l4) + ICMP_HEADER;
     // What the frame holds behind the packet is nobody's.
@@ -31,47 +30,50 @@ pub(super) fn parse_quoted6<P: Packet>(pkt: &P, ip: &Ip<V6>, q: &mut Quoted<V6>)
     if at + HEADER > end {
         return None;
     }
-    let h = pkt.read::<HEADER>(at)?;
-    if h[0] >> 4 != 6 {
+    // Piece by piece: a copy of the whole header would be too large for the stack.
+    let [version] = pkt.read::<1>(at)?;
+    if version >> 4 != 6 {
         return None;
     }
-    let walk = walk(pkt, h[6], (at + HEADER) as u32, end as u32);
-    let l4 = usize::from(walk.l4());
-    if walk.is_short() || l4 + 8 > end {
+    let [first] = pkt.read::<1>(at + 6)?;
+    let mut fragment = 0;
+    q.tuple.proto = first;
+    q.l4 = (at + HEADER) as u16;
+    if walk(
+        pkt,
+        end as u32,
+        &mut q.tuple.proto,
+        &mut q.l4,
+        &mut fragment,
+    ) != 0
+    {
         return None;
     }
-    if walk.fragment() != 0 {
-        let field = pkt.read::<2>(usize::from(walk.fragment()) + 2)?;
+    let l4 = usize::from(q.l4);
+    if l4 + 8 > end {
+        return None;
+    }
+    if fragment != 0 {
+        let field = pkt.read::<2>(usize::from(fragment) + 2)?;
         // A later fragment quotes no ports.
         if u16::from_be_bytes(field) >> 3 != 0 {
             return None;
         }
     }
     let p = pkt.read::<8>(l4)?;
-    let mut t = Tuple {
-        src: sixteen(&h, 8),
-        dst: sixteen(&h, 24),
-        proto: walk.proto(),
-        ..Tuple::default()
-    };
-    match t.proto {
-        tuple::TCP | tuple::UDP => {
-            t.sport = be16(&p, 0);
-            t.dport = be16(&p, 2);
-        }
-        tuple::ICMPV6 => {
-            t.sport = be16(&p, 4);
-            t.dport = t.sport;
-            t.icmp_type = p[0];
-        }
+    let (sport, dport, icmp_type) = match q.tuple.proto {
+        tuple::TCP | tuple::UDP => (be16(&p, 0), be16(&p, 2), 0),
+        tuple::ICMPV6 => (be16(&p, 4), be16(&p, 4), p[0]),
         _ => return None,
-    }
-    *q = Quoted {
-        tuple: t,
-        ip: at as u16,
-        l4: l4 as u16,
-        check: [0; 2],
     };
+    q.tuple.src = pkt.read(at + 8)?;
+    q.tuple.dst = pkt.read(at + 24)?;
+    q.tuple.sport = sport;
+    q.tuple.dport = dport;
+    q.tuple.icmp_type = icmp_type;
+    q.tuple.zero = 0;
+    q.ip = at as u16;
+    q.check = [0; 2];
     Some(())
 }
 

@@ -162,6 +162,11 @@ fn what_receivers_refuse_is_not_sent_on() {
     assert_eq!(said(&good.clone().hops(254)), SPOOFED);
     assert_eq!(said(&good.clone().options(header::DESTINATION, 1)), SPOOFED);
     assert_eq!(said(&good.clone().fragment(0, false, 1)), SPOOFED);
+    // A target that would be an option, were it read where the message is not, and hide the next one.
+    let mut target = c2();
+    target[8..10].copy_from_slice(&[14, 2]);
+    let hidden = neighbour(c1(), all_nodes(), 135, target, &mac_option(1, OTHER));
+    assert_eq!(said(&hidden.options(header::DESTINATION, 1)), SPOOFED);
     let mut code = good.clone();
     code.l4[1] = 1;
     assert_eq!(said(&code), SPOOFED);

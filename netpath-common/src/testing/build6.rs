@@ -193,8 +193,11 @@ impl Datagram6 {
     }
 
     /// With the transport checksum made anew. `at`: where it is in the transport header.
+    ///
+    /// # Panics
+    /// Where the transport header ends before.
     #[must_use]
-    fn summed(mut self, at: usize) -> Self {
+    pub fn summed(mut self, at: usize) -> Self {
         self.l4[at..at + 2].fill(0);
         let pseudo = pseudo_header6(self.src, self.dst, self.proto, self.l4.len());
         let check = match internet_checksum(&[&pseudo, &self.l4]) {

@@ -66,10 +66,11 @@ impl Frame {
         folded(sum)
     }
 
-    /// The TTL of the IPv4 header.
+    /// The TTL of the IPv4 header, or the hop limit.
     #[must_use]
     pub fn ttl(&self) -> u8 {
-        self.bytes[22]
+        let is_v6 = self.bytes[12..14] == [0x86, 0xdd];
+        self.bytes[if is_v6 { 21 } else { 22 }]
     }
 }
 

@@ -249,12 +249,18 @@ pub(super) fn walk<P: Packet>(
     fragment: &mut u16,
 ) -> u32 {
     const SHORT: u32 = 1;
+    // Read and written as what others may change: nothing of it stays in a register.
+    let (proto, at, fragment) = (
+        core::ptr::from_mut(proto),
+        core::ptr::from_mut(at),
+        core::ptr::from_mut(fragment),
+    );
     for turn in 0..HEADERS {
-        let number = *proto;
+        // SAFETY: they are what the references above lead to.
+        let (number, from) = unsafe { (proto.read_volatile(), u32::from(at.read_volatile())) };
         if !is_extension(number) || number == HOP_BY_HOP && turn != 0 {
             return 0;
         }
-        let from = u32::from(*at);
         if from + 8 > end {
             return SHORT;
         }
@@ -262,30 +268,34 @@ pub(super) fn walk<P: Packet>(
             return SHORT;
         };
         let mut len = (u32::from(h[1]) + 1) * 8;
-        match number {
-            ROUTING if h[2] == 0 || h[3] != 0 => return 0,
-            FRAGMENT if *fragment != 0 => return 0,
-            FRAGMENT => {
-                *fragment = from as u16;
-                len = 8;
-            }
-            // RFC 4302, 2.2: in words of four bytes, less two.
-            AUTHENTICATION => len = (u32::from(h[1]) + 2) * 4,
-            _ => {}
+        if number == ROUTING && (h[2] == 0 || h[3] != 0) {
+            return 0;
         }
-        *proto = h[0];
-        *at = (from + len) as u16;
+        if number == AUTHENTICATION {
+            // RFC 4302, 2.2: in words of four bytes, less two.
+            len = (u32::from(h[1]) + 2) * 4;
+        }
+        if number == FRAGMENT {
+            // SAFETY: as above.
+            unsafe {
+                if fragment.read_volatile() != 0 {
+                    return 0;
+                }
+                fragment.write_volatile(from as u16);
+            }
+            len = 8;
+        }
+        // SAFETY: as above.
+        unsafe {
+            proto.write_volatile(h[0]);
+            at.write_volatile((from + len) as u16);
+        }
         if from + len > end {
             return SHORT;
         }
         if number == FRAGMENT && be16(&h, 2) >> 3 != 0 {
             return 0;
         }
-        core::hint::black_box((
-            core::ptr::from_mut(proto),
-            core::ptr::from_mut(at),
-            core::ptr::from_mut(fragment),
-        ));
     }
     0
 }

@@ -98,11 +98,8 @@ pub(super) fn rewrite_quoted6<P: Packet>(
 ) -> Result<(), DropReason> {
     let old = &quoted.tuple;
     let l4 = usize::from(quoted.l4);
-    let mut bytes = [0; 32];
-    let (src, dst) = bytes.split_at_mut(16);
-    src.copy_from_slice(&new.src);
-    dst.copy_from_slice(&new.dst);
-    pkt.write(usize::from(quoted.ip) + 8, &bytes)?;
+    pkt.write(usize::from(quoted.ip) + 8, &new.src)?;
+    pkt.write(usize::from(quoted.ip) + 24, &new.dst)?;
     // The sum of the ICMPv6 message changes with everything that is quoted. IPv6 headers are
     // multiples of four bytes, so every field is at an even offset. The quoted transport checksum
     // covers the same bytes, that of ICMPv6 too: the pseudo header and the ports.

@@ -1,6 +1,6 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
-use crate::{conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
+use crate::{addr::V6, conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
 
 macro_rules! pod {
     ($($t:ty),+ $(,)?) => { $(
@@ -19,6 +19,8 @@ pod!(
     IfaceRecord,
     PublishedKey,
     Published,
+    PublishedKey<V6>,
+    Published<V6>,
     RuleRecord,
     Config,
     EndpointStats,

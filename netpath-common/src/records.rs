@@ -45,6 +45,9 @@ pub const NETWORK_DIRECT: u32 = 8;
 pub const NETWORK_XDP: u32 = 16;
 /// Containers' own addresses are routed outside: no translation, and in comes what they publish.
 pub const NETWORK_ROUTED: u32 = 32;
+/// Somebody else's sockets hold the host's ports that the network publishes: binding them is left
+/// alone.
+pub const NETWORK_PORTS_HELD: u32 = 256;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
@@ -328,29 +331,37 @@ pub struct FragRecord<A = V4> {
 }
 
 /// Key of a socket of the host that was sent to a published port.
+///
+/// One table for both families: a socket of IPv6 sends to IPv4 by one hook and hears of it by
+/// another. IPv4 addresses are v4-mapped (RFC 4291, 2.5.5.2).
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct SockKey<A = V4> {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Pod, Zeroable)]
+pub struct SockKey {
     /// Socket cookie.
     pub cookie: u64,
     /// The container's address.
-    pub addr: A,
+    pub addr: V6,
     /// The container's port.
     pub port: u16,
     /// Always zero.
-    pub zero: u16,
+    pub zero: [u16; 3],
 }
+
+/// The application chose no address of its own, so it is shown the one that it asked for.
+pub const SOCK_UNBOUND: u32 = 1;
 
 /// What the application asked for.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SockRecord<A = V4> {
-    /// Address of the host that was named.
-    pub addr: A,
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct SockRecord {
+    /// Address of the host that was named; of IPv4 v4-mapped.
+    pub addr: V6,
     /// Published port.
     pub port: u16,
     /// Slot of the rule.
     pub rule: u16,
+    /// `SOCK_*`.
+    pub flags: u32,
 }
 
 macro_rules! of_either_family {
@@ -363,14 +374,7 @@ macro_rules! of_either_family {
     )+ };
 }
 
-of_either_family!(
-    PublishedKey,
-    Published,
-    FragKey,
-    FragRecord,
-    SockKey,
-    SockRecord
-);
+of_either_family!(PublishedKey, Published, FragKey, FragRecord);
 
 const _: () = {
     assert!(size_of::<EndpointRecord>() == 40);
@@ -382,11 +386,10 @@ const _: () = {
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
     assert!(size_of::<FragRecord>() == 64);
-    assert!(size_of::<SockKey>() == 16);
     assert!(size_of::<PublishedKey<V6>>() == 20);
     assert!(size_of::<Published<V6>>() == 24);
     assert!(size_of::<FragKey<V6>>() == 40);
     assert!(size_of::<FragRecord<V6>>() == 88);
-    assert!(size_of::<SockKey<V6>>() == 32);
-    assert!(size_of::<SockRecord<V6>>() == 20);
+    assert!(size_of::<SockKey>() == 32);
+    assert!(size_of::<SockRecord>() == 24);
 };

@@ -156,8 +156,12 @@ pub(crate) static ENDPOINT_STATS: PerCpuArray<EndpointStats, { maps::MAX_ENDPOIN
 pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::new();
 
 /// Written and read by the socket programs; old entries are evicted.
-#[btf_map(name = "np_socks4")]
-pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+#[btf_map(name = "np_socks")]
+pub(crate) static SOCKS: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+
+/// Written by user space, read by the socket programs.
+#[btf_map(name = "np_taken")]
+pub(crate) static TAKEN: Array<u64, { maps::TAKEN_WORDS }> = Array::new();
 
 /// Written and read by the datapath; an entry holds for a second.
 #[btf_map(name = "np_next_hops")]

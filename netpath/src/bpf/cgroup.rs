@@ -19,8 +19,15 @@ const PROGRAMS: &[(&str, CgroupSockAddrAttachType)] = &[
     ("np_connect4", CgroupSockAddrAttachType::Connect4),
     ("np_connect6", CgroupSockAddrAttachType::Connect6),
     ("np_sendmsg4", CgroupSockAddrAttachType::UDPSendMsg4),
+    ("np_sendmsg6", CgroupSockAddrAttachType::UDPSendMsg6),
     ("np_recvmsg4", CgroupSockAddrAttachType::UDPRecvMsg4),
+    ("np_recvmsg6", CgroupSockAddrAttachType::UDPRecvMsg6),
     ("np_peername4", CgroupSockAddrAttachType::GetPeerName4),
+    ("np_peername6", CgroupSockAddrAttachType::GetPeerName6),
+    ("np_sockname4", CgroupSockAddrAttachType::GetSockName4),
+    ("np_sockname6", CgroupSockAddrAttachType::GetSockName6),
+    ("np_bind4", CgroupSockAddrAttachType::Bind4),
+    ("np_bind6", CgroupSockAddrAttachType::Bind6),
 ];
 
 impl Datapath {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netpath_common::{
-    Tuple,
+    Tuple, V6,
     conntrack::CtEntry,
     datapath::PortUse,
     maps,
@@ -27,7 +27,7 @@ const DISPOSABLE: &[&str] = &[
     maps::FRAGS4,
     maps::RECLAIM,
     maps::RECLAIM_IN,
-    maps::SOCKS4,
+    maps::SOCKS,
     maps::REFUSED,
     maps::SCRATCH,
 ];
@@ -154,6 +154,13 @@ const RECORDS: &[(&str, usize, usize)] = &[
         size_of::<PublishedKey>(),
         size_of::<Published>(),
     ),
+    (
+        maps::PUBLISHED6,
+        size_of::<PublishedKey<V6>>(),
+        size_of::<Published<V6>>(),
+    ),
+    (maps::HOST_ADDRS6, 16, 4),
+    (maps::TAKEN, 4, 8),
     (maps::RULES, 4, size_of::<RuleRecord>()),
     (maps::RESERVED, 4, 8),
     (maps::LIVE, 4, 8),

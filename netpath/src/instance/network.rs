@@ -2,7 +2,7 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NETWORK_XDP, NetworkRecord,
+    NETWORK_PORTS_HELD, NETWORK_XDP, NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -127,8 +127,12 @@ impl Work<'_> {
         self.set_sysctl(&sysctl::disable_ipv6(&n.bridge), "1", Some(name))?;
 
         let record = record(&n);
-        if datapath.network(n.slot)? != record {
+        let before = datapath.network(n.slot)?;
+        if before != record {
             datapath.set_network(n.slot, &record)?;
+        }
+        if (before.flags ^ record.flags) & NETWORK_PORTS_HELD != 0 {
+            datapath.sync_taken()?;
         }
         datapath.set_subnet(n.subnet, n.slot)?;
         let iface = IfaceRecord {
@@ -227,7 +231,8 @@ fn record(n: &Network) -> NetworkRecord {
         flags: flag(n.masquerade, NETWORK_MASQUERADE)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.internal, NETWORK_INTERNAL)
-            | flag(n.xdp_translate, NETWORK_XDP),
+            | flag(n.xdp_translate, NETWORK_XDP)
+            | flag(n.ports_held, NETWORK_PORTS_HELD),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
         ..NetworkRecord::default()

@@ -220,7 +220,7 @@ impl Planner<'_> {
                     spec: *spec,
                     origin,
                     addr,
-                    host: ports.allocate(endpoint, spec, addr)?,
+                    host: ports.allocate(endpoint, spec, addr, n.ports_held)?,
                 })
             })
             .collect()

@@ -173,6 +173,7 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         (n.internal, "internal"),
         (n.snat.is_some(), "snat"),
         (n.adopted, "adopted-bridge"),
+        (n.ports_held, "ports-held"),
     ];
     NetworkStatus {
         name: n.name.clone(),

@@ -15,6 +15,7 @@ mod peer;
 mod random;
 mod route;
 pub mod segments;
+mod sock_diag;
 pub mod sysctl;
 mod uplink;
 mod veth;

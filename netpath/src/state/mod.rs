@@ -112,6 +112,9 @@ pub struct Network {
     /// Packets of established flows are translated in the uplinks' drivers.
     #[serde(default)]
     pub xdp_translate: bool,
+    /// Somebody else's sockets hold the published ports of the host.
+    #[serde(default)]
+    pub ports_held: bool,
     /// Interfaces that lead out, as they were asked for.
     pub uplinks: Uplinks,
     /// Endpoints in the order they were added.

@@ -21,6 +21,8 @@ mod guard;
 mod hairpin;
 mod heal;
 mod host;
+mod host_bind;
+mod host_six;
 mod icmp_error;
 mod lab;
 mod lifecycle;

@@ -1,6 +1,6 @@
 //! Where connect(2) and sendmsg(2) to an address of the host lead.
 
-use super::{HostPorts, Sockets, owner, published, unmapped};
+use super::{HostPorts, Sockets, mapped, owner, published, unmapped, words};
 use crate::{
     addr::{Addr, V4, V6},
     records::{NETWORK_INTERNAL, NETWORK_ROUTED, Published, PublishedKey},
@@ -86,11 +86,35 @@ fn destination<A: Addr, S: Sockets + HostPorts<A>>(
     (flags & UNREACHABLE == 0).then_some(p)
 }
 
-/// Whether a packet to `addr` stays on the host. The unspecified address means loopback to connect(2)
-/// (`ip_route_connect`, `tcp_v6_connect`).
+/// Whether a packet to `addr` stays on the host.
 #[inline(always)]
 fn is_hosts<A: Addr, S: HostPorts<A>>(s: &S, addr: &A) -> bool {
-    *addr == A::NONE || addr.is_loopback() || s.is_host_addr(addr)
+    addr.is_loopback() || s.is_host_addr(addr)
+}
+
+/// The address that an IPv4 socket means: the unspecified one is loopback to connect(2) and sendto(2)
+/// (`ip_route_connect`, `ip_route_output_key_hash_rcu`).
+#[inline(always)]
+#[must_use]
+pub const fn meant4(addr: V4) -> V4 {
+    if u32::from_ne_bytes(addr) == 0 {
+        [127, 0, 0, 1]
+    } else {
+        addr
+    }
+}
+
+/// The same of an IPv6 socket (`tcp_v6_connect`, `udpv6_sendmsg`).
+#[inline(always)]
+#[must_use]
+pub const fn meant6(addr: V6) -> V6 {
+    if let Some(addr) = unmapped(&addr) {
+        return mapped(meant4(addr));
+    }
+    match words(&addr) {
+        [0, 0, 0, 0] => [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        _ => addr,
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +128,7 @@ mod tests {
         s.publish4([0; 4], 8080, TCP, ONLY4);
         s.publish4([198, 51, 100, 1], 8081, TCP, ONLY4);
         s.publish4([127, 0, 0, 1], 8082, UDP, ONLY4);
-        let to = |addr, port, proto| destination4(&s, proto, addr, port).map(|p| p.addr);
+        let to = |addr, port, proto| destination4(&s, proto, meant4(addr), port).map(|p| p.addr);
         let container = Some(s.endpoints[usize::from(ONLY4)].addr);
         for own in [[127, 0, 0, 1], [127, 1, 2, 3], [0; 4], [198, 51, 100, 1]] {
             assert_eq!(to(own, 8080, TCP), container, "{own:?}");
@@ -114,6 +138,7 @@ mod tests {
         assert_eq!(to([198, 51, 100, 1], 8081, TCP), container);
         assert_eq!(to([127, 0, 0, 1], 8081, TCP), None);
         assert_eq!(to([127, 0, 0, 1], 8082, UDP), container);
+        assert_eq!(to([0; 4], 8082, UDP), container);
         assert_eq!(to([198, 51, 100, 1], 8082, UDP), None);
     }
 
@@ -130,12 +155,21 @@ mod tests {
     }
 
     #[test]
+    fn the_unspecified_address_means_loopback() {
+        assert_eq!(meant6([0; 16]), LOCAL6);
+        assert_eq!(meant6(mapped([0; 4])), mapped([127, 0, 0, 1]));
+        for other in [HOST6, LOCAL6, mapped([198, 51, 100, 1])] {
+            assert_eq!(meant6(other), other);
+        }
+    }
+
+    #[test]
     fn ipv6_leads_to_ipv6_where_the_container_has_it() {
         let mut s = Host::new();
         s.publish4([0; 4], 8080, TCP, DUAL);
         s.publish6([0; 16], 8080, TCP, DUAL);
         for own in [LOCAL6, [0; 16], HOST6] {
-            match destination6(&s, TCP, own, 8080, true) {
+            match destination6(&s, TCP, meant6(own), 8080, true) {
                 Sent6::Six(p) => assert_eq!(p.addr, s.endpoints[usize::from(DUAL)].addr6),
                 other => panic!("{own:?}: {other:?}"),
             }
@@ -162,9 +196,9 @@ mod tests {
         assert_eq!(destination6(&s, UDP, LOCAL6, 8080, false), Sent6::Leave);
         // Named as an IPv4 address it is one, whatever the socket.
         for can in [true, false] {
-            let asked = super::super::mapped([198, 51, 100, 1]);
+            let asked = mapped([198, 51, 100, 1]);
             assert!(four(destination6(&s, TCP, asked, 8081, can)));
-            let asked = super::super::mapped([127, 0, 0, 1]);
+            let asked = mapped([127, 0, 0, 1]);
             assert_eq!(destination6(&s, TCP, asked, 8081, can), Sent6::Leave);
         }
         s.listening6.insert((TCP, LOCAL6, 8080));

@@ -8,7 +8,7 @@ mod bind;
 mod connect;
 
 pub use bind::{is_taken4, is_taken6};
-pub use connect::{Sent6, destination4, destination6};
+pub use connect::{Sent6, destination4, destination6, meant4, meant6};
 
 use crate::{
     addr::{Addr, V4, V6},

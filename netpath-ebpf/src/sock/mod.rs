@@ -17,7 +17,7 @@ use netpath_common::{
     V6,
     counters::Counter,
     records::{SOCK_UNBOUND, SockKey, SockRecord},
-    sock::{self, Sent6, mapped, unmapped},
+    sock::{self, Sent6, mapped, meant4, meant6, unmapped},
 };
 
 use crate::{counters, maps};
@@ -91,7 +91,7 @@ pub(crate) fn send4(ctx: &SockAddrContext) {
         return;
     }
     let at = Address::new(ctx);
-    let (Some(proto), addr, port) = (at.proto(), at.addr4(), at.port()) else {
+    let (Some(proto), addr, port) = (at.proto(), meant4(at.addr4()), at.port()) else {
         return;
     };
     if let Some(p) = sock::destination4(&SocketTables::new(ctx), proto, addr, port)
@@ -125,7 +125,7 @@ fn send6(ctx: &SockAddrContext, connect: bool) -> i32 {
         return PROCEED;
     }
     let at = Address::new(ctx);
-    let (Some(proto), addr, port) = (at.proto(), at.addr6(), at.port()) else {
+    let (Some(proto), addr, port) = (at.proto(), meant6(at.addr6()), at.port()) else {
         return PROCEED;
     };
     let bound = at.bound6();

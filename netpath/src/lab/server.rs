@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -34,7 +34,12 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound there.
-    pub fn tcp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
+    pub fn tcp(
+        namespace: &Namespace,
+        name: &str,
+        at: impl Into<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let at = at.into();
         let what = format!("listen on TCP {at} in {}", namespace.name());
         let listener = namespace
             .run(|| TcpListener::bind(at))?
@@ -59,7 +64,12 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound there.
-    pub fn udp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
+    pub fn udp(
+        namespace: &Namespace,
+        name: &str,
+        at: impl Into<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let at = at.into();
         let what = format!("listen on UDP {at} in {}", namespace.name());
         let socket = namespace
             .run(|| UdpSocket::bind(at))?

@@ -87,8 +87,10 @@ pub const NEXT6_VETH: u32 = 0;
 pub const NEXT6_UPLINK_IN: u32 = 1;
 /// Index in [`NEXT6`]: egress of an uplink.
 pub const NEXT6_UPLINK_OUT: u32 = 2;
+/// Index in [`NEXT6`]: ingress of the loopback device.
+pub const NEXT6_LOOPBACK: u32 = 3;
 /// Places of [`NEXT6`].
-pub const NEXT6_HOOKS: usize = 3;
+pub const NEXT6_HOOKS: usize = 4;
 
 /// Every map that user space pins, by name.
 pub const PINNED: &[&str] = &[

@@ -95,6 +95,13 @@ pub struct UplinkRecord {
     pub addr6: [u8; 16],
 }
 
+/// Interface index of the loopback device, in every network namespace (`LOOPBACK_IFINDEX`,
+/// `include/net/flow.h`).
+pub const LOOPBACK_IFINDEX: u32 = 1;
+/// Slot of the uplink that the loopback device stands for: the last one. Free where the host's sockets
+/// are translated instead.
+pub const LOOPBACK_UPLINK: u16 = crate::maps::MAX_UPLINKS as u16 - 1;
+
 /// The interface is the host side of an endpoint's veth.
 pub const IFACE_ENDPOINT: u32 = 1;
 /// The interface is a network's bridge.

@@ -56,3 +56,15 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
     }
     finish::<A>(ctx, Hook::UplinkEgress, result)
 }
+
+/// Ingress of the loopback device, of what the host has sent to itself.
+#[inline(always)]
+pub(crate) fn loopback<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let tables = KernelTables::<_, A>::new(ctx);
+    let mut pkt = TcPacket::with(ctx, fixed::<A>());
+    let result = datapath::loopback_ingress(&mut pkt, &tables, work);
+    finish::<A>(ctx, Hook::Loopback, result)
+}

@@ -34,7 +34,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext, XdpContext},
 };
 use ctx::{TcPacket, XdpPacket};
-use finish::{NEXT, finish, take_translated, take_vetted};
+use finish::{NEXT, finish, take_translated, take_vetted, to_itself};
 use netpath_common::{
     DropReason, V4, Verdict,
     datapath::{self, Bucket, Work},
@@ -72,6 +72,15 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
         return NEXT;
     }
     hooks::uplink_out::<V4>(&ctx)
+}
+
+/// Ingress of the loopback device, where the host's sockets cannot be translated.
+#[classifier]
+pub fn np_lo_in(ctx: TcContext) -> i32 {
+    if take_translated(&ctx) {
+        return to_itself(&ctx);
+    }
+    hooks::loopback::<V4>(&ctx)
 }
 
 /// Forwarding without translation from an endpoint's veth: the benchmark's limit. Never attached

@@ -22,6 +22,7 @@ mod hairpin;
 mod heal;
 mod host;
 mod host_bind;
+mod host_lo;
 mod host_six;
 mod icmp_error;
 mod lab;

@@ -377,6 +377,7 @@ pub const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Xdp => "np_uplink_xdp",
+        Hook::Loopback => "np_lo_in",
     }
 }
 

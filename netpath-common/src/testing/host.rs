@@ -18,6 +18,7 @@ use crate::{
     datapath::{self, Bucket, Work},
     drop_reason::DropReason,
     event::Hook,
+    records::LOOPBACK_IFINDEX,
     verdict::Verdict,
 };
 
@@ -161,6 +162,7 @@ impl Host {
                 }
                 result
             }
+            Hook::Loopback => datapath::loopback_ingress(&mut frame, t, w),
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp if self.xdp_translates => {
                 datapath::uplink_xdp_nat(&mut frame, t, w, &mut self.refused)
@@ -243,6 +245,15 @@ impl Host {
         self.run(
             Hook::UplinkEgress,
             &packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        )
+    }
+
+    /// The host sends a packet to itself.
+    #[track_caller]
+    pub fn from_itself(&mut self, packet: &Datagram) -> Outcome {
+        self.run(
+            Hook::Loopback,
+            &packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX),
         )
     }
 

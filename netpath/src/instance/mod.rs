@@ -10,6 +10,7 @@ mod endpoint;
 mod error;
 mod facts;
 mod forwarding;
+mod host_access;
 mod inspect;
 mod network;
 mod plan;

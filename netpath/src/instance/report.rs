@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::{Error, Instance, xdp};
+use super::{Error, Instance, host_access, xdp};
 use crate::{bpf::Datapath, ct, state::State};
 
 /// An instance as `status` shows it.
@@ -129,6 +129,9 @@ impl Instance {
             .collect();
         attachments.sort();
         let mut warnings = warnings(&state, &attachments);
+        if !state.networks.is_empty() {
+            warnings.extend(host_access::warning(&datapath, &attachments)?);
+        }
         warnings.extend(self.translation_warnings(&state, &links).await);
         Ok(Report {
             instance: self.name.clone(),

@@ -1,0 +1,103 @@
+//! Ingress of the loopback device: what the host sends to itself.
+//!
+//! Owns the host's way to published ports where its sockets cannot be translated. The device stands
+//! for an uplink, so that the answers find their way by their flow: back into the device, with a route
+//! to the host itself, which is what the stack asks of a packet to 127.0.0.1 that comes in.
+
+use super::{
+    Tables, published,
+    veth::{admitted, to_published},
+    work::{Step, Work},
+};
+use crate::{
+    addr::Addr,
+    conntrack::tcp,
+    drop_reason::DropReason,
+    event::Hook,
+    packet::{ETHERTYPE_IPV6, Kind, Packet},
+    records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, Published},
+    verdict::Verdict,
+};
+
+/// Decides about a frame that the host has sent to itself. What the datapath has sent there does not
+/// come here.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline(always)]
+pub fn loopback_ingress<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Verdict, DropReason> {
+    w.begin(pkt, t)?;
+    if w.eth.ethertype != T::A::ETHERTYPE {
+        return Ok(if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 {
+            Verdict::Ipv6
+        } else {
+            Verdict::Pass
+        });
+    }
+    // What the host sends itself is the business of its own stack.
+    if w.parse(pkt).is_err() || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+        return Ok(Verdict::Pass);
+    }
+    // Published ports are reserved, so this bit spares everything else the hash tables.
+    if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
+        return Ok(Verdict::Pass);
+    }
+    let mut entry = None;
+    if let Some(e) = t.ct(&w.ip.tuple)
+        && e.from() == 0
+        && e.uplink() == LOOPBACK_UPLINK
+    {
+        entry = admitted(t, w, e)?;
+    }
+    let step = match entry {
+        Some(e) => Step::Flow(e),
+        None => begin(t, w)?,
+    };
+    match w.conclude(pkt, t, step, Hook::Loopback)? {
+        // It does not fit; up the stack it would only find that nobody listens at a container's address.
+        Verdict::TranslatedToStack => Err(DropReason::TooLarge),
+        verdict => Ok(verdict),
+    }
+}
+
+/// A packet that belongs to no flow.
+#[inline(always)]
+fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
+    let is_on = t
+        .uplink(LOOPBACK_UPLINK)
+        .is_some_and(|u| u.ifindex == LOOPBACK_IFINDEX);
+    let dst = w.ip.tuple.dst;
+    if !is_on || !dst.is_loopback() && !t.is_host_addr(&dst) {
+        return Ok(Step::Pass);
+    }
+    // A connection that stands is the host's with itself, of a time before the port was published.
+    if matches!(w.ip.kind, Kind::Tcp) && w.ip.flags & (tcp::SYN | tcp::ACK) != tcp::SYN {
+        return Ok(Step::Pass);
+    }
+    let Some(p) = published(t, &w.ip.tuple) else {
+        return Ok(Step::Pass);
+    };
+    let Some(source) = source(t, w, &p) else {
+        return Ok(Step::Pass);
+    };
+    to_published(t, w, &p, 0, LOOPBACK_UPLINK, source)
+}
+
+/// The address in place of the client's, none to keep that: no container can answer to loopback.
+/// `None` where the network's ports are not at the host's addresses.
+#[inline(always)]
+fn source<T: Tables>(t: &T, w: &Work<T::A>, p: &Published<T::A>) -> Option<T::A> {
+    let network = t.network(t.endpoint(p.endpoint)?.network)?;
+    if network.flags & (NETWORK_INTERNAL | NETWORK_ROUTED) != 0 {
+        return None;
+    }
+    if !w.ip.tuple.src.is_loopback() {
+        return Some(T::A::NONE);
+    }
+    let gateway = T::A::gateway(network);
+    (gateway != T::A::NONE).then_some(gateway)
+}

@@ -1,7 +1,8 @@
 //! Published ports are taken: nobody else on the host can bind them.
 
 use std::{
-    io,
+    collections::BTreeSet,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -10,8 +11,9 @@ use netpath_common::tuple::TCP;
 use netpath_tests::{
     agent::Agent,
     dual::{self, HOST6},
-    local::{Binding, Kind, bind},
-    probe::{at, tcp, tcp_server},
+    local::{Binding, Client, Kind, bind, seen_by},
+    netns::within,
+    probe::{SOON, at, tcp, tcp_server, udp_server},
     topology::{A, GATEWAY, HOST, OUTSIDE, World},
 };
 
@@ -254,4 +256,57 @@ fn an_engine_holds_its_ports_itself() {
         Binding::default(),
     )
     .unwrap();
+}
+
+/// The ports that the host's own clients get are never published ones: the answers would go into the
+/// container.
+#[test]
+fn the_kernel_chooses_no_published_port() {
+    let world = World::new(&["a"]);
+    let set = |key: &str, value: &str| {
+        within(&world.host, || {
+            fs::write(format!("/proc/sys/net/ipv4/{key}"), value).unwrap();
+        });
+    };
+    let reserved = || {
+        within(&world.host, || {
+            let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap();
+            text.trim().to_owned()
+        })
+    };
+    set("ip_local_port_range", "40000 40007");
+    set("ip_local_reserved_ports", "40003,50000-50001");
+    world.up(&config(
+        &world,
+        "",
+        &["40001-40002:80-81", "40001:53/udp", "8080:80"],
+    ));
+    // What was reserved stays, what is not chosen from anyway is not listed.
+    assert_eq!(reserved(), "40001-40003,50000-50001");
+    let _servers = [
+        tcp_server(&world.outside, "outside", 9000),
+        udp_server(&world.outside, "outside", 9000),
+    ];
+    let to = at(OUTSIDE, 9000);
+    let mut chosen = BTreeSet::new();
+    for _ in 0..40 {
+        for kind in [Kind::Tcp, Kind::Udp] {
+            let answer = Client::new(kind, SOON).ask(&world.host, to.into()).unwrap();
+            assert_eq!(seen_by("outside", &answer), HOST, "{kind:?}");
+            chosen.insert(answer.local.port());
+        }
+    }
+    assert!(chosen.len() > 1, "{chosen:?}");
+    assert!(
+        chosen.is_disjoint(&BTreeSet::from([40001, 40002, 40003])),
+        "{chosen:?}"
+    );
+    world.run(&["unpublish", "a", "40001-40002:80-81"]);
+    assert_eq!(reserved(), "40001,40003,50000-50001");
+    world.run(&["publish", "a", "40005:80"]);
+    assert_eq!(reserved(), "40001,40003,40005,50000-50001");
+    // Somebody else's change stays as well.
+    set("ip_local_reserved_ports", "40001,40003,40005,50000-50002");
+    world.run(&["down", "--all"]);
+    assert_eq!(reserved(), "40003,50000-50002");
 }

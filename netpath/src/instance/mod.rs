@@ -12,6 +12,7 @@ mod facts;
 mod forwarding;
 mod host_access;
 mod inspect;
+mod local_ports;
 mod network;
 mod plan;
 mod plan_endpoint;

@@ -22,6 +22,10 @@ impl Work<'_> {
                 .push(Undo::Unpublish(endpoint.clone(), of_endpoint));
             entries.extend(rules.iter().flat_map(|r| r.entries(e.addr, e.slot)));
         }
+        let new: Vec<&Rule> = rules.iter().flat_map(|(_, rules)| rules).collect();
+        if !new.is_empty() {
+            self.reserve_ports(&[], &new)?;
+        }
         self.write_ports(&slots, &entries)?;
         for (endpoint, rules) in rules {
             if let Some(e) = self.state.endpoint_mut(endpoint) {
@@ -129,6 +133,8 @@ impl Work<'_> {
         if keys.is_empty() {
             return Ok(());
         }
+        // First: the datapath keeps from masquerade what is reserved there.
+        self.reserve_ports(slots, &[])?;
         let (datapath, state) = (self.datapath()?, &mut self.state);
         self.maps.of(keys.len(), || {
             bump_rules(&datapath, state, slots)?;

@@ -50,6 +50,9 @@ pub struct State {
     pub uplinks: Vec<Uplink>,
     /// Kernel settings that were changed.
     pub sysctls: Vec<Sysctl>,
+    /// Ports that netpath has added to `ip_local_reserved_ports`, in the kernel's form.
+    #[serde(default)]
+    pub reserved_ports: String,
 }
 
 /// Who asked for an object.

@@ -45,7 +45,7 @@ pub const ENDPOINT_STATS: &str = "np_ep_stats";
 /// Ring buffer of [`crate::event::DropEvent`].
 pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port, of both families:
-/// [`crate::records::SockKey`].
+/// [`crate::sock::SockKey`].
 pub const SOCKS: &str = "np_socks";
 /// Published ports that nobody else may bind: bitmap of u64 words, see [`taken_word`].
 pub const TAKEN: &str = "np_taken";

@@ -1,6 +1,13 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
-use crate::{addr::V6, conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
+use crate::{
+    addr::V6,
+    conntrack::CtEntry,
+    event::DropEvent,
+    records::*,
+    sock::{SockKey, SockRecord},
+    tuple::Tuple,
+};
 
 macro_rules! pod {
     ($($t:ty),+ $(,)?) => { $(

@@ -17,8 +17,9 @@ use netpath_common::{
     maps,
     records::{
         Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
-        Published, PublishedKey, RuleRecord, SockKey, SockRecord, UplinkRecord,
+        Published, PublishedKey, RuleRecord, UplinkRecord,
     },
+    sock::{SockKey, SockRecord},
 };
 
 /// Written by the datapath; read by it and by `netpath ct`. Entries die when the datapath meets

@@ -57,11 +57,12 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
         Some(e) => Step::Flow(e),
         None => begin(t, w)?,
     };
-    match w.conclude(pkt, t, step, Hook::Loopback)? {
+    let verdict = w.conclude(pkt, t, step, Hook::Loopback)?;
+    if matches!(verdict, Verdict::TranslatedToStack) {
         // It does not fit; up the stack it would only find that nobody listens at a container's address.
-        Verdict::TranslatedToStack => Err(DropReason::TooLarge),
-        verdict => Ok(verdict),
+        return Err(DropReason::TooLarge);
     }
+    Ok(verdict)
 }
 
 /// A packet that belongs to no flow.

@@ -169,10 +169,12 @@ mod tests {
         s.publish4([0; 4], 8080, TCP, DUAL);
         s.publish6([0; 16], 8080, TCP, DUAL);
         for own in [LOCAL6, [0; 16], HOST6] {
-            match destination6(&s, TCP, meant6(own), 8080, true) {
-                Sent6::Six(p) => assert_eq!(p.addr, s.endpoints[usize::from(DUAL)].addr6),
-                other => panic!("{own:?}: {other:?}"),
-            }
+            let sent = destination6(&s, TCP, meant6(own), 8080, true);
+            let to = s.endpoints[usize::from(DUAL)].addr6;
+            assert!(
+                matches!(sent, Sent6::Six(p) if p.addr == to),
+                "{own:?}: {sent:?}"
+            );
         }
         let other = [0x20; 16];
         assert_eq!(destination6(&s, TCP, other, 8080, true), Sent6::Leave);

@@ -6,9 +6,11 @@
 
 mod bind;
 mod connect;
+mod record;
 
 pub use bind::{is_taken4, is_taken6};
 pub use connect::{Sent6, destination4, destination6, meant4, meant6};
+pub use record::{SOCK_UNBOUND, SockKey, SockRecord};
 
 use crate::{
     addr::{Addr, V4, V6},

@@ -16,8 +16,7 @@ use aya_ebpf::{
 use netpath_common::{
     V6,
     counters::Counter,
-    records::{SOCK_UNBOUND, SockKey, SockRecord},
-    sock::{self, Sent6, mapped, meant4, meant6, unmapped},
+    sock::{self, SOCK_UNBOUND, Sent6, SockKey, SockRecord, mapped, meant4, meant6, unmapped},
 };
 
 use crate::{counters, maps};

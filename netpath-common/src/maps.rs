@@ -47,6 +47,8 @@ pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port, of both families:
 /// [`crate::sock::SockKey`].
 pub const SOCKS: &str = "np_socks";
+/// IPv6 addresses of the host by the IPv4 address that stands for each at the loopback device.
+pub const STAND_INS: &str = "np_stand_ins";
 /// Published ports that nobody else may bind: bitmap of u64 words, see [`taken_word`].
 pub const TAKEN: &str = "np_taken";
 /// Per-CPU bucket of packets to ports that nobody has: [`crate::datapath::Bucket`].
@@ -117,6 +119,7 @@ pub const PINNED: &[&str] = &[
     EVENTS,
     SOCKS,
     TAKEN,
+    STAND_INS,
     REFUSED,
     PORTS,
     CT6,

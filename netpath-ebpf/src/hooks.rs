@@ -5,7 +5,13 @@
 use aya_ebpf::{bindings::TC_ACT_SHOT, programs::TcContext};
 use netpath_common::{Verdict, datapath, event::Hook};
 
-use crate::{ctx::TcPacket, family::Maps, finish::finish, memory, tables::KernelTables};
+use crate::{
+    ctx::TcPacket,
+    family::Maps,
+    finish::{NEXT, finish},
+    memory,
+    tables::KernelTables,
+};
 
 /// Ethernet, IP and TCP without options: what is read at constant offsets, bytes.
 const fn fixed<A: Maps>() -> u32 {
@@ -66,5 +72,9 @@ pub(crate) fn loopback<A: Maps>(ctx: &TcContext) -> i32 {
     let tables = KernelTables::<_, A>::new(ctx);
     let mut pkt = TcPacket::with(ctx, fixed::<A>());
     let result = datapath::loopback_ingress(&mut pkt, &tables, work);
+    if matches!(result, Ok(Verdict::Pass)) {
+        // The host's own, and not worth counting.
+        return NEXT;
+    }
     finish::<A>(ctx, Hook::Loopback, result)
 }

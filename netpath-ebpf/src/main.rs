@@ -21,6 +21,7 @@ mod hooks;
 mod maps;
 mod measure;
 mod memory;
+mod six;
 mod sock;
 mod tables;
 
@@ -34,7 +35,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext, XdpContext},
 };
 use ctx::{TcPacket, XdpPacket};
-use finish::{NEXT, finish, take_translated, take_vetted, to_itself};
+use finish::{NEXT, finish, take_translated, take_vetted};
 use netpath_common::{
     DropReason, V4, Verdict,
     datapath::{self, Bucket, Work},
@@ -74,11 +75,17 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     hooks::uplink_out::<V4>(&ctx)
 }
 
-/// Ingress of the loopback device, where the host's sockets cannot be translated.
+/// Ingress of the loopback device: what of the host's own the sockets cannot be sent.
 #[classifier]
 pub fn np_lo_in(ctx: TcContext) -> i32 {
     if take_translated(&ctx) {
-        return to_itself(&ctx);
+        return six::finish(&ctx, six::np_to_ipv6(ctx.skb.skb));
+    }
+    if six::is_ipv6(&ctx) {
+        let action = six::np_to_ipv4(ctx.skb.skb);
+        if action != NEXT {
+            return six::finish(&ctx, action);
+        }
     }
     hooks::loopback::<V4>(&ctx)
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netpath_common::{
-    Tuple, V6,
+    Tuple, V4, V6,
     conntrack::CtEntry,
     counters::Counter,
     datapath::{self, Bucket, Held, NextHop, PortUse, Work},
@@ -159,6 +159,10 @@ pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::n
 /// Written and read by the socket programs; old entries are evicted.
 #[btf_map(name = "np_socks")]
 pub(crate) static SOCKS: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+
+/// Written and read by the program of the loopback device; as many as the host has addresses.
+#[btf_map(name = "np_stand_ins")]
+pub(crate) static STAND_INS: HashMap<V4, V6, { maps::MAX_HOST_ADDRS }, 1> = HashMap::new();
 
 /// Written by user space, read by the socket programs.
 #[btf_map(name = "np_taken")]

@@ -2,12 +2,13 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     thread,
 };
 
 use netpath::lab::probe::BRIEFLY;
 use netpath_tests::{
+    dual::{self, HOST6},
     local::{Binding, Client, Kind, bind, seen_by},
     netns::within,
     probe::{SOON, Server, at, tcp, tcp_server, transfer, udp_server, udp_socket},
@@ -159,7 +160,7 @@ fn the_way_comes_and_goes() {
     assert!(local_of().is_from("a", GATEWAY));
     let status = world.run(&["status"]);
     assert!(
-        status.contains("lo-in") && status.contains("cgroup"),
+        status.contains("lo-in") && status.contains("no cgroup"),
         "{status}"
     );
     // Nobody stands against it here.
@@ -169,7 +170,7 @@ fn the_way_comes_and_goes() {
     assert_eq!(up(&world, true), "");
     let status = world.run(&["status"]);
     assert!(
-        !status.contains("lo-in") && !status.contains("cgroup"),
+        status.contains("lo-in") && !status.contains("no cgroup"),
         "{status}"
     );
     assert!(local_of().is_from("a", GATEWAY));
@@ -185,4 +186,21 @@ fn the_way_comes_and_goes() {
     world.run(&["down", "--all"]);
     let _own = tcp_server(&world.host, "host", 8080);
     assert!(local_of().is_from("host", Ipv4Addr::LOCALHOST));
+}
+
+/// By packets alone, whatever the socket.
+#[test]
+fn ipv6_to_a_container_without() {
+    let world = world(&["8080:80", "8080:80/udp"]);
+    let a = world.container("a");
+    let _servers = [tcp_server(a, "a", 80), udp_server(a, "a", 80)];
+    dual::give_host(&world);
+    for asked in [IpAddr::V6(Ipv6Addr::LOCALHOST), HOST6.into()] {
+        for kind in Kind::ALL {
+            let to = SocketAddr::new(asked, 8080);
+            let answer = Client::new(kind, SOON).ask(&world.host, to).unwrap();
+            assert_eq!(seen_by("a", &answer), GATEWAY, "{kind:?} {to}");
+            assert_eq!(answer.peer, to, "{kind:?}");
+        }
+    }
 }

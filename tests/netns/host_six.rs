@@ -10,7 +10,7 @@ use netpath_common::tuple::{TCP, UDP};
 use netpath_tests::{
     dual::{self, GATEWAY6, HOST6},
     local::{Binding, Client, Kind, bind, seen_by},
-    probe::SOON,
+    probe::{SOON, transfer_over},
     topology::{A, B, GATEWAY, HOST, World},
 };
 
@@ -103,8 +103,7 @@ fn promised(asked: IpAddr, kind: Kind, dual: bool, at: At) -> End {
     match (asked, dual) {
         (IpAddr::V4(_), _) if matches => End::Reached(GATEWAY.into()),
         (IpAddr::V6(_), true) if matches => End::Reached(GATEWAY6.into()),
-        // Any address of the host is an IPv6 one as well, for sockets that can send to IPv4.
-        (IpAddr::V6(_), false) if at == At::Any && kind == Kind::UdpUnconnected => End::Refused,
+        // Any address of the host is an IPv6 one as well.
         (IpAddr::V6(_), false) if at == At::Any => End::Reached(GATEWAY.into()),
         (IpAddr::V4(_) | IpAddr::V6(_), _) => nobody,
     }
@@ -119,7 +118,8 @@ fn ended(client: Client, world: &World, name: &str, to: SocketAddr) -> End {
     };
     assert_eq!(answer.peer, to, "{client:?}: the peer that the client sees");
     if client.kind != Kind::UdpUnconnected {
-        assert_eq!(answer.local.ip(), to.ip(), "{client:?}: getsockname");
+        let local = client.bound.unwrap_or(to.ip());
+        assert_eq!(answer.local.ip(), local, "{client:?}: getsockname");
         assert_ne!(answer.local.port(), 0);
     }
     End::Reached(seen_by(name, &answer))
@@ -182,7 +182,7 @@ fn the_unspecified_address_is_loopback() {
     }
 }
 
-/// Sockets that cannot send to IPv4 are refused at once, and reach IPv6 as any other.
+/// What sockets that cannot send to IPv4 say is carried by packets; IPv6 they reach as any other.
 #[test]
 fn sockets_of_ipv6_alone() {
     if !needs_cgroup() {
@@ -200,8 +200,17 @@ fn sockets_of_ipv6_alone() {
             ..plain
         };
         for client in [only6, bound] {
-            let got = ended(client, &world, "a", SocketAddr::new(LOCAL6, 8080));
-            assert_eq!(got, End::Refused, "{client:?}");
+            for asked in [LOCAL6, HOST6.into()] {
+                let got = ended(client, &world, "a", SocketAddr::new(asked, 8080));
+                assert_eq!(got, End::Reached(GATEWAY.into()), "{client:?} to {asked}");
+            }
+            let got = ended(client, &world, "a", SocketAddr::new(LOCAL6, 8083));
+            let nobody = if kind == Kind::UdpUnconnected {
+                End::Silence
+            } else {
+                End::Refused
+            };
+            assert_eq!(got, nobody, "{client:?}");
         }
         let got = ended(only6, &world, "b", SocketAddr::new(LOCAL6, 8080 + DUAL));
         assert_eq!(got, End::Reached(GATEWAY6.into()), "{kind:?}");
@@ -249,4 +258,43 @@ fn a_listener_of_ipv6_alone_comes_before_an_ipv4_container() {
     drop(listener);
     let answer = Client::new(Kind::Tcp, SOON).ask(&world.host, to).unwrap();
     assert_eq!(seen_by("a", &answer), GATEWAY);
+}
+
+/// Segments of any size, both ways, with every byte and checksum right.
+#[test]
+fn a_large_transfer_from_ipv6_is_whole() {
+    if !needs_cgroup() {
+        return;
+    }
+    let world = World::with_ports(&["a"], &["8080:81"]);
+    dual::give_host(&world);
+    let client = Client {
+        only6: true,
+        ..Client::new(Kind::Tcp, SOON)
+    };
+    for asked in [LOCAL6, HOST6.into()] {
+        let to = SocketAddr::new(asked, 8080);
+        let connect = || client.connect(&world.host, to).unwrap();
+        transfer_over(connect, world.container("a"), 81, 4 << 20);
+    }
+}
+
+/// What has no form in the other family: errors, so a closed port of UDP is silence.
+#[test]
+fn a_container_that_refuses_ipv6_by_packets() {
+    if !needs_cgroup() {
+        return;
+    }
+    let world = World::with_ports(&["a"], &["8080:81", "8080:81/udp"]);
+    let to = SocketAddr::new(LOCAL6, 8080);
+    let only6 = |kind, within| Client {
+        only6: true,
+        ..Client::new(kind, within)
+    };
+    let e = only6(Kind::Tcp, SOON).ask(&world.host, to).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::ConnectionRefused);
+    let e = only6(Kind::Udp, BRIEFLY).ask(&world.host, to).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::WouldBlock);
+    let dropped = world.drops().get("unsupported-protocol").copied();
+    assert_eq!(dropped, Some(1), "{:?}", world.drops());
 }

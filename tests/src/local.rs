@@ -72,7 +72,21 @@ impl Client {
         within(from, || self.ask_here(to))
     }
 
-    fn ask_here(self, to: SocketAddr) -> io::Result<Answer> {
+    /// Opens a TCP connection.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn connect(self, from: &Namespace, to: SocketAddr) -> io::Result<TcpStream> {
+        within(from, || self.connect_here(to))
+    }
+
+    fn connect_here(self, to: SocketAddr) -> io::Result<TcpStream> {
+        let socket = self.open(to)?;
+        socket.connect_timeout(&to.into(), self.within)?;
+        Ok(socket.into())
+    }
+
+    fn open(self, to: SocketAddr) -> io::Result<Socket> {
         let socket = self.kind.open(Domain::for_address(to))?;
         if self.only6 {
             socket.set_only_v6(true)?;
@@ -82,10 +96,13 @@ impl Client {
         }
         socket.set_read_timeout(Some(self.within))?;
         socket.set_write_timeout(Some(self.within))?;
+        Ok(socket)
+    }
+
+    fn ask_here(self, to: SocketAddr) -> io::Result<Answer> {
         match self.kind {
             Kind::Tcp => {
-                socket.connect_timeout(&to.into(), self.within)?;
-                let mut stream = TcpStream::from(socket);
+                let mut stream = self.connect_here(to)?;
                 stream.write_all(b"who am I?\n")?;
                 let mut text = String::new();
                 stream.read_to_string(&mut text)?;
@@ -93,6 +110,7 @@ impl Client {
                 Ok(answer(&text, peer, local))
             }
             Kind::Udp => {
+                let socket = self.open(to)?;
                 socket.connect(&to.into())?;
                 let socket = UdpSocket::from(socket);
                 socket.send(b"who am I?\n")?;
@@ -107,7 +125,7 @@ impl Client {
                 ))
             }
             Kind::UdpUnconnected => {
-                let socket = UdpSocket::from(socket);
+                let socket = UdpSocket::from(self.open(to)?);
                 socket.send_to(b"who am I?\n", to)?;
                 let mut buffer = [0; 2048];
                 let (length, peer) = socket.recv_from(&mut buffer)?;

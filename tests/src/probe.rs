@@ -144,12 +144,26 @@ pub fn transfer(
     port: u16,
     length: usize,
 ) {
+    let connect = || within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
+    transfer_over(connect, server, port, length);
+}
+
+/// The same over a connection that `connect` opens.
+///
+/// # Panics
+/// As [`transfer`].
+#[track_caller]
+pub fn transfer_over(
+    connect: impl FnOnce() -> TcpStream,
+    server: &Namespace,
+    port: u16,
+    length: usize,
+) {
     let listener = within(server, || {
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
     });
     let accepted = thread::spawn(move || both_ways(listener.accept().unwrap().0, 2, 1, length));
-    let stream = within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
-    both_ways(stream, 1, 2, length);
+    both_ways(connect(), 1, 2, length);
     accepted.join().unwrap();
 }
 

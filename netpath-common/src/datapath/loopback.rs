@@ -10,12 +10,16 @@ use super::{
     work::{Step, Work},
 };
 use crate::{
-    addr::Addr,
+    addr::{Addr, V4},
     conntrack::tcp,
     drop_reason::DropReason,
     event::Hook,
     packet::{ETHERTYPE_IPV6, Kind, Packet},
-    records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, Published},
+    records::{
+        LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, Published,
+        UplinkRecord,
+    },
+    sock::is_stand_in,
     verdict::Verdict,
 };
 
@@ -37,6 +41,15 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
         } else {
             Verdict::Pass
         });
+    }
+    if !T::A::IS_V6
+        && !is_on::<T::A>(t.uplink(LOOPBACK_UPLINK))
+        && !pkt
+            .read_fixed::<30, 4>()
+            .is_some_and(|dst| is_stand_in(&dst))
+    {
+        // Nearly everything, where sockets are translated.
+        return Ok(Verdict::Pass);
     }
     // What the host sends itself is the business of its own stack.
     if w.parse(pkt).is_err() || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
@@ -68,10 +81,8 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
 /// A packet that belongs to no flow.
 #[inline(always)]
 fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
-    let is_on = t
-        .uplink(LOOPBACK_UPLINK)
-        .is_some_and(|u| u.ifindex == LOOPBACK_IFINDEX);
     let dst = w.ip.tuple.dst;
+    let is_on = is_on::<T::A>(t.uplink(LOOPBACK_UPLINK)) || stands_in(&dst);
     if !is_on || !dst.is_loopback() && !t.is_host_addr(&dst) {
         return Ok(Step::Pass);
     }
@@ -101,4 +112,16 @@ fn source<T: Tables>(t: &T, w: &Work<T::A>, p: &Published<T::A>) -> Option<T::A>
     }
     let gateway = T::A::gateway(network);
     (gateway != T::A::NONE).then_some(gateway)
+}
+
+/// Whether everything is translated here: the uplink that the device stands for has an address.
+#[inline(always)]
+fn is_on<A: Addr>(uplink: Option<&UplinkRecord>) -> bool {
+    uplink.is_some_and(|u| u.ifindex == LOOPBACK_IFINDEX && A::of_uplink(u) != A::NONE)
+}
+
+/// Whether an address stands for one of IPv6, whose packets come whatever the sockets.
+#[inline(always)]
+fn stands_in<A: Addr>(addr: &A) -> bool {
+    !A::IS_V6 && is_stand_in(&V4::from_slice(bytemuck::bytes_of(addr)))
 }

@@ -7,10 +7,12 @@
 mod bind;
 mod connect;
 mod record;
+mod six;
 
 pub use bind::{is_taken4, is_taken6};
 pub use connect::{Sent6, destination4, destination6, meant4, meant6};
 pub use record::{SOCK_UNBOUND, SockKey, SockRecord};
+pub use six::{Plain, checksum_to_ipv4, checksum_to_ipv6, is_stand_in, stand_in};
 
 use crate::{
     addr::{Addr, V4, V6},

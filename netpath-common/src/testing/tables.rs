@@ -93,6 +93,7 @@ impl<A: Addr> MemTables<A> {
         self.uplinks[usize::from(LOOPBACK_UPLINK)] = UplinkRecord {
             ifindex: LOOPBACK_IFINDEX,
             generation: 1,
+            addr: [127, 0, 0, 1],
             mtu: 65_536,
             ..UplinkRecord::default()
         };

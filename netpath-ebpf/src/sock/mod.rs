@@ -19,9 +19,9 @@ use netpath_common::{
     sock::{self, SOCK_UNBOUND, Sent6, SockKey, SockRecord, mapped, meant4, meant6, unmapped},
 };
 
-use crate::{counters, maps};
+use crate::{counters, maps, six};
 use address::Address;
-use tables::SocketTables;
+pub(crate) use tables::SocketTables;
 
 /// Lets the system call go on.
 pub(crate) const PROCEED: i32 = 1;
@@ -135,9 +135,9 @@ fn send6(ctx: &SockAddrContext, connect: bool) -> i32 {
         Sent6::Leave => return PROCEED,
         Sent6::Six(p) => ((p.addr, p.port), p.rule),
         Sent6::Four(p) => ((mapped(p.addr), p.port), p.rule),
-        // Nobody listens there: a connection is refused by the stack itself, and a datagram without
-        // one would be lost in silence.
-        Sent6::Unable if connect => return PROCEED,
+        // By packets. Where the loopback device does not carry them nobody listens: a connection is
+        // refused by the stack itself, and a datagram without one would be lost in silence.
+        Sent6::Unable if connect || six::is_carried() => return PROCEED,
         Sent6::Unable => return refuse(ECONNREFUSED),
     };
     if remember(ctx, to, (addr, port), rule, unbound) {

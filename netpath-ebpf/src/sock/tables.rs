@@ -6,7 +6,6 @@ use aya_ebpf::{
     EbpfContext,
     bindings::bpf_sock_tuple,
     helpers::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
-    programs::SockAddrContext,
 };
 use netpath_common::{
     V4, V6,
@@ -19,18 +18,28 @@ use netpath_common::{
 use crate::maps;
 
 /// The tables as seen from one program run.
-pub(super) struct SocketTables<'c> {
-    ctx: &'c SockAddrContext,
+pub(crate) struct SocketTables<'c, C> {
+    ctx: &'c C,
+    /// Who asks, where that is known.
+    src: Option<(V6, u16)>,
 }
 
-impl<'c> SocketTables<'c> {
+impl<'c, C: EbpfContext> SocketTables<'c, C> {
+    /// For a system call.
     #[inline(always)]
-    pub(super) const fn new(ctx: &'c SockAddrContext) -> Self {
-        Self { ctx }
+    pub(super) const fn new(ctx: &'c C) -> Self {
+        Self { ctx, src: None }
+    }
+
+    /// For a packet of IPv6, which also belongs to whoever has accepted its connection.
+    #[inline(always)]
+    pub(crate) const fn of_packet(ctx: &'c C, src: V6, sport: u16) -> Self {
+        let src = Some((src, sport));
+        Self { ctx, src }
     }
 }
 
-impl HostPorts<V4> for SocketTables<'_> {
+impl<C> HostPorts<V4> for SocketTables<'_, C> {
     #[inline(always)]
     fn is_host_addr(&self, addr: &V4) -> bool {
         maps::HOST_ADDRS4.get_ptr(addr).is_some()
@@ -48,7 +57,7 @@ impl HostPorts<V4> for SocketTables<'_> {
     }
 }
 
-impl HostPorts<V6> for SocketTables<'_> {
+impl<C> HostPorts<V6> for SocketTables<'_, C> {
     #[inline(always)]
     fn is_host_addr(&self, addr: &V6) -> bool {
         maps::HOST_ADDRS6.get_ptr(addr).is_some()
@@ -66,7 +75,7 @@ impl HostPorts<V6> for SocketTables<'_> {
     }
 }
 
-impl Sockets for SocketTables<'_> {
+impl<C: EbpfContext> Sockets for SocketTables<'_, C> {
     #[inline(always)]
     fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
         maps::ENDPOINTS.get(u32::from(slot))
@@ -81,7 +90,12 @@ impl Sockets for SocketTables<'_> {
     fn listens6(&self, proto: u8, addr: &V6, port: u16) -> bool {
         // SAFETY: all zero is a valid value of this C union.
         let mut key: bpf_sock_tuple = unsafe { core::mem::zeroed() };
-        key.__bindgen_anon_1.ipv6.saddr = words(addr);
+        let (src, sport) = match &self.src {
+            Some((src, sport)) => (src, *sport),
+            None => (addr, 0),
+        };
+        key.__bindgen_anon_1.ipv6.saddr = words(src);
+        key.__bindgen_anon_1.ipv6.sport = sport.to_be();
         key.__bindgen_anon_1.ipv6.daddr = words(addr);
         key.__bindgen_anon_1.ipv6.dport = port.to_be();
         const IPV6_LEN: u32 = 36;

@@ -28,6 +28,7 @@ const DISPOSABLE: &[&str] = &[
     maps::RECLAIM,
     maps::RECLAIM_IN,
     maps::SOCKS,
+    maps::STAND_INS,
     maps::REFUSED,
     maps::SCRATCH,
 ];

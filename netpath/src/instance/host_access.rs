@@ -1,7 +1,9 @@
-//! How the host itself reaches its published ports: at its sockets, or at its loopback device.
+//! How the host itself reaches its published ports: at its sockets, and for what those cannot send, or
+//! where they cannot be translated, at its loopback device.
 //!
-//! Owns the choice. Sockets are better in every way, so the device is taken only where they cannot be
-//! translated.
+//! Owns the choice. Sockets are better in every way, so the device takes no more than it must.
+
+use std::net::Ipv4Addr;
 
 use netpath_common::records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, UplinkRecord};
 
@@ -12,47 +14,53 @@ use crate::bpf::{Datapath, Hook};
 const LOOPBACK: &str = "lo";
 
 /// What does not work at the loopback device.
-const LESS: &str = "published ports can be bound by others, and containers without IPv6 are not reached \
-                    by the host's IPv6 addresses";
+const LESS: &str =
+    "published ports can be bound by others, and datagrams must fit the container's MTU";
 
 impl Work<'_> {
     /// Attaches the programs that translate the host's own connections to published ports.
     pub(super) async fn put_host_access(&mut self) -> Result<(), Error> {
         let why = match self.datapath()?.attach_host_sockets() {
-            Ok(true) => return self.leave_loopback(),
-            Ok(false) => "there is no cgroup v2; mount one with `mount -t cgroup2 none \
-                          /sys/fs/cgroup` and run `netpath up` again"
-                .to_owned(),
-            Err(e) => e.to_string(),
+            Ok(true) => None,
+            Ok(false) => Some(
+                "there is no cgroup v2; mount one with `mount -t cgroup2 none /sys/fs/cgroup` and run \
+                 `netpath up` again"
+                    .to_owned(),
+            ),
+            Err(e) => Some(e.to_string()),
         };
-        tracing::warn!(
-            "the host's sockets cannot be translated ({why}); its connections to published ports are \
-             translated at {LOOPBACK} instead: {LESS}"
-        );
+        if let Some(why) = &why {
+            tracing::warn!(
+                "the host's sockets cannot be translated ({why}); its connections to published ports \
+                 are translated at {LOOPBACK} instead: {LESS}"
+            );
+        }
         let lo = self.instance.netlink.link(LOOPBACK).await?;
+        // With an address everything is translated there, without one only what comes from IPv6.
+        let addr = why.map_or(Ipv4Addr::UNSPECIFIED, |_| Ipv4Addr::LOCALHOST);
         self.write_loopback(UplinkRecord {
             ifindex: LOOPBACK_IFINDEX,
+            addr: addr.octets(),
             mtu: lo.map_or(0, |l| l.mtu),
             ..UplinkRecord::default()
         })?;
-        Ok(self
-            .datapath()?
-            .attach(Hook::Loopback, LOOPBACK, LOOPBACK_IFINDEX)?)
-    }
-
-    /// Takes the program from the loopback device; flows that it has made are over.
-    fn leave_loopback(&mut self) -> Result<(), Error> {
-        self.write_loopback(UplinkRecord::default())?;
-        Ok(self.datapath()?.detach(Hook::Loopback, LOOPBACK_IFINDEX)?)
+        let datapath = self.datapath()?;
+        Ok(datapath.attach(Hook::Loopback, LOOPBACK, LOOPBACK_IFINDEX)?)
     }
 
     fn write_loopback(&mut self, record: UplinkRecord) -> Result<(), Error> {
         let datapath = self.datapath()?;
         let found = datapath.uplink(LOOPBACK_UPLINK)?;
-        if (found.ifindex, found.mtu) == (record.ifindex, record.mtu) {
+        let generation = found.generation;
+        if found
+            == (UplinkRecord {
+                generation,
+                ..record
+            })
+        {
             return Ok(());
         }
-        let generation = self.state.next_generation(found.generation);
+        let generation = self.state.next_generation(generation);
         Ok(datapath.set_uplink(
             LOOPBACK_UPLINK,
             &UplinkRecord {

@@ -1,6 +1,6 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
-use crate::{conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
+use crate::{addr::Addr, conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
 
 macro_rules! pod {
     ($($t:ty),+ $(,)?) => { $(
@@ -9,19 +9,29 @@ macro_rules! pod {
     )+ };
 }
 
+macro_rules! pod_of_either_family {
+    ($($t:ident),+ $(,)?) => { $(
+        // SAFETY: as above.
+        unsafe impl<A: Addr> aya::Pod for $t<A> {}
+    )+ };
+}
+
 pod!(
-    Tuple,
-    CtEntry,
     DropEvent,
     EndpointRecord,
     NetworkRecord,
     UplinkRecord,
     IfaceRecord,
-    PublishedKey,
-    Published,
     RuleRecord,
     Config,
     EndpointStats,
+);
+
+pod_of_either_family!(
+    Tuple,
+    CtEntry,
+    PublishedKey,
+    Published,
     FragKey,
     FragRecord,
     SockKey,

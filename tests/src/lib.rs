@@ -20,6 +20,7 @@ pub mod probe;
 pub mod recover;
 pub mod replay;
 pub mod runner;
+pub mod runner_maps;
 pub mod skip;
 pub mod sniff;
 mod standard_host;

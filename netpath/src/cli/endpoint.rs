@@ -1,6 +1,6 @@
 //! `netpath endpoint`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
     Error,
@@ -44,6 +44,9 @@ pub struct AddArgs {
     /// Address; left out, the lowest that is free
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
+    /// IPv6 address; left out, the lowest that is free, where the network has IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
@@ -79,6 +82,7 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             name: args.name.clone(),
             netns: args.netns.clone(),
             addr: args.ip,
+            addr6: args.ip6,
             mac: args.mac,
             publish: args.publish.clone(),
         },
@@ -88,7 +92,7 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
         return output::json(&view(&args.network, &e));
     }
     let ports = e.rules.iter().map(Rule::summary);
-    output::lines(std::iter::once(format!("{} {} {}", e.name, e.addr, e.mac)).chain(ports))
+    output::lines(std::iter::once(format!("{} {} {}", e.name, addresses(&e), e.mac)).chain(ports))
 }
 
 fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
@@ -103,7 +107,7 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     }
     let row = |(n, e): (&Network, &Endpoint)| {
         let ports: Vec<String> = e.rules.iter().map(Rule::summary).collect();
-        let (addr, mac, netns) = (e.addr.to_string(), e.mac.to_string(), e.netns.to_string());
+        let (addr, mac, netns) = (addresses(e), e.mac.to_string(), e.netns.to_string());
         vec![
             e.name.clone(),
             n.name.clone(),
@@ -126,12 +130,19 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     output::lines(table(&header, state.endpoints().map(row)))
 }
 
+/// The address of each family that it has.
+fn addresses(e: &Endpoint) -> String {
+    let addr6 = e.addr6.map(|a| format!(" {a}")).unwrap_or_default();
+    format!("{}{addr6}", e.addr)
+}
+
 fn view(network: &str, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
         "network": network,
         "id": e.id,
         "address": e.addr,
+        "address6": e.addr6,
         "mac": e.mac,
         "interface": e.ifname,
         "netns": e.netns,

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::state::{Endpoint, Network};
+use crate::{
+    config::Mode,
+    state::{Endpoint, Network},
+};
 
 /// A network as Docker's `network inspect` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -82,14 +85,11 @@ impl From<&Network> for NetworkView {
             scope: "local",
             driver: "bridge",
             enable_ipv4: true,
-            enable_ipv6: false,
+            enable_ipv6: n.ipv6.is_some(),
             ipam: Ipam {
                 driver: "default",
                 options: None,
-                config: vec![IpamConfig {
-                    subnet: n.subnet.to_string(),
-                    gateway: n.gateway.to_string(),
-                }],
+                config: ipam(n),
             },
             internal: n.internal,
             attachable: false,
@@ -121,6 +121,7 @@ impl From<&Network> for NetworkView {
                 ("com.docker.network.driver.mtu", n.mtu.to_string()),
             ]
             .into_iter()
+            .chain(gateway_modes(n))
             // Docker has no name for it.
             .chain(
                 n.gso_max_size
@@ -132,12 +133,39 @@ impl From<&Network> for NetworkView {
     }
 }
 
+/// How the gateways treat addresses, where that is not the default.
+fn gateway_modes(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
+    let v4 = Some("com.docker.network.bridge.gateway_mode_ipv4");
+    let v6 = n
+        .ipv6
+        .map(|_| "com.docker.network.bridge.gateway_mode_ipv6");
+    let routed = n.mode == Mode::Routed;
+    let names = [v4, v6].into_iter().flatten().filter(move |_| routed);
+    names.map(|name| (name, "routed".to_owned()))
+}
+
 fn container(n: &Network, e: &Endpoint) -> ContainerView {
     ContainerView {
         name: e.name.clone(),
         endpoint_id: e.id.clone(),
         mac_address: e.mac.to_string(),
         ipv4_address: format!("{}/{}", e.addr, n.subnet.prefix_len()),
-        ipv6_address: String::new(),
+        ipv6_address: n
+            .ipv6
+            .zip(e.addr6)
+            .map(|(v6, addr)| format!("{addr}/{}", v6.subnet.prefix_len()))
+            .unwrap_or_default(),
     }
+}
+
+fn ipam(n: &Network) -> Vec<IpamConfig> {
+    let v4 = IpamConfig {
+        subnet: n.subnet.to_string(),
+        gateway: n.gateway.to_string(),
+    };
+    let v6 = n.ipv6.map(|v6| IpamConfig {
+        subnet: v6.subnet.to_string(),
+        gateway: v6.gateway.to_string(),
+    });
+    std::iter::once(v4).chain(v6).collect()
 }

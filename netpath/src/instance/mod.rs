@@ -11,6 +11,7 @@ mod error;
 mod facts;
 mod forwarding;
 mod inspect;
+mod ipv6;
 mod network;
 mod plan;
 mod plan_endpoint;

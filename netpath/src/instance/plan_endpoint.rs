@@ -7,6 +7,7 @@ use netpath_common::maps::MAX_ENDPOINTS;
 use super::{
     Error,
     error::known,
+    ipv6::address6,
     plan::{Planner, Step},
     ports::Ports,
 };
@@ -118,6 +119,7 @@ impl Planner<'_> {
                 most: MAX_ENDPOINTS - 1,
             })?,
             addr: address(n, wanted)?,
+            addr6: address6(n, wanted)?,
             mac: wanted.mac.map_or_else(random_mac, Ok)?,
             ifname: self.ifname()?,
             ifindex: 0,
@@ -236,6 +238,7 @@ fn is_another(netns: &NetnsRef, ino: u64) -> bool {
 fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
     wanted.netns == e.netns
         && wanted.addr.is_none_or(|a| a == e.addr)
+        && wanted.addr6.is_none_or(|a| Some(a) == e.addr6)
         && wanted.mac.is_none_or(|m| m == e.mac)
 }
 
@@ -243,11 +246,13 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
-        check_endpoint_addr(&wanted.name, addr, &n.name, n.subnet, n.gateway)?;
+        let (subnet, gateway) = (n.subnet.into(), n.gateway.into());
+        check_endpoint_addr(&wanted.name, addr.into(), &n.name, subnet, gateway)?;
         return match holder(addr) {
             None => Ok(addr),
             Some(e) => {
                 let (name, other) = (wanted.name.clone(), e.name.clone());
+                let addr = addr.into();
                 Err(config::Error::AddressTaken { name, addr, other }.into())
             }
         };
@@ -256,6 +261,6 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
     n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
         network: n.name.clone(),
-        subnet: n.subnet,
+        subnet: n.subnet.into(),
     })
 }

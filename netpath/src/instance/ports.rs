@@ -162,6 +162,8 @@ mod tests {
         Facts {
             links: Vec::new(),
             on_link: Vec::new(),
+            on_link6: Vec::new(),
+            forwarding6: crate::instance::forwarding::Forwarding6::default(),
             default_uplinks: Vec::new(),
             listeners: vec![Listener {
                 proto: Protocol::Tcp,

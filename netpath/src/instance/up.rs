@@ -95,9 +95,12 @@ impl Work<'_> {
     /// Carries a plan out. The order keeps the host closed: programs before links, forwarding last.
     async fn converge(&mut self, plan: &Plan, load: &LoadOptions) -> Result<(), Error> {
         self.load(load)?;
+        let forwarding = |step: &&Step| matches!(step, Step::ForwardIpv6(_));
         let (endpoints, networks): (Vec<_>, Vec<_>) = plan
             .steps
             .iter()
+            // The last thing to be done, below.
+            .filter(|step| !forwarding(step))
             .partition(|s| matches!(s, Step::AddEndpoint(..) | Step::Publish(..)));
         let going: Vec<&str> = networks
             .iter()
@@ -108,7 +111,8 @@ impl Work<'_> {
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
                 | Step::AddEndpoint(..)
-                | Step::Publish(..) => None,
+                | Step::Publish(..)
+                | Step::ForwardIpv6(_) => None,
             })
             .collect();
         self.withdraw_all(&going)?;
@@ -140,7 +144,7 @@ impl Work<'_> {
                  mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
             );
         }
-        self.enable_forwarding()
+        self.enable_forwarding().await
     }
 
     /// Adds endpoints and publishes ports: one step for all of each kind, for one more must not cost
@@ -156,7 +160,8 @@ impl Work<'_> {
                 | Step::RemoveEndpoint(_)
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
-                | Step::ChangeNetwork(_) => self.step(step).await?,
+                | Step::ChangeNetwork(_)
+                | Step::ForwardIpv6(_) => self.step(step).await?,
             }
         }
         self.add_endpoints(&endpoints).await?;
@@ -177,6 +182,7 @@ impl Work<'_> {
             Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
+            Step::ForwardIpv6(_) => self.enable_forwarding().await,
         }
     }
 }

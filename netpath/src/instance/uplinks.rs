@@ -106,6 +106,7 @@ impl Work<'_> {
             name: uplink.name.clone(),
             ifindex: uplink.index,
             addr,
+            addr6: uplink.addr6,
             mtu: uplink.mtu,
             xdp: known.as_ref().and_then(|u| u.xdp),
         };
@@ -115,7 +116,7 @@ impl Work<'_> {
             generation: found.generation,
             addr: addr.octets(),
             mtu: uplink.mtu,
-            ..UplinkRecord::default()
+            addr6: uplink.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         let same = record == found && found.generation != 0;
         if !same {
@@ -124,8 +125,8 @@ impl Work<'_> {
                 self.clear_iface(old.ifindex)?;
             }
             // Another MTU ends no flow; another address or interface does.
-            if (record.ifindex, record.addr) != (found.ifindex, found.addr) || found.generation == 0
-            {
+            let address = |r: &UplinkRecord| (r.ifindex, r.addr, r.addr6);
+            if address(&record) != address(&found) || found.generation == 0 {
                 record.generation = self.state.next_generation(found.generation);
             }
             datapath.set_uplink(slot, &record)?;

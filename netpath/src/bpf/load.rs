@@ -222,7 +222,9 @@ impl Job<'_> {
         place: impl Fn(&str) -> std::path::PathBuf,
     ) -> Result<Ebpf, Error> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries(maps::CT4, self.options.conntrack_flows.saturating_mul(2));
+        for table in [maps::CT4, maps::CT6] {
+            loader.map_max_entries(table, self.options.conntrack_flows.saturating_mul(2));
+        }
         for (map, _) in self.wanted {
             unlink(&pins.pending_map(map))?;
             loader.map_pin_path(map, place(map));

@@ -11,6 +11,7 @@ mod clsact;
 mod conntrack;
 mod counters;
 mod error;
+mod family;
 mod kernel;
 mod layout;
 mod link_name;
@@ -34,6 +35,7 @@ pub(crate) use self::{
 };
 pub use self::{
     error::Error,
+    family::Family,
     kernel::{check_kernel, netns_cookie},
     xdp::{XdpProgram, XdpTarget},
 };

@@ -133,6 +133,9 @@ impl Work<'_> {
             datapath.set_endpoint(e.slot, &record)?;
         }
         datapath.set_endpoint_addr(e.addr, e.slot)?;
+        if let Some(addr6) = e.addr6 {
+            datapath.set_endpoint_addr(addr6, e.slot)?;
+        }
         let iface = IfaceRecord {
             kind: IFACE_ENDPOINT,
             slot: e.slot.into(),
@@ -164,6 +167,9 @@ impl Work<'_> {
                 },
             )?;
             datapath.remove_endpoint_addr(e.addr)?;
+            if let Some(addr6) = e.addr6 {
+                datapath.remove_endpoint_addr(addr6)?;
+            }
             if e.ifindex != 0 {
                 datapath.remove_iface(e.ifindex)?;
             }

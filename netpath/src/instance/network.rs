@@ -135,6 +135,9 @@ impl Work<'_> {
             datapath.set_network(n.slot, &record)?;
         }
         datapath.set_subnet(n.subnet, n.slot)?;
+        if let Some(ipv6) = n.ipv6 {
+            datapath.set_subnet(ipv6.subnet, n.slot)?;
+        }
         let iface = IfaceRecord {
             kind: IFACE_BRIDGE,
             slot: n.slot.into(),
@@ -203,6 +206,9 @@ impl Work<'_> {
                 datapath.remove_iface(n.ifindex)?;
             }
             datapath.remove_subnet(n.subnet)?;
+            if let Some(ipv6) = n.ipv6 {
+                datapath.remove_subnet(ipv6.subnet)?;
+            }
             datapath.set_network(n.slot, &NetworkRecord::default())?;
         }
         self.state.networks.retain(|other| other.name != name);

@@ -37,6 +37,7 @@ pub use self::{
     error::Error,
     family::Family,
     kernel::{check_kernel, netns_cookie},
+    published::Entry,
     xdp::{XdpProgram, XdpTarget},
 };
 

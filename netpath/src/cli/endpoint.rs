@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     config::{self, Mac, NetnsRef, PortSpec},
-    instance::{Instance, NewEndpoint},
-    state::{Endpoint, Network, Rule},
+    instance::{self, Instance, NewEndpoint},
+    state::{Endpoint, Network},
 };
 
 /// The commands on endpoints.
@@ -88,11 +88,15 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
         },
     };
     let e = instance.add_endpoint(&new).await?;
+    let state = instance.state()?.unwrap_or_default();
+    let gone = || instance::Error::no_endpoint(&e.name, std::iter::empty());
+    let (n, e) = state.endpoint(&e.name).ok_or_else(gone)?;
     if json {
-        return output::json(&view(&args.network, &e));
+        return output::json(&view(n, e));
     }
-    let ports = e.rules.iter().map(Rule::summary);
-    output::lines(std::iter::once(format!("{} {} {}", e.name, addresses(&e), e.mac)).chain(ports))
+    output::lines(
+        std::iter::once(format!("{} {} {}", e.name, addresses(e), e.mac)).chain(ports(n, e)),
+    )
 }
 
 fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
@@ -101,12 +105,12 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
         return output::json(
             &state
                 .endpoints()
-                .map(|(n, e)| view(&n.name, e))
+                .map(|(n, e)| view(n, e))
                 .collect::<Vec<_>>(),
         );
     }
     let row = |(n, e): (&Network, &Endpoint)| {
-        let ports: Vec<String> = e.rules.iter().map(Rule::summary).collect();
+        let ports: Vec<String> = ports(n, e).collect();
         let (addr, mac, netns) = (addresses(e), e.mac.to_string(), e.netns.to_string());
         vec![
             e.name.clone(),
@@ -130,22 +134,27 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     output::lines(table(&header, state.endpoints().map(row)))
 }
 
+/// The published ports.
+fn ports<'a>(n: &'a Network, e: &'a Endpoint) -> impl Iterator<Item = String> + 'a {
+    e.rules.iter().flat_map(move |r| r.summary(n, e))
+}
+
 /// The address of each family that it has.
 fn addresses(e: &Endpoint) -> String {
     let addr6 = e.addr6.map(|a| format!(" {a}")).unwrap_or_default();
     format!("{}{addr6}", e.addr)
 }
 
-fn view(network: &str, e: &Endpoint) -> serde_json::Value {
+fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
-        "network": network,
+        "network": network.name,
         "id": e.id,
         "address": e.addr,
         "address6": e.addr6,
         "mac": e.mac,
         "interface": e.ifname,
         "netns": e.netns,
-        "ports": e.rules.iter().map(Rule::summary).collect::<Vec<_>>(),
+        "ports": ports(network, e).collect::<Vec<_>>(),
     })
 }

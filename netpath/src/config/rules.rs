@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Endpoint, Error, Network, Protocol};
+use super::{Endpoint, Error, Mode, Network, Protocol};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -149,7 +149,8 @@ pub(super) fn ports<'a>(
     endpoints: impl Iterator<Item = (&'a Network, &'a Endpoint)>,
 ) -> Result<(), Error> {
     let mut taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, &str)>> = HashMap::new();
-    for (n, e) in endpoints {
+    // A routed network takes no port of the host.
+    for (n, e) in endpoints.filter(|(n, _)| n.mode == Mode::Nat) {
         for spec in &e.publish {
             let Some(host) = spec.host.filter(|h| h.width() == spec.width()) else {
                 continue;

@@ -167,36 +167,7 @@ fn gateway_net(ipv6: &Ipv6) -> Ipv6Net {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::NetnsRef, state::Endpoint};
-
-    fn network(subnet: &str, taken: &[&str]) -> Network {
-        let subnet: Ipv6Net = subnet.parse().unwrap();
-        let value = serde_json::json!({
-            "id": "", "created": "", "slot": 1, "name": "n", "bridge": "b", "ifindex": 0,
-            "mac": "02:00:00:00:00:01", "adopted": false, "found": null,
-            "subnet": "172.17.0.0/16", "gateway": "172.17.0.1", "mtu": 1500, "icc": true,
-            "masquerade": true, "snat": null, "internal": false, "host_binding": "0.0.0.0",
-            "uplinks": "auto", "endpoints": [],
-        });
-        let mut n: Network = serde_json::from_value(value).unwrap();
-        n.ipv6 = Some(Ipv6 {
-            subnet,
-            gateway: config::first_host6(subnet),
-            snat: None,
-        });
-        n.endpoints = taken
-            .iter()
-            .map(|addr| {
-                let value = serde_json::json!({
-                    "id": "", "name": "e", "origin": "command", "netns": "x", "netns_ino": 0,
-                    "slot": 1, "addr": "172.17.0.2", "addr6": addr, "mac": "02:00:00:00:00:02",
-                    "ifname": "v", "ifindex": 0, "rules": [],
-                });
-                serde_json::from_value::<Endpoint>(value).unwrap()
-            })
-            .collect();
-        n
-    }
+    use crate::{config::NetnsRef, state::testing::network};
 
     fn chosen(n: &Network, addr6: Option<&str>) -> Result<Option<Ipv6Addr>, String> {
         let wanted = config::Endpoint {
@@ -214,27 +185,24 @@ mod tests {
     fn the_lowest_free_address_is_chosen() {
         let ip = |s: &str| Ok(Some(s.parse().unwrap()));
         assert_eq!(
-            chosen(&network("fd00:17::/64", &[]), None),
+            chosen(&network(Some("fd00:17::/64"), &[]), None),
             ip("fd00:17::2")
         );
-        let n = network("fd00:17::/64", &["fd00:17::2", "fd00:17::4"]);
+        let n = network(Some("fd00:17::/64"), &["fd00:17::2", "fd00:17::4"]);
         assert_eq!(chosen(&n, None), ip("fd00:17::3"));
         assert_eq!(chosen(&n, Some("fd00:17::9")), ip("fd00:17::9"));
         let e = chosen(&n, Some("fd00:17::4")).unwrap_err();
         assert!(e.contains("belongs to endpoint `e`"), "{e}");
         let e = chosen(&n, Some("fd00:17::1")).unwrap_err();
         assert!(e.contains("is the gateway"), "{e}");
-        let full = network("fd00:17::/126", &["fd00:17::2", "fd00:17::3"]);
+        let full = network(Some("fd00:17::/126"), &["fd00:17::2", "fd00:17::3"]);
         let e = chosen(&full, None).unwrap_err();
         assert!(e.contains("every address of fd00:17::/126 is taken"), "{e}");
     }
 
     #[test]
     fn without_ipv6_there_is_no_address() {
-        let n = Network {
-            ipv6: None,
-            ..network("fd00:17::/64", &[])
-        };
+        let n = network(None, &[]);
         assert_eq!(chosen(&n, None), Ok(None));
         let e = chosen(&n, Some("fd00:17::2")).unwrap_err();
         assert!(e.contains("network `n` has no IPv6"), "{e}");

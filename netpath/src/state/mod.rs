@@ -8,6 +8,8 @@ mod file;
 mod ipv6;
 mod lock;
 mod rule;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     collections::BTreeSet,

@@ -4,6 +4,7 @@
 //! Does not look at the host: whether a namespace exists or a name is taken is for
 //! [`crate::instance`] to find out.
 
+mod create;
 mod error;
 mod ipv6;
 mod mac;
@@ -25,6 +26,7 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
+pub use create::NetworkOptions;
 pub use error::Error;
 pub use ipv6::{IPV6_MTU_MIN, first_host6};
 pub use mac::Mac;

@@ -53,7 +53,7 @@ pub(super) struct Timeouts {
     pub(super) frag: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Network {
     pub(super) name: String,

@@ -48,7 +48,7 @@ pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
     Ok(config)
 }
 
-fn network(raw: raw::Network) -> Result<Network, Error> {
+pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     let object = format!("network `{}`", raw.name);
     let invalid = |key: &'static str, value: &str, reason: String| Error::Invalid {
         object: object.clone(),

@@ -201,6 +201,16 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// The name is taken.
+    #[error(
+        "network `{name}` exists already, on bridge {bridge}; remove it first or choose another name"
+    )]
+    NetworkExists {
+        /// The name.
+        name: String,
+        /// Its bridge.
+        bridge: String,
+    },
     /// No such endpoint.
     #[error("endpoint `{name}` does not exist; {known}")]
     NoEndpoint {

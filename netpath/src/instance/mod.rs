@@ -4,6 +4,7 @@
 //! how a change that fails half-way is undone. Commands, the agent and the lab call it. Single
 //! operations on the host are [`crate::net`]'s, on the datapath [`crate::bpf`]'s.
 
+mod create;
 mod down;
 mod edit;
 mod endpoint;

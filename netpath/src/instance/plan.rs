@@ -124,7 +124,7 @@ impl<'a> Planner<'a> {
         for wanted in &config.networks {
             let missing = self.next.network(&wanted.name).is_none();
             if missing {
-                self.add_network(wanted)?;
+                self.add_network(wanted, Origin::Config)?;
             } else {
                 self.change_network(wanted)?;
             }
@@ -166,12 +166,17 @@ impl<'a> Planner<'a> {
                     .push(Step::AddEndpoint(n.name.clone(), Box::new(e.clone())));
             }
         }
+        Ok(self.finish())
+    }
+
+    /// The plan in its order, with what its networks need of the host.
+    pub(super) fn finish(mut self) -> Plan {
         if forwarding::needs_ipv6(&self.next.networks) && !self.facts.forwarding6.on {
             let advertised = self.facts.forwarding6.advertised.clone();
             self.plan.steps.push(Step::ForwardIpv6(advertised));
         }
         self.plan.steps.sort_by_key(Step::rank);
-        Ok(self.plan)
+        self.plan
     }
 
     /// Plans one more endpoint.

@@ -26,7 +26,8 @@ impl Planner<'_> {
         let wanted = |name: &str| config.networks.iter().find(|n| n.name == name);
         for n in self.next.networks.clone() {
             let stays = wanted(&n.name).is_some_and(|w| Self::same_ground(w, &n));
-            if stays {
+            let by_command = wanted(&n.name).is_none() && n.origin == Origin::Command;
+            if stays || by_command {
                 continue;
             }
             if wanted(&n.name).is_none() {
@@ -59,7 +60,11 @@ impl Planner<'_> {
             && wanted.mode == n.mode
     }
 
-    pub(super) fn add_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
+    pub(super) fn add_network(
+        &mut self,
+        wanted: &config::Network,
+        origin: Origin,
+    ) -> Result<(), Error> {
         self.check_uplinks(wanted)?;
         self.check_segments(wanted)?;
         let goes = |n: &str| self.plan.steps.contains(&Step::RemoveNetwork(n.to_owned()));
@@ -98,6 +103,7 @@ impl Planner<'_> {
                 most: MAX_NETWORKS - 1,
             })?,
             name: wanted.name.clone(),
+            origin,
             bridge: wanted.bridge.clone(),
             ifindex: 0,
             mac: found.map_or_else(random_mac, |l| Ok::<Mac, _>(l.mac))?,
@@ -142,6 +148,7 @@ impl Planner<'_> {
             return Ok(());
         };
         let new = Network {
+            origin: Origin::Config,
             // Left out, it stays: the uplink's MTU when the network was made.
             mtu: mtu.unwrap_or(n.mtu),
             gso_max_size: wanted.gso_max_size,

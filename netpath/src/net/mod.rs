@@ -32,7 +32,7 @@ pub use device::{driver, has_gro, has_tx_checksum, set_gro};
 pub use error::Error;
 pub use link::Link;
 pub use peer::Peer;
-pub use random::{hex_id, random_ifname, random_mac};
+pub use random::{hex_id, random_ifname, random_mac, random_subnet6};
 pub(crate) use route6::Route6;
 pub use segments::SegmentSizes;
 pub use uplink::Uplink;

@@ -60,10 +60,11 @@ pub struct State {
 }
 
 /// Who asked for an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The configuration: `up` removes it when it is gone from there.
+    #[default]
     Config,
     /// A command: it stays until a command removes it.
     Command,
@@ -81,6 +82,9 @@ pub struct Network {
     pub slot: u16,
     /// Name.
     pub name: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Name of the bridge device.
     pub bridge: String,
     /// Interface index of the bridge, 0 before it exists.

@@ -169,6 +169,7 @@ impl Job<'_> {
                 instance: self.instance.to_owned(),
                 pins: pending.clone(),
             };
+            new.set_next6(|name| pending.program(name))?;
             new.set_config(&self.options.config())?;
             new.reserve_local()?;
             pins.commit(&pending)
@@ -201,6 +202,7 @@ impl Job<'_> {
                 pin(program, &pins.pending_program(&name))?;
                 programs.push(name);
             }
+            datapath.set_next6(|name| pins.pending_program(name))?;
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {

@@ -16,6 +16,7 @@ mod kernel;
 mod layout;
 mod link_name;
 mod load;
+mod next6;
 mod pins;
 mod published;
 mod rules;

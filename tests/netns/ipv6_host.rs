@@ -38,6 +38,9 @@ fn veth(world: &World) -> String {
 #[test]
 fn addresses_routes_and_settings() {
     let world = World::dual_stack(&["a"]);
+    // Whatever the container's namespace was set to.
+    set6(world.container("a"), "default", "addr_gen_mode", "3");
+    set6(world.container("a"), "default", "disable_ipv6", "1");
     let before = everything(&world, &["a"]);
     world.up(&world.dual_stack_config(&["a"], &[], ""));
     let (host, a) = (&world.host, world.container("a"));
@@ -69,6 +72,7 @@ fn addresses_routes_and_settings() {
         (a, "eth0", "disable_ipv6", "0"),
         (a, "eth0", "accept_ra", "0"),
         (a, "eth0", "autoconf", "0"),
+        (a, "eth0", "addr_gen_mode", "0"),
         (host, "netpath0", "disable_ipv6", "0"),
         (host, "netpath0", "accept_ra", "0"),
         (host, "netpath0", "autoconf", "0"),
@@ -152,6 +156,77 @@ fn addresses_are_chosen_as_dockers() {
         addresses,
         ["fd00:17::2/64", "fd00:17::3/64", "fd00:17::77/64"]
     );
+}
+
+#[test]
+fn networks_by_command_stay_until_a_command_removes_them() {
+    let world = World::dual_stack(&["a", "c"]);
+    let before = everything(&world, &["a", "c"]);
+    let create = |words: &str| {
+        let words: Vec<&str> = "network create"
+            .split(' ')
+            .chain(words.split(' '))
+            .collect();
+        world.netpath(&words)
+    };
+    // The first one brings the instance up.
+    let words = "--subnet 10.1.0.0/24 --subnet fd00:18::/64 --gateway fd00:18::9 \
+                 -o com.docker.network.bridge.name=other0 other";
+    let made = create(words);
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    assert_eq!(made.stdout.len(), 65, "an identifier");
+    assert_eq!(
+        addresses6(&world.host, Some("other0")),
+        ["other0 fd00:18::9/64 scope global nodad"]
+    );
+    assert_eq!(setting6(&world.host, "all", "forwarding"), "1");
+    refused(
+        &create("other"),
+        &["network `other` exists already", "other0", "choose"],
+    );
+    let words = "--subnet fd00:18:0:0:1::/80 more";
+    refused(
+        &create(words),
+        &[
+            "network `more`",
+            "fd00:18:0:0:1::/80",
+            "fd00:18::/64 by other0",
+        ],
+    );
+    // A subnet of its own choice.
+    assert!(create("--ipv6 --subnet 10.2.0.0/24 ula").status.success());
+    let json = world.run(&["network", "inspect", "ula"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let chosen = json[0]["IPAM"]["Config"][1]["Subnet"].as_str().unwrap();
+    assert!(
+        chosen.starts_with("fd") && chosen.ends_with("::/64"),
+        "{chosen}"
+    );
+
+    let netns = world.container("c").name();
+    let add = "endpoint add --network other --name c --ip6 fd00:18::53 --netns";
+    world.run(&add.split(' ').chain([netns]).collect::<Vec<_>>());
+    // A configuration that does not have them leaves them alone, and what it has comes beside.
+    let file = world.file("more.toml");
+    fs::write(&file, world.dual_stack_config(&["a"], &[], "")).unwrap();
+    world.run(&["up", "-c", file.to_str().unwrap()]);
+    assert!(pings(world.container("c"), OUTSIDE, SOON));
+    assert!(pings(world.container("a"), OUTSIDE, SOON));
+    assert_eq!(
+        world.run(&["network", "rm", "other", "ula"]),
+        "other\nula\n"
+    );
+    assert!(pings(world.container("a"), OUTSIDE, SOON));
+    assert_eq!(
+        addresses6(world.container("c"), None),
+        ["lo ::1/128 scope host"]
+    );
+    world.run(&["network", "rm", "bridge"]);
+    assert_same(&everything(&world, &["a", "c"]), &before);
 }
 
 #[test]

@@ -57,12 +57,15 @@ pub fn configure(netns: &Namespace, side: Side) -> Result<(), Error> {
             what: format!("looking for {IFNAME} in `{}`", netns.name()),
             source: io::Error::from(io::ErrorKind::NotFound),
         })?;
+        if side.ipv6.is_some() {
+            // `addr_gen_mode` 0: the link-local address is the one of the MAC address, the only one
+            // that the container's hook knows to be its own.
+            for setting in ["accept_ra", "autoconf", "addr_gen_mode"] {
+                set(&sysctl::ipv6(IFNAME, setting), "0")?;
+            }
+        }
         let off = if side.ipv6.is_some() { "0" } else { "1" };
         set(&sysctl::disable_ipv6(IFNAME), off)?;
-        if side.ipv6.is_some() {
-            set(&sysctl::ipv6(IFNAME, "accept_ra"), "0")?;
-            set(&sysctl::ipv6(IFNAME, "autoconf"), "0")?;
-        }
         if let Some(lo) = netlink.link("lo").await?.filter(|lo| !lo.up) {
             netlink.set_up(lo.index, true).await?;
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{self, Mac, NetnsRef, PortSpec},
-    instance::{self, Instance, NewEndpoint},
+    instance::{self, EndpointView, Instance, NewEndpoint},
     state::{Endpoint, Network},
 };
 
@@ -20,6 +20,12 @@ pub enum Command {
     /// List endpoints
     #[command(visible_alias = "list")]
     Ls,
+    /// Show endpoints in full, as JSON
+    Inspect {
+        /// Names
+        #[arg(value_name = "ENDPOINT", required = true)]
+        endpoints: Vec<String>,
+    },
     /// Remove endpoints
     #[command(visible_alias = "remove")]
     Rm {
@@ -59,6 +65,7 @@ pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> R
     match command {
         Command::Add(args) => add(instance, args, json).await,
         Command::Ls => ls(instance, json),
+        Command::Inspect { endpoints } => inspect(instance, endpoints),
         Command::Rm { endpoints } => {
             for name in endpoints {
                 instance.remove_endpoint(name).await?;
@@ -97,6 +104,19 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
     output::lines(
         std::iter::once(format!("{} {} {}", e.name, addresses(e), e.mac)).chain(ports(n, e)),
     )
+}
+
+fn inspect(instance: &Instance, names: &[String]) -> Result<(), Error> {
+    let state = instance.state()?.unwrap_or_default();
+    let find = |name: &String| {
+        let found = state.endpoint(name).map(EndpointView::from);
+        found.ok_or_else(|| {
+            let known = state.endpoints().map(|(_, e)| e.name.as_str());
+            instance::Error::no_endpoint(name, known)
+        })
+    };
+    let views = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    output::json(&views)
 }
 
 fn ls(instance: &Instance, json: bool) -> Result<(), Error> {

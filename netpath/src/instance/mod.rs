@@ -33,7 +33,7 @@ use std::{fs, path::Path};
 
 pub use edit::NewEndpoint;
 pub use error::Error;
-pub use inspect::{ContainerView, NetworkView};
+pub use inspect::{ContainerView, EndpointView, NetworkView};
 pub use plan::{Plan, Step};
 pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
 pub use up::{Done, UpOptions};

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod at_once;
 pub mod binary;
 pub mod corpus;
+pub mod dual_stack;
 pub mod flood;
 pub mod flows;
 mod judged;

@@ -28,9 +28,9 @@ fn of_a_container() {
         Case::drop("ARP", arp_lie, &[("spoofed-arp", 1)]),
         Case::pass("honest ARP", arp_ok),
         Case::drop(
-            "IPv6 that is none",
+            "IPv6 without programs for it",
             (Hook::Veth, v6),
-            &[("bad-ip-header", 1)],
+            &[("bad-ethertype", 1)],
         ),
         Case::drop(
             "another network",

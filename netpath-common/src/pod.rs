@@ -1,7 +1,7 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
 use crate::{
-    addr::V6,
+    addr::Addr,
     conntrack::CtEntry,
     event::DropEvent,
     records::*,
@@ -16,23 +16,24 @@ macro_rules! pod {
     )+ };
 }
 
+macro_rules! pod_of_either_family {
+    ($($t:ident),+ $(,)?) => { $(
+        // SAFETY: as above.
+        unsafe impl<A: Addr> aya::Pod for $t<A> {}
+    )+ };
+}
+
 pod!(
-    Tuple,
-    CtEntry,
     DropEvent,
     EndpointRecord,
     NetworkRecord,
     UplinkRecord,
     IfaceRecord,
-    PublishedKey,
-    Published,
-    PublishedKey<V6>,
-    Published<V6>,
     RuleRecord,
     Config,
     EndpointStats,
-    FragKey,
-    FragRecord,
     SockKey,
     SockRecord,
 );
+
+pod_of_either_family!(Tuple, CtEntry, PublishedKey, Published, FragKey, FragRecord,);

@@ -48,6 +48,9 @@ pub const NETWORK_ROUTED: u32 = 32;
 /// Somebody else's sockets hold the host's ports that the network publishes: binding them is left
 /// alone.
 pub const NETWORK_PORTS_HELD: u32 = 256;
+/// Nobody is kept from binding the ports that a network with one of these publishes: they are
+/// somebody else's, or not the host's.
+pub const NETWORK_PORTS_FREE: u32 = NETWORK_PORTS_HELD | NETWORK_ROUTED;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
@@ -292,7 +295,7 @@ pub struct EndpointStats {
 }
 
 /// Key of a fragmented datagram (RFC 791).
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct FragKey<A = V4> {
     /// Source address as seen.

@@ -275,7 +275,7 @@ fn a_large_transfer_from_ipv6_is_whole() {
     for asked in [LOCAL6, HOST6.into()] {
         let to = SocketAddr::new(asked, 8080);
         let connect = || client.connect(&world.host, to).unwrap();
-        transfer_over(connect, world.container("a"), 81, 4 << 20);
+        transfer_over(connect, false, world.container("a"), 81, 4 << 20);
     }
 }
 

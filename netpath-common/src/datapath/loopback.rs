@@ -6,8 +6,9 @@
 
 use super::{
     Tables, published,
+    step::Step,
     veth::{admitted, to_published},
-    work::{Step, Work},
+    work::Work,
 };
 use crate::{
     addr::{Addr, V4},
@@ -20,7 +21,7 @@ use crate::{
         UplinkRecord,
     },
     sock::is_stand_in,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Decides about a frame that the host has sent to itself. What the datapath has sent there does not
@@ -33,13 +34,13 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE {
         return Ok(if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 {
-            Verdict::Ipv6
+            Action::Ipv6
         } else {
-            Verdict::Pass
+            Action::Pass
         });
     }
     if !T::A::IS_V6
@@ -49,15 +50,15 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
             .is_some_and(|dst| is_stand_in(&dst))
     {
         // Nearly everything, where sockets are translated.
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     // What the host sends itself is the business of its own stack.
     if w.parse(pkt).is_err() || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     // Published ports are reserved, so this bit spares everything else the hash tables.
     if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     let mut entry = None;
     if let Some(e) = t.ct(&w.ip.tuple)
@@ -71,7 +72,7 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
         None => begin(t, w)?,
     };
     let verdict = w.conclude(pkt, t, step, Hook::Loopback)?;
-    if matches!(verdict, Verdict::TranslatedToStack) {
+    if matches!(verdict, Action::TranslatedToStack) {
         // It does not fit; up the stack it would only find that nobody listens at a container's address.
         return Err(DropReason::TooLarge);
     }

@@ -18,6 +18,7 @@ mod next_hop;
 mod refuse;
 mod refuse6;
 mod routed;
+mod step;
 mod uplink;
 mod veth;
 mod work;
@@ -138,8 +139,8 @@ pub trait Tables {
     ///
     /// `inbound`: the outside has begun it, and it is not established yet.
     fn reclaim_push(&self, key: &Tuple<Self::A>, inbound: bool);
-    /// Takes the oldest remembered key of that kind.
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<Self::A>>;
+    /// Takes the oldest remembered key of that kind; false where there is none.
+    fn reclaim_pop(&self, inbound: bool, key: &mut Tuple<Self::A>) -> bool;
     /// How many live flows count towards a limit. Below zero for a moment where a flow is removed by
     /// another processor while it is being made.
     fn live(&self, budget: Budget) -> i64;

@@ -3,10 +3,7 @@
 //! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
-use super::{
-    Tables,
-    work::{Step, Work},
-};
+use super::{Tables, step::Step, work::Work};
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},

@@ -6,7 +6,7 @@
 use super::{HostPorts, Sockets, owner, published, unmapped};
 use crate::{
     addr::{Addr, V4, V6},
-    records::NETWORK_PORTS_HELD,
+    records::NETWORK_PORTS_FREE,
 };
 
 /// Whether a published port stands against an IPv4 socket's bind.
@@ -38,13 +38,14 @@ fn is_taken<A: Addr, S: Sockets + HostPorts<A>>(s: &S, proto: u8, addr: A, port:
     // Some address's; this one's, or every one's?
     published(s, proto, addr, port)
         .and_then(|p| owner(s, p.endpoint))
-        .is_some_and(|(_, flags)| flags & NETWORK_PORTS_HELD == 0)
+        .is_some_and(|(_, flags)| flags & NETWORK_PORTS_FREE == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
     use crate::{
+        records::{NETWORK_PORTS_HELD, NETWORK_ROUTED},
         sock::mapped,
         tuple::{TCP, UDP},
     };
@@ -115,5 +116,14 @@ mod tests {
         assert!(is_taken4(&s, TCP, ANY, 8080));
         assert!(is_taken4(&s, TCP, [203, 0, 113, 1], 8080));
         assert!(!is_taken4(&s, TCP, ONE, 8080));
+    }
+
+    #[test]
+    fn the_ports_of_a_routed_network_are_not_the_hosts() {
+        let mut s = Host::new();
+        s.networks[1].flags |= NETWORK_ROUTED;
+        let own = s.endpoints[usize::from(ONLY4)].addr;
+        s.publish4(own, 80, TCP, ONLY4);
+        assert!(!is_taken4(&s, TCP, ANY, 80) && !is_taken4(&s, TCP, own, 80));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::records::NETWORK_PORTS_HELD;
+use crate::records::NETWORK_PORTS_FREE;
 
 /// `::1`.
 pub(super) const LOCAL6: V6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -67,7 +67,7 @@ impl Host {
         endpoint: u16,
     ) -> (PublishedKey<A>, Published<A>) {
         let e = &self.endpoints[usize::from(endpoint)];
-        if self.networks[usize::from(e.network)].flags & NETWORK_PORTS_HELD == 0 {
+        if self.networks[usize::from(e.network)].flags & NETWORK_PORTS_FREE == 0 {
             self.taken.insert((A::IS_V6, proto, port));
         }
         let key = PublishedKey {

@@ -13,10 +13,12 @@ mod clsact;
 mod conntrack;
 mod counters;
 mod error;
+mod family;
 mod kernel;
 mod layout;
 mod link_name;
 mod load;
+mod next6;
 mod pins;
 mod published;
 mod rules;
@@ -37,7 +39,9 @@ pub(crate) use self::{
 };
 pub use self::{
     error::Error,
+    family::Family,
     kernel::{check_kernel, netns_cookie},
+    published::Entry,
     xdp::{XdpProgram, XdpTarget},
 };
 

@@ -1,7 +1,8 @@
 //! Published ports and reserved ports.
 //!
-//! Owns the map `np_published4` and the bitmap `np_reserved`, and keeps them in step: masquerade
-//! never chooses a port that is published or that the host's administrator has reserved.
+//! Owns the maps `np_published4` and `np_published6` and the bitmap `np_reserved`, and keeps them in
+//! step: masquerade never chooses a port that is published, by either family, or that the host's
+//! administrator has reserved.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,12 +11,15 @@ use std::{
 };
 
 use netpath_common::{
-    maps,
+    V4, V6, maps,
     records::{Published, PublishedKey},
     tuple::{TCP, UDP},
 };
 
-use super::{Datapath, Error, batch, bits, sys};
+use super::{Datapath, Error, Family, batch, bits, sys};
+
+/// A published port: where it is, and where it leads.
+pub type Entry<A = V4> = (PublishedKey<A>, Published<A>);
 
 /// Up to this many keys are looked up one by one; for more the whole map is read in batches.
 const FEW: usize = 1024;
@@ -23,22 +27,27 @@ const FEW: usize = 1024;
 const LOCAL_RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
 impl Datapath {
-    /// Every published port.
-    pub fn published(&self) -> Result<Vec<(PublishedKey, Published)>, Error> {
-        batch::read_all(self, maps::PUBLISHED4)
+    /// Every published port of IPv4.
+    pub fn published(&self) -> Result<Vec<Entry>, Error> {
+        self.published_of::<V4>()
+    }
+
+    /// Every published port of a family.
+    pub fn published_of<A: Family>(&self) -> Result<Vec<Entry<A>>, Error> {
+        batch::read_all(self, A::PUBLISHED)
     }
 
     /// Publishes ports, all or none, and reserves them.
     ///
     /// # Errors
     /// After an error the map is as it was before.
-    pub fn publish(&self, entries: &[(PublishedKey, Published)]) -> Result<(), Error> {
+    pub fn publish<A: Family>(&self, entries: &[Entry<A>]) -> Result<(), Error> {
         let (keys, values): (Vec<_>, Vec<_>) = entries.iter().copied().unzip();
         let before = self.lookup_published(&keys)?;
         // Reserved first: no flow may take a port between the two steps.
         self.change_reserved(keys.iter().map(|k| (k.proto, k.port)), true)?;
         self.take(entries)?;
-        let written = batch::write(self, maps::PUBLISHED4, &keys, &values);
+        let written = batch::write(self, A::PUBLISHED, &keys, &values);
         if let Err(e) = written {
             self.restore(&keys, &before);
             return Err(e);
@@ -47,8 +56,8 @@ impl Datapath {
     }
 
     /// Removes published ports, and the reservation of those that nothing else reserves.
-    pub fn unpublish(&self, keys: &[PublishedKey]) -> Result<(), Error> {
-        batch::remove(self, maps::PUBLISHED4, keys)?;
+    pub fn unpublish<A: Family>(&self, keys: &[PublishedKey<A>]) -> Result<(), Error> {
+        batch::remove(self, A::PUBLISHED, keys)?;
         self.release(keys)
     }
 
@@ -57,21 +66,24 @@ impl Datapath {
         self.change_reserved([(proto, port)].into_iter(), reserved)
     }
 
-    fn lookup_published(&self, keys: &[PublishedKey]) -> Result<Vec<Option<Published>>, Error> {
+    fn lookup_published<A: Family>(
+        &self,
+        keys: &[PublishedKey<A>],
+    ) -> Result<Vec<Option<Published<A>>>, Error> {
         if keys.len() > FEW {
-            let all: HashMap<_, _> = self.published()?.into_iter().collect();
+            let all: HashMap<_, _> = self.published_of::<A>()?.into_iter().collect();
             return Ok(keys.iter().map(|key| all.get(key).copied()).collect());
         }
-        let map = self.map_fd(maps::PUBLISHED4)?;
+        let map = self.map_fd(A::PUBLISHED)?;
         keys.iter()
             .map(|key| sys::lookup(map.as_fd(), key))
             .collect::<Result<_, _>>()
-            .map_err(|e| Error::system(format!("reading {}", maps::PUBLISHED4), e))
+            .map_err(|e| Error::system(format!("reading {}", A::PUBLISHED), e))
     }
 
     /// Puts entries back as they were. Failures are only logged: the first error is the one that
     /// the caller needs.
-    fn restore(&self, keys: &[PublishedKey], before: &[Option<Published>]) {
+    fn restore<A: Family>(&self, keys: &[PublishedKey<A>], before: &[Option<Published<A>>]) {
         let (mut old, mut values, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in keys.iter().zip(before) {
             match value {
@@ -82,21 +94,20 @@ impl Datapath {
                 None => new.push(*key),
             }
         }
-        let undone = batch::remove(self, maps::PUBLISHED4, &new)
-            .and_then(|()| batch::write(self, maps::PUBLISHED4, &old, &values))
+        let undone = batch::remove(self, A::PUBLISHED, &new)
+            .and_then(|()| batch::write(self, A::PUBLISHED, &old, &values))
             .and_then(|()| self.release(&new));
         if let Err(e) = undone {
             tracing::error!("putting the published ports back failed: {e}");
         }
     }
 
-    fn release(&self, keys: &[PublishedKey]) -> Result<(), Error> {
+    fn release<A: Family>(&self, keys: &[PublishedKey<A>]) -> Result<(), Error> {
         self.sync_taken()?;
-        let published: HashSet<_> = self
-            .published()?
-            .iter()
-            .map(|(k, _)| (k.proto, k.port))
-            .collect();
+        let v4 = self.published_of::<V4>()?.into_iter();
+        let v6 = self.published_of::<V6>()?.into_iter();
+        let mut published: HashSet<_> = v4.map(|(k, _)| (k.proto, k.port)).collect();
+        published.extend(v6.map(|(k, _)| (k.proto, k.port)));
         let local = local_reserved()?;
         let free = keys
             .iter()

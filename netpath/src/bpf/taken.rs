@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use netpath_common::{
     Addr, V4, V6, maps,
-    records::{NETWORK_PORTS_HELD, Published, PublishedKey},
+    records::{NETWORK_PORTS_FREE, Published, PublishedKey},
 };
 
-use super::{Datapath, Error, batch, bits};
+use super::{Datapath, Error, bits};
 
 impl Datapath {
     /// Brings the bitmap in line with what is published and with who holds the ports.
@@ -20,13 +20,15 @@ impl Datapath {
     /// A map cannot be read or written.
     pub fn sync_taken(&self) -> Result<(), Error> {
         let mut wanted = self.taken_bits(&self.published()?)?;
-        let six: Vec<(PublishedKey<V6>, Published<V6>)> = batch::read_all(self, maps::PUBLISHED6)?;
-        wanted.extend(self.taken_bits(&six)?);
+        wanted.extend(self.taken_bits(&self.published_of::<V6>()?)?);
         bits::replace(self, maps::TAKEN, maps::TAKEN_WORDS, &wanted)
     }
 
     /// Adds ports that are about to be published.
-    pub(super) fn take(&self, entries: &[(PublishedKey, Published)]) -> Result<(), Error> {
+    pub(super) fn take<A: Addr>(
+        &self,
+        entries: &[(PublishedKey<A>, Published<A>)],
+    ) -> Result<(), Error> {
         let masks = self.taken_bits(entries)?;
         bits::change(self, maps::TAKEN, maps::TAKEN_WORDS, &masks, true)
     }
@@ -54,7 +56,7 @@ impl Datapath {
 
     fn is_held(&self, endpoint: u16) -> Result<bool, Error> {
         let network = self.endpoint(endpoint)?.network;
-        Ok(self.network(network)?.flags & NETWORK_PORTS_HELD != 0)
+        Ok(self.network(network)?.flags & NETWORK_PORTS_FREE != 0)
     }
 
     /// Whether a published port stands against a bind to any address, for tests and for `status`.

@@ -1,9 +1,11 @@
 //! `netpath port`: published ports in Docker's form.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::{Error, output};
 use crate::{
     instance::{self, Instance},
-    state::{Rule, State},
+    state::{Endpoint, Network, Rule, State},
 };
 
 /// Options of `port`.
@@ -17,23 +19,23 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     let state: State = instance.state()?.unwrap_or_default();
     let Some(name) = &args.endpoint else {
         if json {
-            let ports = state.endpoints().map(|(_, e)| {
+            let ports = state.endpoints().map(|(n, e)| {
                 (
                     e.name.clone(),
-                    serde_json::Value::from(e.rules.iter().flat_map(lines).collect::<Vec<_>>()),
+                    serde_json::Value::from(lines_of(n, e).collect::<Vec<_>>()),
                 )
             });
             return output::json(&ports.collect::<serde_json::Map<_, _>>());
         }
         let all = state
-            .rules()
-            .flat_map(|(e, r)| lines(r).map(|line| format!("{} {line}", e.name)));
+            .endpoints()
+            .flat_map(|(n, e)| lines_of(n, e).map(|line| format!("{} {line}", e.name)));
         return output::lines(all.collect::<Vec<_>>());
     };
-    let (_, e) = state.endpoint(name).ok_or_else(|| {
+    let (n, e) = state.endpoint(name).ok_or_else(|| {
         instance::Error::no_endpoint(name, state.endpoints().map(|(_, e)| e.name.as_str()))
     })?;
-    let ports: Vec<String> = e.rules.iter().flat_map(lines).collect();
+    let ports: Vec<String> = lines_of(n, e).collect();
     if json {
         output::json(&ports)
     } else {
@@ -41,9 +43,19 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     }
 }
 
-/// One line for each port: `80/tcp -> 0.0.0.0:8080`.
-fn lines(rule: &Rule) -> impl Iterator<Item = String> + use<> {
-    let (proto, addr) = (rule.proto(), rule.addr);
-    rule.pairs()
-        .map(move |(host, container)| format!("{container}/{proto} -> {addr}:{host}"))
+/// One line for each port and place: `80/tcp -> 0.0.0.0:8080`, and `80/tcp -> [::]:8080` where the
+/// container has IPv6.
+fn lines_of(n: &Network, e: &Endpoint) -> impl Iterator<Item = String> {
+    e.rules.iter().flat_map(|rule| {
+        let places = rule.places(n, e).into_iter();
+        places.flat_map(|at| lines(rule, at))
+    })
+}
+
+fn lines(rule: &Rule, at: IpAddr) -> impl Iterator<Item = String> + use<> {
+    let proto = rule.proto();
+    rule.pairs().map(move |(host, container)| {
+        let at = SocketAddr::new(at, host);
+        format!("{container}/{proto} -> {at}")
+    })
 }

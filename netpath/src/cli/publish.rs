@@ -15,7 +15,10 @@ pub struct Args {
 
 pub(super) async fn publish(instance: &Instance, args: &Args, json: bool) -> Result<(), Error> {
     let rules = instance.publish(&args.endpoint, &args.specs).await?;
-    let lines: Vec<String> = rules.iter().map(Rule::summary).collect();
+    let state = instance.state()?.unwrap_or_default();
+    let found = state.endpoint(&args.endpoint);
+    let summary = |r: &Rule| found.map_or_else(Vec::new, |(n, e)| r.summary(n, e));
+    let lines: Vec<String> = rules.iter().flat_map(summary).collect();
     if json {
         output::json(&lines)
     } else {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{bpf, config, net, state};
 
@@ -55,9 +55,9 @@ pub enum Error {
         /// The network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// The route's destination.
-        route: Ipv4Net,
+        route: IpNet,
         /// The route's interface.
         ifname: String,
     },
@@ -154,7 +154,20 @@ pub enum Error {
         /// The network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
+    },
+    /// The devices are too small for IPv6.
+    #[error(
+        "network `{network}`: ipv6 needs an MTU of {least}, and that of its uplinks is {found}; set mtu, \
+         or leave ipv6 out"
+    )]
+    Ipv6Mtu {
+        /// The network.
+        network: String,
+        /// The MTU that it would have, bytes.
+        found: u32,
+        /// The smallest one of IPv6, bytes.
+        least: u32,
     },
     /// Every slot is used up.
     #[error("no room for another {what}: netpath holds {most}; remove one first")]
@@ -190,6 +203,16 @@ pub enum Error {
         name: String,
         /// What exists.
         known: String,
+    },
+    /// The name is taken.
+    #[error(
+        "network `{name}` exists already, on bridge {bridge}; remove it first or choose another name"
+    )]
+    NetworkExists {
+        /// The name.
+        name: String,
+        /// Its bridge.
+        bridge: String,
     },
     /// No such endpoint.
     #[error("endpoint `{name}` does not exist; {known}")]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{Error, work::Work};
 use crate::{
-    config::PortRange,
+    config::{Mode, PortRange},
     net::sysctl,
     state::{Rule, State},
 };
@@ -47,6 +47,8 @@ impl Work<'_> {
 fn published(state: &State, gone: &[u16], new: &[&Rule], range: PortRange) -> BTreeSet<u16> {
     state
         .endpoints()
+        // A routed network takes no port of the host.
+        .filter(|(n, _)| n.mode == Mode::Nat)
         .flat_map(|(_, e)| &e.rules)
         .filter(|r| !gone.contains(&r.slot))
         .chain(new.iter().copied())

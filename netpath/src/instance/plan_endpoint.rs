@@ -7,11 +7,12 @@ use netpath_common::maps::MAX_ENDPOINTS;
 use super::{
     Error,
     error::known,
+    ipv6::address6,
     plan::{Planner, Step},
     ports::Ports,
 };
 use crate::{
-    config::{self, NetnsRef, PortSpec, check_endpoint_addr},
+    config::{self, Mode, NetnsRef, PortSpec, check_endpoint_addr},
     net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
@@ -118,6 +119,7 @@ impl Planner<'_> {
                 most: MAX_ENDPOINTS - 1,
             })?,
             addr: address(n, wanted)?,
+            addr6: address6(n, wanted)?,
             mac: wanted.mac.map_or_else(random_mac, Ok)?,
             ifname: self.ifname()?,
             ifindex: 0,
@@ -147,10 +149,8 @@ impl Planner<'_> {
         let Some((n, e)) = self.next.endpoint(endpoint) else {
             return;
         };
-        let binding = n.host_binding;
         let wanted: HashSet<&PortSpec> = wanted.iter().collect();
-        let stays =
-            |r: &Rule| wanted.contains(&r.spec) && r.addr == r.spec.host_ip.unwrap_or(binding);
+        let stays = |r: &Rule| wanted.contains(&r.spec) && r.addr == published_at(n, e, &r.spec);
         let stale: Vec<Rule> = e
             .rules
             .iter()
@@ -201,7 +201,7 @@ impl Planner<'_> {
         specs: &[PortSpec],
         origin: Origin,
     ) -> Result<Vec<Rule>, Error> {
-        let (n, _) = self
+        let (n, e) = self
             .next
             .endpoint(endpoint)
             .ok_or_else(|| Error::NoEndpoint {
@@ -211,19 +211,46 @@ impl Planner<'_> {
                     self.next.endpoints().map(|(_, e)| e.name.as_str()),
                 ),
             })?;
-        specs
-            .iter()
-            .map(|spec| {
-                let addr = spec.host_ip.unwrap_or(n.host_binding);
-                Ok(Rule {
-                    slot: ports.slot()?,
-                    spec: *spec,
-                    origin,
-                    addr,
-                    host: ports.allocate(endpoint, spec, addr, n.ports_held)?,
-                })
-            })
-            .collect()
+        let mut rules: Vec<Rule> = Vec::new();
+        for spec in specs {
+            let addr = published_at(n, e, spec);
+            let host = match n.mode {
+                Mode::Nat => ports.allocate(endpoint, spec, addr, n.ports_held)?,
+                Mode::Routed => own_ports(e, &rules, spec)?,
+            };
+            rules.push(Rule {
+                slot: ports.slot()?,
+                spec: *spec,
+                origin,
+                addr,
+                host,
+            });
+        }
+        Ok(rules)
+    }
+}
+
+/// The address at which the ports of a SPEC are published.
+fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> Ipv4Addr {
+    match n.mode {
+        Mode::Nat => spec.host_ip.unwrap_or(n.host_binding),
+        Mode::Routed => e.addr,
+    }
+}
+
+/// The first port of a SPEC in a routed network, where the container's own ports are published, each
+/// once; ports of the host are not asked for.
+fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<u16, Error> {
+    let same = |r: &&Rule| r.proto() == spec.proto && r.spec.container.overlaps(spec.container);
+    match e.rules.iter().chain(new).find(same) {
+        None => Ok(spec.container.first()),
+        Some(r) => Err(Error::PortTaken {
+            endpoint: e.name.clone(),
+            addr: e.addr,
+            port: r.spec.container.first().max(spec.container.first()),
+            proto: spec.proto,
+            holder: format!("it publishes `{}` already, in a routed network", r.spec),
+        }),
     }
 }
 
@@ -236,6 +263,7 @@ fn is_another(netns: &NetnsRef, ino: u64) -> bool {
 fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
     wanted.netns == e.netns
         && wanted.addr.is_none_or(|a| a == e.addr)
+        && wanted.addr6.is_none_or(|a| Some(a) == e.addr6)
         && wanted.mac.is_none_or(|m| m == e.mac)
 }
 
@@ -243,11 +271,13 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
-        check_endpoint_addr(&wanted.name, addr, &n.name, n.subnet, n.gateway)?;
+        let (subnet, gateway) = (n.subnet.into(), n.gateway.into());
+        check_endpoint_addr(&wanted.name, addr.into(), &n.name, subnet, gateway)?;
         return match holder(addr) {
             None => Ok(addr),
             Some(e) => {
                 let (name, other) = (wanted.name.clone(), e.name.clone());
+                let addr = addr.into();
                 Err(config::Error::AddressTaken { name, addr, other }.into())
             }
         };
@@ -256,6 +286,6 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
     n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
         network: n.name.clone(),
-        subnet: n.subnet,
+        subnet: n.subnet.into(),
     })
 }

@@ -6,7 +6,7 @@ use netpath_common::maps::MAX_RULES;
 
 use super::{Error, facts::Facts};
 use crate::{
-    config::{PortRange, PortSpec, Protocol, addresses_meet},
+    config::{Mode, PortRange, PortSpec, Protocol, addresses_meet},
     net::listeners::Listener,
     state::State,
 };
@@ -31,7 +31,8 @@ impl<'a> Ports<'a> {
             sockets: HashMap::new(),
             slots: Box::new(state.free_rule_slots()),
         };
-        for (_, e) in state.endpoints() {
+        // A routed network takes no port of the host.
+        for (_, e) in state.endpoints().filter(|(n, _)| n.mode == Mode::Nat) {
             let holder = publishes(&e.name);
             for rule in &e.rules {
                 for (host, _) in rule.pairs() {
@@ -182,6 +183,8 @@ mod tests {
         Facts {
             links: Vec::new(),
             on_link: Vec::new(),
+            on_link6: Vec::new(),
+            forwarding6: crate::instance::forwarding::Forwarding6::default(),
             default_uplinks: Vec::new(),
             listeners: vec![Listener {
                 proto: Protocol::Tcp,

@@ -5,21 +5,28 @@
 
 mod error;
 mod file;
+mod ipv6;
 mod lock;
 mod rule;
+#[cfg(test)]
+pub(crate) mod testing;
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Mac, NetnsRef, UplinkHook, Uplinks},
+    config::{Mac, Mode, NetnsRef, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
 pub use file::Store;
+pub use ipv6::Ipv6;
 pub use lock::Lock;
 pub use rule::Rule;
 
@@ -56,10 +63,11 @@ pub struct State {
 }
 
 /// Who asked for an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The configuration: `up` removes it when it is gone from there.
+    #[default]
     Config,
     /// A command: it stays until a command removes it.
     Command,
@@ -77,6 +85,9 @@ pub struct Network {
     pub slot: u16,
     /// Name.
     pub name: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Name of the bridge device.
     pub bridge: String,
     /// Interface index of the bridge, 0 before it exists.
@@ -91,6 +102,12 @@ pub struct Network {
     pub subnet: Ipv4Net,
     /// The bridge's address.
     pub gateway: Ipv4Addr,
+    /// The IPv6 half, where the network has one.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6>,
+    /// Whether addresses are translated.
+    #[serde(default)]
+    pub mode: Mode,
     /// MTU in bytes.
     pub mtu: u32,
     /// Largest super-packet of its devices in bytes; `None` where that is not netpath's matter.
@@ -125,13 +142,17 @@ pub struct Network {
 }
 
 /// An adopted bridge before netpath changed it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Found {
     /// It was up.
     pub up: bool,
     /// It had the gateway's address.
     pub addressed: bool,
+    /// The IPv6 addresses that somebody had given it, which do not outlive its being set down, or IPv6
+    /// turned off.
+    #[serde(default)]
+    pub addresses6: Vec<Ipv6Net>,
     /// Its MTU.
     pub mtu: u32,
     /// Its largest super-packets.
@@ -157,6 +178,9 @@ pub struct Endpoint {
     pub slot: u16,
     /// Address.
     pub addr: Ipv4Addr,
+    /// IPv6 address, where the network has IPv6.
+    #[serde(default)]
+    pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side.
     pub mac: Mac,
     /// Name of the host side.
@@ -182,6 +206,9 @@ pub struct Uplink {
     pub ifindex: u32,
     /// The address that masquerade uses; unspecified if it has none.
     pub addr: Ipv4Addr,
+    /// The same of IPv6.
+    #[serde(default)]
+    pub addr6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
     /// The XDP program that it was given.
@@ -210,6 +237,7 @@ impl Network {
             created: self.created.clone(),
             name: self.name.clone(),
             bridge: self.bridge.clone(),
+            found: self.found.clone(),
             uplinks: self.uplinks.clone(),
             endpoints: Vec::new(),
             ..*self

@@ -6,7 +6,7 @@
 
 use super::{
     Tables, published,
-    step::Step,
+    step::{Step, Word},
     veth::{admitted, to_published},
     work::Work,
 };
@@ -69,6 +69,7 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
     }
     let step = match entry {
         Some(e) => Step::Flow(e),
+        None if T::A::IS_V6 => begin_in_one_word(t, w).step()?,
         None => begin(t, w)?,
     };
     let verdict = w.conclude(pkt, t, step, Hook::Loopback)?;
@@ -77,6 +78,12 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
         return Err(DropReason::TooLarge);
     }
     Ok(verdict)
+}
+
+/// [`begin`] as a subprogram: of IPv6 its memory would be too large beside what follows.
+#[inline(never)]
+fn begin_in_one_word<T: Tables>(t: &T, w: &mut Work<T::A>) -> Word {
+    Word::of(begin(t, w))
 }
 
 /// A packet that belongs to no flow.

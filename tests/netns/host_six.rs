@@ -67,15 +67,15 @@ fn world() -> (World, Vec<Server>) {
     for proto in [TCP, UDP] {
         dual::publish(&world, "b", proto, &six);
     }
-    let any: SocketAddr = (Ipv6Addr::UNSPECIFIED, 80).into();
-    let servers = ["a", "b"].map(|name| {
-        let container = world.container(name);
-        [
-            Server::tcp(container, name, any).unwrap(),
-            Server::udp(container, name, any).unwrap(),
-        ]
-    });
-    let servers = servers.into_iter().flatten().collect();
+    let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let mut servers = Vec::new();
+    for name in ["a", "b"] {
+        for addr in any {
+            let (container, at) = (world.container(name), SocketAddr::new(addr, 80));
+            servers.push(Server::tcp(container, name, at).unwrap());
+            servers.push(Server::udp(container, name, at).unwrap());
+        }
+    }
     (world, servers)
 }
 

@@ -9,6 +9,7 @@ use std::{
 use netpath::lab::probe::BRIEFLY;
 use netpath_tests::{
     dual::{self, HOST6},
+    dual_stack::{self, GATEWAY6},
     local::{Binding, Client, Kind, bind, seen_by},
     netns::within,
     probe::{SOON, Server, at, tcp, tcp_server, transfer, udp_server, udp_socket},
@@ -23,6 +24,10 @@ fn world(publish: &[&str]) -> World {
     let world = World::new(&["a"]);
     let config =
         world.network("bridge", "netpath0", "172.17.0.0/16", "") + &world.endpoint("a", A, publish);
+    begin(world, &config)
+}
+
+fn begin(world: World, config: &str) -> World {
     std::fs::write(world.file("netpath.toml"), config).unwrap();
     assert!(up(&world, false).contains("cgroup"), "the warning");
     world
@@ -203,4 +208,30 @@ fn ipv6_to_a_container_without() {
             assert_eq!(answer.peer, to, "{kind:?}");
         }
     }
+}
+
+#[test]
+fn ipv6_to_a_container_that_has_it() {
+    let world = World::dual_stack(&["a"]);
+    let config = world.dual_stack_config(&["a"], &["8080:80", "8080:80/udp"], "");
+    let world = begin(world, &config);
+    let (a, any) = (
+        world.container("a"),
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 80),
+    );
+    let _servers = [
+        Server::tcp(a, "a", any).unwrap(),
+        Server::udp(a, "a", any).unwrap(),
+    ];
+    let local = Ipv6Addr::LOCALHOST;
+    // An address of the host is kept, loopback cannot be.
+    for (asked, seen) in [(local, GATEWAY6), (dual_stack::HOST6, dual_stack::HOST6)] {
+        for kind in Kind::ALL {
+            let to = SocketAddr::new(asked.into(), 8080);
+            let answer = Client::new(kind, SOON).ask(&world.host, to).unwrap();
+            assert_eq!(seen_by("a", &answer), seen, "{kind:?} {to}");
+            assert_eq!(answer.peer, to, "{kind:?}");
+        }
+    }
+    assert_eq!(world.drops().into_iter().collect::<Vec<_>>(), []);
 }

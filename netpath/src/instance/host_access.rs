@@ -3,7 +3,7 @@
 //!
 //! Owns the choice. Sockets are better in every way, so the device takes no more than it must.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netpath_common::records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, UplinkRecord};
 
@@ -37,10 +37,14 @@ impl Work<'_> {
         }
         let lo = self.instance.netlink.link(LOOPBACK).await?;
         // With an address everything is translated there, without one only what comes from IPv6.
-        let addr = why.map_or(Ipv4Addr::UNSPECIFIED, |_| Ipv4Addr::LOCALHOST);
+        let (addr, addr6) = match why {
+            Some(_) => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+            None => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+        };
         self.write_loopback(UplinkRecord {
             ifindex: LOOPBACK_IFINDEX,
             addr: addr.octets(),
+            addr6: addr6.octets(),
             mtu: lo.map_or(0, |l| l.mtu),
             ..UplinkRecord::default()
         })?;

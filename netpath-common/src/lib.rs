@@ -31,6 +31,7 @@ pub mod packet;
 #[cfg(feature = "user")]
 mod pod;
 pub mod records;
+pub mod sock;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tuple;

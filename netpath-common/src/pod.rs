@@ -1,6 +1,13 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
-use crate::{addr::Addr, conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
+use crate::{
+    addr::Addr,
+    conntrack::CtEntry,
+    event::DropEvent,
+    records::*,
+    sock::{SockKey, SockRecord},
+    tuple::Tuple,
+};
 
 macro_rules! pod {
     ($($t:ty),+ $(,)?) => { $(
@@ -25,15 +32,8 @@ pod!(
     RuleRecord,
     Config,
     EndpointStats,
-);
-
-pod_of_either_family!(
-    Tuple,
-    CtEntry,
-    PublishedKey,
-    Published,
-    FragKey,
-    FragRecord,
     SockKey,
     SockRecord,
 );
+
+pod_of_either_family!(Tuple, CtEntry, PublishedKey, Published, FragKey, FragRecord,);

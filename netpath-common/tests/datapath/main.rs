@@ -17,6 +17,7 @@ mod hairpin;
 mod halves;
 mod icmp_error;
 mod ipv6;
+mod loopback;
 mod malformed;
 mod masquerade;
 mod mss;

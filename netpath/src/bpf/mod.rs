@@ -6,6 +6,8 @@
 
 mod attach;
 mod batch;
+mod bits;
+mod btf;
 mod cgroup;
 mod clsact;
 mod conntrack;
@@ -22,6 +24,7 @@ mod published;
 mod rules;
 mod sys;
 mod tables;
+mod taken;
 mod xdp;
 
 pub use netpath_common::event::Hook;

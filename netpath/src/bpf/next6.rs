@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use aya::{maps::ProgramArray, programs::SchedClassifier};
-use netpath_common::maps::{self, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH};
+use netpath_common::maps::{self, NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH};
 
 use super::{Datapath, Error};
 
@@ -14,6 +14,7 @@ const PROGRAMS: [(u32, &str); maps::NEXT6_HOOKS] = [
     (NEXT6_VETH, "np_veth6"),
     (NEXT6_UPLINK_IN, "np_uplink_in6"),
     (NEXT6_UPLINK_OUT, "np_uplink_out6"),
+    (NEXT6_LOOPBACK, "np_lo_in6"),
 ];
 
 impl Datapath {

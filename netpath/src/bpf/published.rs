@@ -16,15 +16,13 @@ use netpath_common::{
     tuple::{TCP, UDP},
 };
 
-use super::{Datapath, Error, Family, batch, sys};
+use super::{Datapath, Error, Family, batch, bits, sys};
 
 /// A published port: where it is, and where it leads.
 pub type Entry<A = V4> = (PublishedKey<A>, Published<A>);
 
 /// Up to this many keys are looked up one by one; for more the whole map is read in batches.
 const FEW: usize = 1024;
-/// Up to this many words of the bitmap are read one by one.
-const FEW_WORDS: usize = 16;
 /// Ports that the administrator keeps out of automatic choice.
 const LOCAL_RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
@@ -48,6 +46,7 @@ impl Datapath {
         let before = self.lookup_published(&keys)?;
         // Reserved first: no flow may take a port between the two steps.
         self.change_reserved(keys.iter().map(|k| (k.proto, k.port)), true)?;
+        self.take(entries)?;
         let written = batch::write(self, A::PUBLISHED, &keys, &values);
         if let Err(e) = written {
             self.restore(&keys, &before);
@@ -104,6 +103,7 @@ impl Datapath {
     }
 
     fn release<A: Family>(&self, keys: &[PublishedKey<A>]) -> Result<(), Error> {
+        self.sync_taken()?;
         let v4 = self.published_of::<V4>()?.into_iter();
         let v6 = self.published_of::<V6>()?.into_iter();
         let mut published: HashSet<_> = v4.map(|(k, _)| (k.proto, k.port)).collect();
@@ -127,34 +127,7 @@ impl Datapath {
                 *masks.entry(word).or_default() |= bit;
             }
         }
-        if masks.is_empty() {
-            return Ok(());
-        }
-        let map = self.map_fd(maps::RESERVED)?;
-        let failed = |e| Error::system(format!("reading {}", maps::RESERVED), e);
-        let read: Vec<u64> = if masks.len() > FEW_WORDS {
-            let (mut keys, mut words) = (
-                vec![0u32; maps::RESERVED_WORDS],
-                vec![0u64; maps::RESERVED_WORDS],
-            );
-            sys::lookup_batch(map.as_fd(), None, &mut keys, &mut words).map_err(failed)?;
-            let word = |word: &u32| words.get(*word as usize).copied().unwrap_or(0);
-            masks.keys().map(word).collect()
-        } else {
-            masks
-                .keys()
-                .map(|word| Ok(sys::lookup(map.as_fd(), word).map_err(failed)?.unwrap_or(0)))
-                .collect::<Result<_, Error>>()?
-        };
-        let (keys, words): (Vec<u32>, Vec<u64>) = masks
-            .iter()
-            .zip(read)
-            .filter_map(|((word, mask), old)| {
-                let new = if reserved { old | mask } else { old & !mask };
-                (new != old).then_some((*word, new))
-            })
-            .unzip();
-        batch::write(self, maps::RESERVED, &keys, &words)
+        bits::change(self, maps::RESERVED, maps::RESERVED_WORDS, &masks, reserved)
     }
 
     /// Reserves what the administrator reserved, for a fresh instance.

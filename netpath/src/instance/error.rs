@@ -1,6 +1,9 @@
 //! What can go wrong with an instance; every message names the object and the remedy.
 
-use std::{io, net::Ipv4Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::IpNet;
 
@@ -245,6 +248,24 @@ pub enum Error {
         proto: config::Protocol,
         /// Who has it.
         holder: String,
+    },
+    /// A socket of the host has the port.
+    #[error(
+        "failed to bind host port {addr}:{port}/{proto}: address already in use (endpoint `{endpoint}`; \
+         a socket of the host is bound to {socket}; stop that program or choose another port; where a \
+         container engine holds the port for its container, give the network port_holder = \"engine\")"
+    )]
+    PortBound {
+        /// Who asks.
+        endpoint: String,
+        /// Host address.
+        addr: Ipv4Addr,
+        /// Host port.
+        port: u16,
+        /// Protocol.
+        proto: config::Protocol,
+        /// The address that the socket is bound to.
+        socket: IpAddr,
     },
     /// No free port.
     #[error(

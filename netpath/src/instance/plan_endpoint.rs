@@ -215,7 +215,7 @@ impl Planner<'_> {
         for spec in specs {
             let addr = published_at(n, e, spec);
             let host = match n.mode {
-                Mode::Nat => ports.allocate(endpoint, spec, addr)?,
+                Mode::Nat => ports.allocate(endpoint, spec, addr, n.ports_held)?,
                 Mode::Routed => own_ports(e, &rules, spec)?,
             };
             rules.push(Rule {

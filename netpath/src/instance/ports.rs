@@ -7,6 +7,7 @@ use netpath_common::maps::MAX_RULES;
 use super::{Error, facts::Facts};
 use crate::{
     config::{Mode, PortRange, PortSpec, Protocol, addresses_meet},
+    net::listeners::Listener,
     state::State,
 };
 
@@ -17,6 +18,7 @@ type Holder = (Ipv4Addr, Rc<str>);
 pub(super) struct Ports<'a> {
     facts: &'a Facts,
     taken: HashMap<(Protocol, u16), Vec<Holder>>,
+    sockets: HashMap<(Protocol, u16), Vec<Listener>>,
     slots: Box<dyn Iterator<Item = u16>>,
 }
 
@@ -26,6 +28,7 @@ impl<'a> Ports<'a> {
         let mut ports = Self {
             facts,
             taken: HashMap::new(),
+            sockets: HashMap::new(),
             slots: Box::new(state.free_rule_slots()),
         };
         // A routed network takes no port of the host.
@@ -37,9 +40,9 @@ impl<'a> Ports<'a> {
                 }
             }
         }
-        let socket = "a socket of the host is bound to it".into();
         for l in &facts.listeners {
-            ports.take(l.proto, l.port, l.addr, &socket);
+            let sockets = ports.sockets.entry((l.proto, l.port)).or_default();
+            sockets.push(*l);
         }
         ports
     }
@@ -69,16 +72,26 @@ impl<'a> Ports<'a> {
             .map(|(_, holder)| &**holder)
     }
 
-    /// Takes the ports of `spec` at `addr` for an endpoint; returns the first host port.
+    /// A socket of the host that stands against publishing a port.
+    fn socket(&self, proto: Protocol, port: u16, addr: Ipv4Addr) -> Option<&Listener> {
+        let sockets = self.sockets.get(&(proto, port))?;
+        sockets.iter().find(|l| l.meets(addr.into()))
+    }
+
+    /// Takes the ports of `spec` at `addr` for an endpoint; returns the first host port. `held` says
+    /// that ports which are named are somebody else's, whose sockets do not stand against it.
     pub(super) fn allocate(
         &mut self,
         endpoint: &str,
         spec: &PortSpec,
         addr: Ipv4Addr,
+        held: bool,
     ) -> Result<u16, Error> {
         let width = spec.width();
         let first = match spec.host {
-            Some(range) if range.width() == width => self.fixed(endpoint, spec, addr, range)?,
+            Some(range) if range.width() == width => {
+                self.fixed(endpoint, spec, addr, range, held)?
+            }
             Some(range) => self.choose(endpoint, spec, addr, range, &[])?,
             None => {
                 let (range, reserved) = (self.facts.local_range, &self.facts.reserved);
@@ -98,8 +111,18 @@ impl<'a> Ports<'a> {
         spec: &PortSpec,
         addr: Ipv4Addr,
         range: PortRange,
+        held: bool,
     ) -> Result<u16, Error> {
         for port in range.first()..=range.last() {
+            if !held && let Some(socket) = self.socket(spec.proto, port, addr) {
+                return Err(Error::PortBound {
+                    endpoint: endpoint.to_owned(),
+                    addr,
+                    port,
+                    proto: spec.proto,
+                    socket: socket.addr,
+                });
+            }
             if let Some(holder) = self.holder(spec.proto, port, addr) {
                 return Err(Error::PortTaken {
                     endpoint: endpoint.to_owned(),
@@ -128,11 +151,9 @@ impl<'a> Ports<'a> {
             let kept = reserved
                 .iter()
                 .any(|r| (r.first()..=r.last()).contains(&port));
-            run = if kept || self.holder(spec.proto, port, addr).is_some() {
-                0
-            } else {
-                run + 1
-            };
+            let taken = self.holder(spec.proto, port, addr).is_some()
+                || self.socket(spec.proto, port, addr).is_some();
+            run = if kept || taken { 0 } else { run + 1 };
             if run == width {
                 // The run ends at `port` and holds `width` ports: it cannot begin below 0.
                 return Ok((u32::from(port) + 1 - width) as u16);
@@ -154,7 +175,6 @@ fn publishes(endpoint: &str) -> Rc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listeners::Listener;
 
     const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
     const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -168,8 +188,9 @@ mod tests {
             default_uplinks: Vec::new(),
             listeners: vec![Listener {
                 proto: Protocol::Tcp,
-                addr: LOCAL,
+                addr: LOCAL.into(),
                 port: 22,
+                only6: false,
             }],
             local_range: PortRange::new(40_000, 40_009).unwrap(),
             reserved: vec![PortRange::new(40_000, 40_001).unwrap()],
@@ -179,7 +200,7 @@ mod tests {
 
     fn allocate(ports: &mut Ports<'_>, spec: &str, addr: Ipv4Addr) -> Result<u16, String> {
         ports
-            .allocate("e", &spec.parse().unwrap(), addr)
+            .allocate("e", &spec.parse().unwrap(), addr, false)
             .map_err(|e| e.to_string())
     }
 
@@ -196,13 +217,25 @@ mod tests {
         assert_eq!(allocate(&mut ports, "8080:80/udp", LOCAL), Ok(8080));
         let e = allocate(&mut ports, "20-30:20-30", ANY).unwrap_err();
         assert!(
-            e.starts_with("Bind for 0.0.0.0:22 failed") && e.contains("socket of the host"),
+            e.starts_with("failed to bind host port 0.0.0.0:22/tcp: address already in use")
+                && e.contains("127.0.0.1"),
             "{e}"
         );
         assert_eq!(
             allocate(&mut ports, "22:22", Ipv4Addr::new(192, 0, 2, 1)),
             Ok(22)
         );
+    }
+
+    #[test]
+    fn a_port_that_somebody_holds_for_netpath_is_given() {
+        let facts = facts();
+        let mut ports = Ports::new(&State::default(), &facts);
+        let spec = "22:22".parse().unwrap();
+        assert_eq!(ports.allocate("e", &spec, ANY, true).unwrap(), 22);
+        // But once.
+        let e = ports.allocate("f", &spec, ANY, true).unwrap_err();
+        assert!(e.to_string().contains("already allocated"), "{e}");
     }
 
     #[test]

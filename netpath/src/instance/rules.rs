@@ -20,13 +20,20 @@ impl Work<'_> {
     /// Publishes ports of endpoints, all or none. Which ports was decided before.
     pub(super) fn publish(&mut self, rules: &[(String, Vec<Rule>)]) -> Result<(), Error> {
         let (mut slots, mut entries) = (Vec::new(), Entries::default());
+        let mut of_host: Vec<&Rule> = Vec::new();
         for (endpoint, rules) in rules.iter().filter(|(_, rules)| !rules.is_empty()) {
             let (n, e) = self.existing_endpoint(endpoint)?;
+            if n.mode == Mode::Nat {
+                of_host.extend(rules);
+            }
             let of_endpoint: Vec<u16> = rules.iter().map(|r| r.slot).collect();
             slots.extend(&of_endpoint);
             self.undo
                 .push(Undo::Unpublish(endpoint.clone(), of_endpoint));
             entries.add(&n, &e, rules);
+        }
+        if !of_host.is_empty() {
+            self.reserve_ports(&[], &of_host)?;
         }
         self.write_ports(&slots, &entries)?;
         for (endpoint, rules) in rules {
@@ -141,6 +148,8 @@ impl Work<'_> {
         if entries.len() == 0 {
             return Ok(());
         }
+        // First: the datapath keeps from masquerade what is reserved there.
+        self.reserve_ports(slots, &[])?;
         let (datapath, state) = (self.datapath()?, &mut self.state);
         self.maps.of(entries.len(), || {
             bump_rules(&datapath, state, slots)?;

@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
-use super::Error;
+use super::{Error, sock_diag};
 use crate::config::Protocol;
 
 /// A socket that would take a published port's packets.
@@ -15,18 +15,53 @@ use crate::config::Protocol;
 pub struct Listener {
     /// Protocol.
     pub proto: Protocol,
-    /// Address; unspecified for any, also for IPv6 wildcards, which take IPv4 as well.
-    pub addr: Ipv4Addr,
+    /// Address; unspecified for any.
+    pub addr: IpAddr,
     /// Port.
     pub port: u16,
+    /// Of the unspecified IPv6 address: only IPv6 comes to it (`IPV6_V6ONLY`), not IPv4 as well.
+    pub only6: bool,
 }
 
-/// The listening TCP and unconnected UDP sockets of the current network namespace.
+impl Listener {
+    /// Whether the kernel would refuse to bind `addr` beside it.
+    #[must_use]
+    pub fn meets(&self, addr: IpAddr) -> bool {
+        if self.addr.is_ipv4() == addr.is_ipv4() {
+            return self.addr == addr || self.addr.is_unspecified() || addr.is_unspecified();
+        }
+        // A socket of IPv6 takes IPv4 at any address.
+        self.addr == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !self.only6
+    }
+}
+
+/// The TCP sockets of the current network namespace that listen, or are bound to a port and do not
+/// (Linux 6.8), and the unconnected UDP sockets.
 ///
 /// # Errors
-/// `/proc` is not there.
+/// The kernel tells sockets neither by netlink nor in `/proc`.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
-    each_socket(parse)
+    let ask = |proto: Protocol| {
+        let states = match proto {
+            Protocol::Tcp => sock_diag::LISTEN | sock_diag::BOUND,
+            Protocol::Udp => sock_diag::CLOSE,
+        };
+        let bound = sock_diag::bound(proto.number(), states)?;
+        Ok::<_, io::Error>(bound.into_iter().map(move |b| Listener {
+            proto,
+            addr: b.addr,
+            port: b.port,
+            only6: b.only6,
+        }))
+    };
+    match ask(Protocol::Tcp).and_then(|tcp| Ok(tcp.chain(ask(Protocol::Udp)?).collect())) {
+        Ok(all) => Ok(all),
+        // A kernel built without it still has the files, which do not tell `IPV6_V6ONLY`.
+        Err(e) => {
+            tracing::debug!("reading /proc/net instead of asking for sockets: {e}");
+            each_socket(parse)
+        }
+    }
 }
 
 /// Protocols and ports of every socket of the current network namespace, whatever its state.
@@ -74,19 +109,26 @@ fn parse(line: &str, proto: Protocol) -> Option<Listener> {
     };
     let (addr, port) = local.split_once(':').filter(|_| state == listening)?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |hex: &str| {
-        u32::from_str_radix(hex, 16)
-            .ok()
-            .map(|w| Ipv4Addr::from(w.to_ne_bytes()))
+    let word = |at: usize| {
+        let word = u32::from_str_radix(addr.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
     };
     let addr = match addr.len() {
-        8 => word(addr)?,
-        32 if addr.bytes().all(|b| b == b'0') => Ipv4Addr::UNSPECIFIED,
-        // ::ffff:a.b.c.d, an IPv4 address on an IPv6 socket.
-        32 if addr.get(..24)? == "0000000000000000FFFF0000" => word(addr.get(24..)?)?,
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            // An IPv4 address on an IPv6 socket is one.
+            IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+        }
         _ => return None,
     };
-    Some(Listener { proto, addr, port })
+    Some(Listener {
+        proto,
+        addr,
+        port,
+        only6: false,
+    })
 }
 
 #[cfg(test)]
@@ -97,27 +139,37 @@ mod tests {
 
     #[test]
     fn lines_of_proc() {
-        let tcp = |line| parse(line, Protocol::Tcp);
+        let tcp = |line| parse(line, Protocol::Tcp).map(|l| (l.addr.to_string(), l.port));
         let listening = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000";
-        assert_eq!(
-            tcp(listening),
-            Some(Listener {
-                proto: Protocol::Tcp,
-                addr: Ipv4Addr::LOCALHOST,
-                port: 8080
-            })
-        );
+        assert_eq!(tcp(listening), Some(("127.0.0.1".into(), 8080)));
         assert_eq!(tcp("   1: 0100007F:1F90 0200007F:0001 01 0"), None);
         assert_eq!(tcp("  sl  local_address rem_address   st tx_queue"), None);
         let any6 = "   0: 00000000000000000000000000000000:0050 0:0 0A 0";
-        assert_eq!(
-            tcp(any6).map(|l| (l.addr, l.port)),
-            Some((Ipv4Addr::UNSPECIFIED, 80))
-        );
+        assert_eq!(tcp(any6), Some(("::".into(), 80)));
         let mapped = "   0: 0000000000000000FFFF00000100007F:0050 0:0 0A 0";
-        assert_eq!(tcp(mapped).map(|l| l.addr), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(tcp(mapped), Some(("127.0.0.1".into(), 80)));
         let local6 = "   0: 00000000000000000000000001000000:0050 0:0 0A 0";
-        assert_eq!(tcp(local6), None);
+        assert_eq!(tcp(local6), Some(("::1".into(), 80)));
+    }
+
+    #[test]
+    fn a_socket_meets_what_the_kernel_refuses_beside_it() {
+        let meets = |addr: &str, only6, other: &str| {
+            let l = Listener {
+                proto: Protocol::Tcp,
+                addr: addr.parse().unwrap(),
+                port: 80,
+                only6,
+            };
+            l.meets(other.parse().unwrap())
+        };
+        assert!(meets("192.0.2.1", false, "192.0.2.1") && meets("192.0.2.1", false, "0.0.0.0"));
+        assert!(meets("0.0.0.0", false, "192.0.2.1"));
+        assert!(!meets("192.0.2.1", false, "192.0.2.2"));
+        assert!(meets("::", false, "192.0.2.1") && meets("::", false, "2001:db8::1"));
+        assert!(!meets("::", true, "192.0.2.1") && meets("::", true, "2001:db8::1"));
+        assert!(!meets("::1", false, "0.0.0.0") && !meets("0.0.0.0", false, "::"));
+        assert!(meets("2001:db8::1", false, "::") && !meets("::1", false, "2001:db8::1"));
     }
 
     #[test]
@@ -129,14 +181,48 @@ mod tests {
     }
 
     #[test]
-    fn a_real_listener_is_seen() {
-        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
+    fn real_sockets_are_seen_with_their_options() {
+        use socket2::{Domain, Socket, Type};
+
+        let bind = |domain, kind, addr: &str, only6: bool| {
+            let socket = Socket::new(domain, kind, None).unwrap();
+            if domain == Domain::IPV6 {
+                socket.set_only_v6(only6).unwrap();
+            }
+            let addr: std::net::SocketAddr = addr.parse().unwrap();
+            socket.bind(&addr.into()).unwrap();
+            if kind == Type::STREAM {
+                socket.listen(1).unwrap();
+            }
+            let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+            (socket, port)
+        };
+        let sockets = [
+            (Domain::IPV4, Type::STREAM, "127.0.0.1:0", false),
+            (Domain::IPV6, Type::STREAM, "[::]:0", true),
+            (Domain::IPV6, Type::STREAM, "[::]:0", false),
+            (Domain::IPV6, Type::DGRAM, "[::1]:0", true),
+            (Domain::IPV6, Type::DGRAM, "[::ffff:127.0.0.1]:0", false),
+        ];
+        let bound: Vec<_> = sockets
+            .iter()
+            .map(|(domain, kind, addr, only6)| bind(*domain, *kind, addr, *only6))
+            .collect();
         let found = listeners().unwrap();
-        assert!(
-            found
-                .iter()
-                .any(|l| l.port == port && l.addr == Ipv4Addr::LOCALHOST)
-        );
+        for ((_, kind, addr, only6), (_, port)) in sockets.iter().zip(&bound) {
+            let addr: std::net::SocketAddr = addr.parse().unwrap();
+            let proto = if *kind == Type::STREAM {
+                Protocol::Tcp
+            } else {
+                Protocol::Udp
+            };
+            let want = Listener {
+                proto,
+                addr: addr.ip().to_canonical(),
+                port: *port,
+                only6: *only6,
+            };
+            assert!(found.contains(&want), "{want:?} not in {found:?}");
+        }
     }
 }

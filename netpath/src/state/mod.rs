@@ -57,6 +57,9 @@ pub struct State {
     pub uplinks: Vec<Uplink>,
     /// Kernel settings that were changed.
     pub sysctls: Vec<Sysctl>,
+    /// Ports that netpath has added to `ip_local_reserved_ports`, in the kernel's form.
+    #[serde(default)]
+    pub reserved_ports: String,
 }
 
 /// Who asked for an object.
@@ -129,6 +132,9 @@ pub struct Network {
     /// Packets of established flows are translated in the uplinks' drivers.
     #[serde(default)]
     pub xdp_translate: bool,
+    /// Somebody else's sockets hold the published ports of the host.
+    #[serde(default)]
+    pub ports_held: bool,
     /// Interfaces that lead out, as they were asked for.
     pub uplinks: Uplinks,
     /// Endpoints in the order they were added.
@@ -341,7 +347,8 @@ impl State {
     pub fn free_uplink_slot(&self) -> Option<u16> {
         free_slot(
             self.uplinks.iter().map(|u| u.slot),
-            netpath_common::maps::MAX_UPLINKS,
+            // The last one is the loopback device's.
+            netpath_common::maps::MAX_UPLINKS - 1,
         )
     }
 

@@ -22,8 +22,8 @@ use crate::{
     event::Hook,
     packet::Family,
     records::{
-        CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NETWORK_XDP,
+        CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, LOOPBACK_IFINDEX, NETWORK_DIRECT, NETWORK_ICC,
+        NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_XDP,
     },
     tuple::{self, Tuple},
 };
@@ -200,6 +200,7 @@ pub(super) fn frame(hook: Hook, u: &mut Unstructured<'_>) -> Result<Frame> {
         Hook::Veth if c.network == NET1 => (c.mac, BRIDGE1_MAC, c.ifindex),
         Hook::Veth => (c.mac, BRIDGE2_MAC, c.ifindex),
         Hook::UplinkEgress => (UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        Hook::Loopback => ([0; 6], [0; 6], LOOPBACK_IFINDEX),
         Hook::UplinkIngress | Hook::Xdp | Hook::Bridge => (ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
     };
     if bits & 1 == 0 {

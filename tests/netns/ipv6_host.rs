@@ -443,3 +443,54 @@ fn ipv6_can_be_added_and_taken_away() {
     assert_eq!(Snapshot::of(world.container("a")).ipv6(), alone.ipv6());
     assert!(pings(world.container("a"), OUTSIDE, SOON));
 }
+
+#[test]
+fn uplinks_are_those_of_the_default_routes_of_either_family() {
+    let world = World::new(&["a"]);
+    for line in [
+        "link add uplink1 type veth peer name beyond",
+        "link set beyond up",
+        "link set uplink1 up",
+        "addr add 2001:db8:9::1/64 dev uplink1 nodad preferred_lft 0",
+        "addr add fd00:9::2/64 dev uplink1 nodad",
+        "addr add 2001:db8:9::3/64 dev uplink1 nodad",
+        "-6 route add default dev uplink1",
+    ] {
+        ip(&world.host, line);
+    }
+    world.up(&world.dual_stack_config(&["a"], &[], ""));
+    let status: serde_json::Value =
+        serde_json::from_str(&world.run(&["--json", "status"])).unwrap();
+    let uplinks: Vec<_> = status["uplinks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|u| {
+            let text = |key: &str| u[key].as_str().unwrap_or("none").to_owned();
+            (text("name"), text("addr"), text("addr6"))
+        })
+        .collect();
+    let uplink =
+        |name: &str, addr: &str, addr6: &str| (name.to_owned(), addr.to_owned(), addr6.to_owned());
+    // Not the one that is deprecated, nor the one that is not global.
+    assert_eq!(
+        uplinks,
+        [
+            uplink("uplink0", "198.51.100.1", "none"),
+            uplink("uplink1", "none", "2001:db8:9::3"),
+        ]
+    );
+    assert_eq!(
+        status["warnings"].as_array().map(Vec::len),
+        Some(0),
+        "{status}"
+    );
+    // Without an address of IPv6 on any uplink, status says what that means.
+    ip(&world.host, "link del uplink1");
+    world.up(&world.dual_stack_config(&["a"], &[], ""));
+    let text = world.run(&["status"]);
+    assert!(
+        text.contains("warning: no uplink has a global IPv6 address"),
+        "{text}"
+    );
+}

@@ -21,15 +21,13 @@ pub fn flush(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
     let removed = flush_of::<V4>(dp, filter)? + flush_of::<V6>(dp, filter)?;
     if filter.is_empty() {
         sweep::<V4>(dp, Orphans::All)?;
-        if dp.serves::<V6>() {
-            sweep::<V6>(dp, Orphans::All)?;
-        }
+        sweep::<V6>(dp, Orphans::All)?;
     }
     Ok(removed)
 }
 
 fn flush_of<A: Family>(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
-    if !filter.asks_for::<A>() || !dp.serves::<A>() {
+    if !filter.asks_for::<A>() {
         return Ok(0);
     }
     let program = Program::<A>::open(dp)?;

@@ -13,7 +13,7 @@ use netpath_tests::{
         BRIEFLY, Options, SOON, at, at6, ping6, pings6, tcp, tcp_fails, tcp_server, tcp_server6,
         transfer, udp, udp_server6,
     },
-    topology::{A, HOST, OUTSIDE, UPLINK, World},
+    topology::{A, HOST, OUTSIDE, UPLINK, World, succeeded},
     wait,
 };
 
@@ -220,7 +220,46 @@ fn ct_shows_counts_and_removes_flows_of_both_families() {
         (&1.into(), &2.into())
     );
     assert_eq!(status["uplinks"][0]["addr6"], "2001:db8:1::10");
-    world.run(&["ct", "flush", "-f", "ipv6", "-p", "tcp"]);
+
+    // One by its tuple, or by the one of its answers; and none where a port is another.
+    let line = list("-f ipv6 -p tcp");
+    let port = line
+        .split("sport=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let get = |words: &str| {
+        let words: Vec<&str> = ["ct", "get", "-p", "tcp"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        world.netpath(&words)
+    };
+    let tuple = format!("-s {A6} -d {OUTSIDE6} --dport 7000 --sport {port}");
+    let answers = format!("-s {OUTSIDE6} -d {HOST6} --sport 7000 --dport {port}");
+    for words in [&tuple, &answers] {
+        let found = succeeded("ct get", get(words));
+        assert!(
+            found.contains(&format!("src={A6} dst={OUTSIDE6} sport={port}")),
+            "{found}"
+        );
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+    let none = get(&format!(
+        "-s {A6} -d {OUTSIDE6} --dport 7001 --sport {port}"
+    ));
+    assert_eq!(none.status.code(), Some(1));
+    let half = get(&format!("-s {A6} -d {OUTSIDE}"));
+    assert!(String::from_utf8_lossy(&half.stderr).contains("both addresses of one family"));
+
+    let deleted = world.run(&["ct", "delete", "-f", "ipv6", "-p", "tcp"]);
+    assert!(
+        deleted.contains(&format!("src={A6} dst={OUTSIDE6} sport={port}")),
+        "{deleted}"
+    );
+    assert_eq!(deleted.lines().count(), 1);
     assert_eq!(list("").lines().count(), 2);
     world.run(&["ct", "flush"]);
     assert_eq!(list("").lines().count(), 0);

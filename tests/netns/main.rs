@@ -26,6 +26,7 @@ mod host_lo;
 mod host_six;
 mod icmp_error;
 mod ipv6;
+mod ipv6_forwarding;
 mod ipv6_host;
 mod lab;
 mod lifecycle;

@@ -10,7 +10,7 @@ use netpath_common::tuple::{TCP, UDP};
 use netpath_tests::{
     dual::{self, GATEWAY6, HOST6},
     local::{Binding, Client, Kind, bind, seen_by},
-    probe::{SOON, transfer_over},
+    probe::{SOON, tcp_server, tcp_server6, transfer_over, udp_server, udp_server6},
     topology::{A, B, GATEWAY, HOST, World},
 };
 
@@ -67,15 +67,16 @@ fn world() -> (World, Vec<Server>) {
     for proto in [TCP, UDP] {
         dual::publish(&world, "b", proto, &six);
     }
-    let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-    let mut servers = Vec::new();
-    for name in ["a", "b"] {
-        for addr in any {
-            let (container, at) = (world.container(name), SocketAddr::new(addr, 80));
-            servers.push(Server::tcp(container, name, at).unwrap());
-            servers.push(Server::udp(container, name, at).unwrap());
-        }
-    }
+    let servers = ["a", "b"].map(|name| {
+        let container = world.container(name);
+        [
+            tcp_server(container, name, 80),
+            udp_server(container, name, 80),
+            tcp_server6(container, name, 80),
+            udp_server6(container, name, 80),
+        ]
+    });
+    let servers = servers.into_iter().flatten().collect();
     (world, servers)
 }
 

@@ -25,6 +25,8 @@ mod host_bind;
 mod host_lo;
 mod host_six;
 mod icmp_error;
+mod ipv6;
+mod ipv6_forwarding;
 mod ipv6_host;
 mod lab;
 mod lifecycle;

@@ -23,10 +23,6 @@ impl Datapath {
     pub(super) fn set_next6(&self, pin: impl Fn(&str) -> PathBuf) -> Result<(), Error> {
         let mut array: ProgramArray<_> = self.typed(maps::NEXT6)?;
         for (place, name) in PROGRAMS {
-            // An object without IPv6 has none.
-            if !pin(name).exists() {
-                continue;
-            }
             let opening = |e| Error::system(format!("opening {name}"), std::io::Error::other(e));
             let program = SchedClassifier::from_pin(pin(name)).map_err(opening)?;
             let fd = program.fd().map_err(opening)?;

@@ -102,6 +102,9 @@ pub(crate) fn agree(
     let kind = match look.body {
         Body::Talk(..) if look.proto == tuple::TCP => Kind::Tcp,
         Body::Talk(..) if look.proto == tuple::UDP => Kind::Udp,
+        Body::Talk(..) if look.proto == tuple::UDPLITE => Kind::Udp,
+        Body::Talk(..) if look.proto == tuple::SCTP => Kind::Sctp,
+        Body::Talk(..) if look.proto == tuple::DCCP => Kind::Dccp,
         Body::Talk(..) if look.proto == tuple::ICMPV6 => Kind::IcmpQuery,
         Body::Talk(..) => Kind::Other,
         Body::Error(_) => Kind::IcmpError,

@@ -36,7 +36,7 @@ pub(super) fn open<T: Tables>(t: &T, ip: &Ip<T::A>, network: u16) -> Option<Open
     }
     let endpoint = t.endpoint_by_addr(&ip.tuple.dst)?;
     let rule = match ip.kind {
-        Kind::Tcp | Kind::Udp => {
+        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => {
             let p = t.published(&PublishedKey {
                 addr: ip.tuple.dst,
                 port: ip.tuple.dport,

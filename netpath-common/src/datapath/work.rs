@@ -273,7 +273,11 @@ impl<A: Family> Work<A> {
                 return Ok(Action::ToNeighbour);
             }
             Next::Flow => step.entry,
-            Next::Create => Some(create(t, &mut self.flow)?),
+            Next::Create => {
+                // Only containers have bindings.
+                let binds = matches!(hook, Hook::Veth | Hook::UplinkEgress);
+                Some(create(t, &mut self.flow, binds)?)
+            }
             Next::Ready => None,
         };
         if let Some(e) = entry {

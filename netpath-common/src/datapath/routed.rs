@@ -3,11 +3,17 @@
 //! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
-use super::{Tables, step::Step, work::Work};
+use super::{
+    Tables,
+    hold::{hold, take_back},
+    is_martian_source,
+    step::Step,
+    work::Work,
+};
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
-    packet::{Ip, Kind},
+    packet::{Ip, Kind, Packet},
     records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord, PublishedKey},
     tuple::is_icmp_request,
 };
@@ -49,7 +55,16 @@ pub(super) fn open<T: Tables>(t: &T, ip: &Ip<T::A>, network: u16) -> Option<Open
             p.rule
         }
         Kind::IcmpQuery if is_icmp_request::<T::A>(ip.flags) => 0,
-        _ => return None,
+        Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Unsupported
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => return None,
     };
     Some(Open { endpoint, rule })
 }
@@ -78,4 +93,50 @@ pub(super) fn plan<T: Tables>(
         ..NewFlow::default()
     };
     Ok(Step::Create)
+}
+
+/// A packet to an address of a network.
+#[inline(always)]
+pub(super) fn by_own_address<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+    network: u16,
+) -> Result<Step<T::A>, DropReason> {
+    let is_routed = t
+        .network(network)
+        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
+    if !is_routed {
+        return Err(DropReason::DirectAccess);
+    }
+    if is_martian_source(t, &w.ip.tuple.src) {
+        return Err(DropReason::Martian);
+    }
+    let kind = w.ip.kind;
+    match kind {
+        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
+        Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
+            Step::Ready
+        } else {
+            Step::Held
+        }),
+        Kind::Tcp
+        | Kind::Udp
+        | Kind::Sctp
+        | Kind::Dccp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Unsupported
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => {
+            let open = open(t, &w.ip, network).ok_or(DropReason::DirectAccess)?;
+            let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+            plan(t, w, &open, 0, iface.slot as u16)
+        }
+    }
 }

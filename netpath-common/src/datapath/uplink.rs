@@ -22,7 +22,7 @@ use crate::{
     event::Hook,
     nat::{self, NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
-    records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord},
+    records::{IFACE_UPLINK, NETWORK_INTERNAL, NetworkRecord},
     verdict::Action,
 };
 
@@ -93,7 +93,7 @@ fn inbound<P: Packet, T: Tables>(
     if !is_ours(pkt, t, w) {
         // The outside reaches a container by its own address where that is routed, else never.
         return match t.subnet(&w.ip.tuple.dst) {
-            Some(network) => by_own_address(pkt, t, w, network),
+            Some(network) => routed::by_own_address(pkt, t, w, network),
             None => Ok(Step::Pass),
         };
     }
@@ -122,39 +122,6 @@ fn inbound<P: Packet, T: Tables>(
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => Ok(Step::Pass),
-    }
-}
-
-/// A packet to an address of a network.
-#[inline(always)]
-fn by_own_address<P: Packet, T: Tables>(
-    pkt: &mut P,
-    t: &T,
-    w: &mut Work<T::A>,
-    network: u16,
-) -> Result<Step<T::A>, DropReason> {
-    let is_routed = t
-        .network(network)
-        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
-    if !is_routed {
-        return Err(DropReason::DirectAccess);
-    }
-    if is_martian_source(t, &w.ip.tuple.src) {
-        return Err(DropReason::Martian);
-    }
-    let kind = w.ip.kind;
-    match kind {
-        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
-        Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
-            Step::Ready
-        } else {
-            Step::Held
-        }),
-        _ => {
-            let open = routed::open(t, &w.ip, network).ok_or(DropReason::DirectAccess)?;
-            let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
-            routed::plan(t, w, &open, 0, iface.slot as u16)
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub fn outside_key<A: Addr>(outside: A, port: u16, proto: u8) -> Tuple<A> {
 pub(super) const MAKE: u32 = u32::MAX;
 
 /// Finds the binding of `flow` and gives the flow its port: what [`Tables::bind`] is. The result is that
-/// of [`super::reserve_and_index`], or [`MAKE`].
+/// of [`super::reserve_and_index`], or `MAKE`.
 ///
 /// It does not make the binding itself: one call deeper, the kernel's stack would not be enough.
 #[inline(always)]

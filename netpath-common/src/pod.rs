@@ -1,6 +1,13 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
-use crate::{conntrack::CtEntry, event::DropEvent, records::*, tuple::Tuple};
+use crate::{
+    addr::{V4, V6},
+    conntrack::CtEntry,
+    event::DropEvent,
+    publish::{Backends, Starts},
+    records::*,
+    tuple::Tuple,
+};
 
 macro_rules! pod {
     ($($t:ty),+ $(,)?) => { $(
@@ -17,8 +24,14 @@ pod!(
     NetworkRecord,
     UplinkRecord,
     IfaceRecord,
-    PublishedKey,
-    Published,
+    PublishedKey<V4>,
+    PublishedKey<V6>,
+    Published<V4>,
+    Published<V6>,
+    AllowedKey<V4>,
+    AllowedKey<V6>,
+    Starts,
+    Backends,
     RuleRecord,
     Config,
     EndpointStats,

@@ -14,6 +14,8 @@ pub const ICMPV6: u8 = 58;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
 pub const UDP: u8 = 17;
+/// IP protocol number of SCTP (RFC 9260).
+pub const SCTP: u8 = 132;
 
 /// ICMP echo reply (RFC 792).
 pub const ICMP_ECHO_REPLY: u8 = 0;

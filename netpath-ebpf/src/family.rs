@@ -14,7 +14,7 @@ use netpath_common::{
     datapath::{Held, NextHop, Work},
     event::DropEvent,
     packet::Family,
-    records::{FragKey, FragRecord, Published, PublishedKey},
+    records::{ALLOWED_RULE_BITS, AllowedKey, FragKey, FragRecord, Published, PublishedKey},
 };
 
 use crate::{global, maps};
@@ -33,6 +33,7 @@ pub(crate) trait Maps: Family {
     fn subnet(addr: &Self) -> Option<u16>;
     fn is_host_addr(addr: &Self) -> bool;
     fn published(key: &PublishedKey<Self>) -> Option<Published<Self>>;
+    fn is_listed(rule: u16, source: &Self) -> bool;
     fn frag(key: &FragKey<Self>) -> Option<*mut FragRecord<Self>>;
     fn frag_insert(key: &FragKey<Self>, record: &FragRecord<Self>);
     fn held(index: u32) -> Option<*mut Held<Self>>;
@@ -42,6 +43,8 @@ pub(crate) trait Maps: Family {
     fn work() -> Option<*mut Work<Self>>;
     /// [`netpath_common::nat::reserve_and_index`] as a global function.
     fn make(ctx: *mut c_void) -> u32;
+    /// [`netpath_common::datapath::find_port`] as a global function.
+    fn find(ctx: *mut c_void, exact: u32) -> u32;
     /// [`netpath_common::datapath::note_part`] as a global function.
     fn note(ctx: *mut c_void) -> u32;
     /// [`netpath_common::datapath::refuse`] as a global function.
@@ -57,9 +60,10 @@ pub(crate) trait Maps: Family {
 }
 
 macro_rules! maps_of {
-    ($ct:ident, $by_addr:ident, $subnets:ident, $host_addrs:ident, $published:ident, $frags:ident,
+    ($ct:ident, $by_addr:ident, $subnets:ident, $host_addrs:ident, $published:ident,
+     $allowed:ident, $frags:ident,
      $held:ident, $reclaim:ident, $reclaim_in:ident, $next_hops:ident, $scratch:ident,
-     $make:ident, $note:ident, $refuse:ident) => {
+     $make:ident, $find:ident, $note:ident, $refuse:ident) => {
         #[inline(always)]
         fn ct(key: &Tuple<Self>) -> Option<*mut CtEntry<Self>> {
             maps::$ct.get_ptr_mut(key)
@@ -97,6 +101,16 @@ macro_rules! maps_of {
         fn published(key: &PublishedKey<Self>) -> Option<Published<Self>> {
             // SAFETY: user space replaces values whole; a copy is made at once.
             unsafe { maps::$published.get(key) }.copied()
+        }
+
+        #[inline(always)]
+        fn is_listed(rule: u16, source: &Self) -> bool {
+            let data = AllowedKey {
+                rule: u32::from(rule),
+                addr: *source,
+            };
+            let bits = ALLOWED_RULE_BITS + 8 * size_of::<Self>() as u32;
+            maps::$allowed.get(&Key::new(bits, data)).is_some()
         }
 
         #[inline(always)]
@@ -151,6 +165,11 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
+        fn find(ctx: *mut c_void, exact: u32) -> u32 {
+            global::$find(ctx.cast(), exact)
+        }
+
+        #[inline(always)]
         fn note(ctx: *mut c_void) -> u32 {
             global::$note(ctx.cast())
         }
@@ -172,6 +191,7 @@ impl Maps for V4 {
         SUBNETS4,
         HOST_ADDRS4,
         PUBLISHED4,
+        ALLOWED4,
         FRAGS4,
         HELD,
         RECLAIM,
@@ -179,6 +199,7 @@ impl Maps for V4 {
         NEXT_HOPS,
         SCRATCH,
         np_make,
+        np_find,
         np_note,
         np_refuse
     );

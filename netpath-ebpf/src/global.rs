@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netpath_common::{
     V4,
-    datapath::{self, note_part},
+    datapath::{self, find_port, note_part},
     nat::reserve_and_index,
 };
 
@@ -28,6 +28,20 @@ fn make<A: Maps>(ctx: *mut __sk_buff) -> u32 {
     };
     let ctx = TcContext::new(ctx);
     reserve_and_index(&KernelTables::<_, A>::new(&ctx), &mut work.flow)
+}
+
+/// Looks for the published port that the packet in the working memory asks for, at its very address
+/// where `exact` is not 0: an `Answer`.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_find(ctx: *mut __sk_buff, exact: u32) -> u32 {
+    find::<V4>(ctx, exact)
+}
+
+#[inline(always)]
+fn find<A: Maps>(ctx: *mut __sk_buff, exact: u32) -> u32 {
+    let Some(work) = work::<A>() else { return 0 };
+    let ctx = TcContext::new(ctx);
+    find_port(&KernelTables::<_, A>::new(&ctx), work, exact != 0)
 }
 
 /// Notes which part of its datagram the packet in the working memory is.

@@ -21,6 +21,7 @@ mod hooks;
 mod maps;
 mod measure;
 mod memory;
+mod published;
 mod sock;
 mod tables;
 

@@ -11,12 +11,14 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use netpath_common::{
+    Addr as _, V4,
     counters::Counter,
-    records::{NETWORK_INTERNAL, Published, PublishedKey, SockKey, SockRecord},
+    publish::{Answer, Asked, Target, find},
+    records::{NETWORK_INTERNAL, SockKey, SockRecord},
     tuple,
 };
 
-use crate::{counters, maps};
+use crate::{counters, maps, published::SocketTables};
 
 /// SOCK_STREAM of the socket API.
 const STREAM: u32 = 1;
@@ -42,28 +44,26 @@ fn proto(sa: &bpf_sock_addr) -> Option<u8> {
     }
 }
 
-/// Where a published port of the host leads, if `addr` is the host's.
+/// Where a published port of the host leads, if `addr` is the host's. `sport` tells sockets apart.
 #[inline(always)]
-fn lookup(proto: u8, addr: [u8; 4], port: u16) -> Option<Published> {
+fn lookup(proto: u8, addr: V4, port: u16, sport: u16) -> Option<Target<V4>> {
     if addr[0] != 127 && maps::HOST_ADDRS4.get_ptr(addr).is_none() {
         return None;
     }
-    let mut key = PublishedKey {
-        addr,
-        port,
+    let asked = Asked {
+        dst: addr,
+        // The host itself: every list has it. So that a service of several endpoints is spread, each
+        // socket is a client of its own.
+        src: V4::NONE,
+        dport: port,
+        sport,
         proto,
-        zero: 0,
+        exact: false,
     };
-    // SAFETY: user space replaces values whole; a copy is made at once.
-    let exact = unsafe { maps::PUBLISHED4.get(key) }.copied();
-    let found = match exact {
-        Some(p) => Some(p),
-        None => {
-            key.addr = [0; 4];
-            // SAFETY: as above.
-            unsafe { maps::PUBLISHED4.get(key) }.copied()
-        }
-    }?;
+    let mut found = Target::default();
+    if find(&SocketTables::<V4>::new(), &asked, &mut found) != Answer::Found {
+        return None;
+    }
     let endpoint = maps::ENDPOINTS.get(u32::from(found.endpoint))?;
     let network = maps::NETWORKS.get(u32::from(endpoint.network))?;
     (network.flags & NETWORK_INTERNAL == 0).then_some(found)
@@ -71,12 +71,13 @@ fn lookup(proto: u8, addr: [u8; 4], port: u16) -> Option<Published> {
 
 /// Sends a socket to the container instead, and remembers what was asked for.
 #[inline(always)]
-fn translate(ctx: &SockAddrContext, addr: [u8; 4], port: u16) -> Option<Published> {
+fn translate(ctx: &SockAddrContext, addr: V4, port: u16) -> Option<Target<V4>> {
     // SAFETY: the context is valid for the whole program.
     let proto = proto(unsafe { &*ctx.sock_addr })?;
-    let p = lookup(proto, addr, port)?;
     // SAFETY: the context is valid for the whole program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // A datagram socket asks again with each datagram, and has to be led to the same place.
+    let p = lookup(proto, addr, port, cookie as u16)?;
     let key = SockKey {
         cookie,
         addr: p.addr,

@@ -25,6 +25,7 @@ pub mod sniff;
 mod standard_host;
 pub mod station;
 pub mod stream;
+mod sync;
 pub mod test_run;
 pub mod timing;
 pub mod topology;

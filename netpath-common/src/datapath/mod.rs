@@ -48,10 +48,8 @@ use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, reserve_and_index},
     packet::{Family, Ip},
-    records::{
-        Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
-        PublishedKey, UplinkRecord,
-    },
+    publish::{Answer, Asked, PublishedPorts, find},
+    records::{Config, FragKey, FragRecord, IfaceRecord, UplinkRecord},
     tuple::Tuple,
 };
 
@@ -67,10 +65,7 @@ pub enum InsertError {
 /// Everything that the datapath asks of the world besides the packet.
 ///
 /// Getters by slot answer `None` for slots out of range; a free slot answers a zero record.
-pub trait Tables {
-    /// The family of the addresses.
-    type A: Family;
-
+pub trait Tables: PublishedPorts<A: Family> {
     /// The coarse monotonic clock in nanoseconds.
     fn now(&self) -> u64;
     /// 32 random bits.
@@ -86,14 +81,8 @@ pub trait Tables {
     fn ct_insert(&self, key: &Tuple<Self::A>, entry: &CtEntry<Self::A>) -> Result<(), InsertError>;
     /// Deletes an entry.
     fn ct_delete(&self, key: &Tuple<Self::A>);
-    /// An endpoint by slot.
-    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord>;
-    /// A network by slot.
-    fn network(&self, slot: u16) -> Option<&NetworkRecord>;
     /// An uplink by slot.
     fn uplink(&self, slot: u16) -> Option<&UplinkRecord>;
-    /// Generation of a publishing rule; 0 for slot 0.
-    fn rule_generation(&self, slot: u16) -> u32;
     /// What an interface is.
     fn iface(&self, ifindex: u32) -> Option<IfaceRecord>;
     /// The endpoint that has this address.
@@ -102,8 +91,6 @@ pub trait Tables {
     fn subnet(&self, addr: &Self::A) -> Option<u16>;
     /// Whether the address is one of the host's (without loopback).
     fn is_host_addr(&self, addr: &Self::A) -> bool;
-    /// Where a published port leads: exact key only.
-    fn published(&self, key: &PublishedKey<Self::A>) -> Option<Published<Self::A>>;
     /// Whether masquerade must not choose this port.
     fn is_reserved(&self, proto: u8, port: u16) -> bool;
     /// The record of a fragmented datagram. Other processors may change it.
@@ -168,10 +155,6 @@ pub trait Tables {
     fn set_used(&self, proto: u8, port: u16);
     /// Remembers that a translated flow has had a port, see [`PortUse::translated`].
     fn set_translated(&self, proto: u8, port: u16);
-    /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
-    ///
-    /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
-    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
     /// [`reserve_and_index`] of the flow in the working memory, which `flow` is.
     ///
     /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
@@ -192,6 +175,16 @@ pub trait Tables {
         Self: Sized,
     {
         note_part(self, w)
+    }
+    /// [`find_port`] of the packet in the working memory, which `w` is: an [`Answer`].
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn find(&self, w: &mut Work<Self::A>, exact: bool) -> u32
+    where
+        Self: Sized,
+    {
+        find_port(self, w, exact)
     }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
@@ -217,24 +210,31 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
         sum = sum.wrapping_add(t.uplink(uplink).map_or(0, |u| u.generation));
     }
     if rule != 0 {
-        sum = sum.wrapping_add(t.rule_generation(rule));
+        sum = sum.wrapping_add(t.rule(rule).map_or(0, |r| r.generation));
     }
     sum
 }
 
-/// Where a published port leads: the exact address first, then any address of the host.
+/// Looks for the published port that the packet asks for, into [`Work::target`]: what
+/// [`Tables::find`] is. `exact`: published at this very address, not at any of the host.
 #[inline(always)]
-pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple<T::A>) -> Option<Published<T::A>> {
-    let mut key = PublishedKey {
-        addr: tuple.dst,
-        port: tuple.dport,
+pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> u32 {
+    let tuple = &w.ip.tuple;
+    let asked = Asked {
+        dst: tuple.dst,
+        src: tuple.src,
+        dport: tuple.dport,
+        sport: tuple.sport,
         proto: tuple.proto,
-        zero: 0,
+        exact,
     };
-    t.published(&key).or_else(|| {
-        key.addr = T::A::NONE;
-        t.published(&key)
-    })
+    find(t, &asked, &mut w.target) as u32
+}
+
+/// The answer to the packet in the working memory.
+#[inline(always)]
+pub(crate) fn published<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> Answer {
+    Answer::from_u32(t.find(w, exact))
 }
 
 /// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast

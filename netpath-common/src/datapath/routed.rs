@@ -4,14 +4,15 @@
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
 use super::{
-    Tables,
+    Tables, published,
     work::{Step, Work},
 };
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
-    packet::{Ip, Kind},
-    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord, PublishedKey},
+    packet::Kind,
+    publish::Answer,
+    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord},
     tuple::is_icmp_request,
 };
 
@@ -31,30 +32,37 @@ pub(super) const fn leaves(network: &NetworkRecord) -> bool {
 }
 
 /// Whether a packet to an address of the network in this slot may begin a flow there.
+///
+/// # Errors
+/// `closed` where nothing is open, or [`DropReason::NotAllowed`].
 #[inline(always)]
-pub(super) fn open<T: Tables>(t: &T, ip: &Ip<T::A>, network: u16) -> Option<Open> {
-    let flags = t.network(network)?.flags;
+pub(super) fn open<T: Tables>(
+    t: &T,
+    w: &mut Work<T::A>,
+    network: u16,
+    closed: DropReason,
+) -> Result<Open, DropReason> {
+    let flags = t.network(network).ok_or(closed)?.flags;
     if flags & NETWORK_ROUTED == 0 || flags & NETWORK_INTERNAL != 0 {
-        return None;
+        return Err(closed);
     }
-    let endpoint = t.endpoint_by_addr(&ip.tuple.dst)?;
-    let rule = match ip.kind {
+    let endpoint = t.endpoint_by_addr(&w.ip.tuple.dst).ok_or(closed)?;
+    let rule = match w.ip.kind {
         Kind::Tcp | Kind::Udp => {
-            let p = t.published(&PublishedKey {
-                addr: ip.tuple.dst,
-                port: ip.tuple.dport,
-                proto: ip.tuple.proto,
-                zero: 0,
-            })?;
-            if p.endpoint != endpoint {
-                return None;
+            match published(t, w, true) {
+                Answer::Found => {}
+                Answer::NotAllowed => return Err(DropReason::NotAllowed),
+                Answer::Nothing => return Err(closed),
             }
-            p.rule
+            if w.target.endpoint != endpoint {
+                return Err(closed);
+            }
+            w.target.rule
         }
-        Kind::IcmpQuery if is_icmp_request::<T::A>(ip.flags) => 0,
-        _ => return None,
+        Kind::IcmpQuery if is_icmp_request::<T::A>(w.ip.flags) => 0,
+        _ => return Err(closed),
     };
-    Some(Open { endpoint, rule })
+    Ok(Open { endpoint, rule })
 }
 
 /// Plans the flow.

@@ -19,6 +19,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
+    publish::Answer,
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord},
     verdict::Verdict,
 };
@@ -136,7 +137,7 @@ fn by_own_address<P: Packet, T: Tables>(
             Step::Held
         }),
         _ => {
-            let open = routed::open(t, &w.ip, network).ok_or(DropReason::DirectAccess)?;
+            let open = routed::open(t, w, network, DropReason::DirectAccess)?;
             let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
             routed::plan(t, w, &open, 0, iface.slot as u16)
         }
@@ -174,13 +175,14 @@ fn to_port<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
-    // Published ports are reserved, so this bit spares everything else two hash lookups.
+    // Published ports are reserved, so this bit spares everything else the look-ups.
     if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
         return Ok(Step::Pass);
     }
-    let Some(p) = published(t, &w.ip.tuple) else {
+    let answer = published(t, w, false);
+    if matches!(answer, Answer::Nothing) {
         return Ok(Step::Pass);
-    };
+    }
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
@@ -197,7 +199,10 @@ fn to_port<P: Packet, T: Tables>(
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoConfig);
     }
-    to_published(t, w, &p, 0, iface.slot as u16, T::A::NONE)
+    if matches!(answer, Answer::NotAllowed) {
+        return Err(DropReason::NotAllowed);
+    }
+    to_published(t, w, 0, iface.slot as u16, T::A::NONE)
 }
 
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent

@@ -17,6 +17,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, create},
     packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
+    publish::Target,
     records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
     verdict::Verdict,
@@ -75,6 +76,8 @@ pub struct Work<A: Addr = V4> {
     pub part: Part,
     /// Working memory of the walk through a SYN's options.
     pub mss: mss::Walk,
+    /// Where the published port leads that the packet asks for.
+    pub target: Target<A>,
     /// The flow that is to be made.
     pub flow: NewFlow<A>,
     /// Now, nanoseconds of the coarse monotonic clock.

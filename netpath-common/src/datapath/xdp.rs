@@ -6,12 +6,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Tables, Work, is_martian_source, published};
+use super::{Tables, Work, is_martian_source};
 use crate::{
     addr::Addr,
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
+    publish::entry_of,
     records::NETWORK_ROUTED,
     tuple,
     verdict::Verdict,
@@ -217,8 +218,11 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verd
     }
     match ip.kind {
         Kind::Tcp | Kind::Udp => {
-            // Published ports are reserved, so this bit spares everything else two hash lookups.
-            if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && published(t, &ip.tuple).is_some() {
+            // Published ports are reserved, so this bit spares everything else the look-ups. Who may
+            // use one is asked where flows are made.
+            if t.is_reserved(ip.tuple.proto, ip.tuple.dport)
+                && entry_of(t, ip.tuple.dst, ip.tuple.dport, ip.tuple.proto, false).is_some()
+            {
                 return Ok(Verdict::Pass);
             }
         }

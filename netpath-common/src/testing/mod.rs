@@ -25,6 +25,7 @@ mod oracle6;
 pub mod plain;
 pub mod plain6;
 mod ports;
+mod published;
 mod randomness;
 mod routes;
 mod tables;

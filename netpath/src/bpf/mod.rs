@@ -5,6 +5,7 @@
 //! an instance hold its lock.
 
 mod attach;
+mod backends;
 mod batch;
 mod cgroup;
 mod clsact;
@@ -28,14 +29,16 @@ use netpath_common::records::{CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, T
 use crate::config::{Nat, Quotas};
 
 use self::pins::Pins;
+pub use self::{
+    backends::Allowed,
+    error::Error,
+    kernel::{check_kernel, netns_cookie},
+    published::{PortChange, Reserved},
+    xdp::{XdpProgram, XdpTarget},
+};
 pub(crate) use self::{
     batch::Batches, conntrack::Generations, kernel::coarse_now, link_name::ifname,
     sys::calls as bpf_calls, tables::conntrack_entry,
-};
-pub use self::{
-    error::Error,
-    kernel::{check_kernel, netns_cookie},
-    xdp::{XdpProgram, XdpTarget},
 };
 
 /// The embedded eBPF object; `None` when it was not built.

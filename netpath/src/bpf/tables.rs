@@ -185,7 +185,7 @@ impl Datapath {
         self.typed(map)
     }
 
-    fn typed<T: TryFrom<Map, Error = MapError>>(&self, map: &str) -> Result<T, Error> {
+    pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(&self, map: &str) -> Result<T, Error> {
         self.map_data(map)
             .and_then(Map::from_map_data)
             .and_then(T::try_from)

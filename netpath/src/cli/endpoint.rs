@@ -7,9 +7,9 @@ use super::{
     output::{self, table},
 };
 use crate::{
-    config::{self, Mac, NetnsRef, PortSpec},
+    config::{self, Mac, NetnsRef, PortSpec, SPEC_FORM},
     instance::{Instance, NewEndpoint},
-    state::{Endpoint, Network, Rule},
+    state::{Endpoint, Network},
 };
 
 /// The commands on endpoints.
@@ -47,8 +47,8 @@ pub struct AddArgs {
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
-    /// Publish a port: [HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp]
-    #[arg(short, long, value_name = "SPEC")]
+    /// Publish a port
+    #[arg(short, long, value_name = "SPEC", long_help = format!("Publish a port: {SPEC_FORM}"))]
     publish: Vec<PortSpec>,
 }
 
@@ -87,7 +87,7 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
     if json {
         return output::json(&view(&args.network, &e));
     }
-    let ports = e.rules.iter().map(Rule::summary);
+    let ports = summaries(&e);
     output::lines(std::iter::once(format!("{} {} {}", e.name, e.addr, e.mac)).chain(ports))
 }
 
@@ -102,7 +102,7 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
         );
     }
     let row = |(n, e): (&Network, &Endpoint)| {
-        let ports: Vec<String> = e.rules.iter().map(Rule::summary).collect();
+        let ports = summaries(e);
         let (addr, mac, netns) = (e.addr.to_string(), e.mac.to_string(), e.netns.to_string());
         vec![
             e.name.clone(),
@@ -126,6 +126,11 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     output::lines(table(&header, state.endpoints().map(row)))
 }
 
+fn summaries(e: &Endpoint) -> Vec<String> {
+    let homes = e.homes();
+    e.rules.iter().flat_map(|r| r.summaries(&homes)).collect()
+}
+
 fn view(network: &str, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
@@ -135,6 +140,6 @@ fn view(network: &str, e: &Endpoint) -> serde_json::Value {
         "mac": e.mac,
         "interface": e.ifname,
         "netns": e.netns,
-        "ports": e.rules.iter().map(Rule::summary).collect::<Vec<_>>(),
+        "ports": summaries(e),
     })
 }

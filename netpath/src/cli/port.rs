@@ -3,7 +3,7 @@
 use super::{Error, output};
 use crate::{
     instance::{self, Instance},
-    state::{Rule, State},
+    state::{Endpoint, State},
 };
 
 /// Options of `port`.
@@ -20,20 +20,20 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
             let ports = state.endpoints().map(|(_, e)| {
                 (
                     e.name.clone(),
-                    serde_json::Value::from(e.rules.iter().flat_map(lines).collect::<Vec<_>>()),
+                    serde_json::Value::from(lines(e).collect::<Vec<_>>()),
                 )
             });
             return output::json(&ports.collect::<serde_json::Map<_, _>>());
         }
         let all = state
-            .rules()
-            .flat_map(|(e, r)| lines(r).map(|line| format!("{} {line}", e.name)));
+            .endpoints()
+            .flat_map(|(_, e)| lines(e).map(|line| format!("{} {line}", e.name)));
         return output::lines(all.collect::<Vec<_>>());
     };
     let (_, e) = state.endpoint(name).ok_or_else(|| {
         instance::Error::no_endpoint(name, state.endpoints().map(|(_, e)| e.name.as_str()))
     })?;
-    let ports: Vec<String> = e.rules.iter().flat_map(lines).collect();
+    let ports: Vec<String> = lines(e).collect();
     if json {
         output::json(&ports)
     } else {
@@ -41,9 +41,8 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     }
 }
 
-/// One line for each port: `80/tcp -> 0.0.0.0:8080`.
-fn lines(rule: &Rule) -> impl Iterator<Item = String> + use<> {
-    let (proto, addr) = (rule.proto(), rule.addr);
-    rule.pairs()
-        .map(move |(host, container)| format!("{container}/{proto} -> {addr}:{host}"))
+/// Docker's lines, a range as one: `80/tcp -> 0.0.0.0:8080`.
+fn lines(e: &Endpoint) -> impl Iterator<Item = String> + '_ {
+    let homes = e.homes();
+    e.rules.iter().flat_map(move |r| r.lines(&homes))
 }

@@ -1,6 +1,9 @@
 //! Planning endpoints and their published ports: namespace, address, slots, host ports.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netpath_common::maps::MAX_ENDPOINTS;
 
@@ -147,26 +150,62 @@ impl Planner<'_> {
         let Some((n, e)) = self.next.endpoint(endpoint) else {
             return;
         };
-        let binding = n.host_binding;
-        let wanted: HashSet<&PortSpec> = wanted.iter().collect();
-        let stays =
-            |r: &Rule| wanted.contains(&r.spec) && r.addr == r.spec.host_ip.unwrap_or(binding);
-        let stale: Vec<Rule> = e
-            .rules
-            .iter()
-            .filter(|r| r.origin == Origin::Config && !stays(r))
-            .cloned()
-            .collect();
-        if stale.is_empty() {
-            return;
+        let binding = IpAddr::from(n.host_binding);
+        let have: HashSet<&PortSpec> = e.rules.iter().map(|r| &r.spec).collect();
+        let named: HashSet<&PortSpec> = wanted.iter().collect();
+        let is_bound = |r: &Rule| r.addr == r.spec.host_ip.unwrap_or(binding);
+        let (mut stale, mut listed) = (Vec::new(), Vec::<Rule>::new());
+        for rule in e.rules.iter().filter(|r| r.origin == Origin::Config) {
+            if is_bound(rule) && named.contains(&rule.spec) {
+                continue;
+            }
+            let other = wanted.iter().find(|w| {
+                let free = !have.contains(*w) && !listed.iter().any(|r| r.spec == **w);
+                free && rule.spec.differs_in_allow_only(w)
+            });
+            match other {
+                Some(spec) if is_bound(rule) => listed.push(Rule {
+                    spec: spec.clone(),
+                    ..rule.clone()
+                }),
+                _ => stale.push(rule.clone()),
+            }
         }
         if let Some(e) = self.next.endpoint_mut(endpoint) {
             let slots: HashSet<u16> = stale.iter().map(|r| r.slot).collect();
             e.rules.retain(|r| !slots.contains(&r.slot));
+            for rule in &mut e.rules {
+                if let Some(new) = listed.iter().find(|r| r.slot == rule.slot) {
+                    *rule = new.clone();
+                }
+            }
         }
-        self.plan
-            .steps
-            .push(Step::Unpublish(endpoint.to_owned(), stale));
+        let steps = &mut self.plan.steps;
+        if !stale.is_empty() {
+            steps.push(Step::Unpublish(endpoint.to_owned(), stale));
+        }
+        if !listed.is_empty() {
+            steps.push(Step::Allow(endpoint.to_owned(), listed));
+        }
+    }
+
+    /// The rules of an endpoint that `specs` give another allow list, as they are to be.
+    pub(super) fn other_lists(&self, endpoint: &str, specs: &[PortSpec]) -> Vec<Rule> {
+        let Some((n, e)) = self.next.endpoint(endpoint) else {
+            return Vec::new();
+        };
+        let listed = specs.iter().filter_map(|spec| {
+            let same = |r: &&Rule| {
+                let options = r.spec.balance == spec.balance && r.spec.allow != spec.allow;
+                options && r.is_for(spec, n.host_binding)
+            };
+            let rule = e.rules.iter().find(same)?;
+            Some(Rule {
+                spec: spec.clone(),
+                ..rule.clone()
+            })
+        });
+        listed.collect()
     }
 
     /// The rules of `wanted` that the endpoint does not have yet; they are added to it.
@@ -180,11 +219,11 @@ impl Planner<'_> {
         let Some((_, e)) = self.next.endpoint(endpoint) else {
             return Ok(Vec::new());
         };
-        let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec).collect();
+        let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec.clone()).collect();
         let missing: Vec<PortSpec> = wanted
             .iter()
             .filter(|s| !have.contains(*s))
-            .copied()
+            .cloned()
             .collect();
         let rules = self.choose_ports(ports, endpoint, &missing, origin)?;
         if let Some(e) = self.next.endpoint_mut(endpoint) {
@@ -201,7 +240,7 @@ impl Planner<'_> {
         specs: &[PortSpec],
         origin: Origin,
     ) -> Result<Vec<Rule>, Error> {
-        let (n, _) = self
+        let (n, e) = self
             .next
             .endpoint(endpoint)
             .ok_or_else(|| Error::NoEndpoint {
@@ -214,13 +253,16 @@ impl Planner<'_> {
         specs
             .iter()
             .map(|spec| {
-                let addr = spec.host_ip.unwrap_or(n.host_binding);
+                let addr = spec.host_ip.unwrap_or(n.host_binding.into());
+                let chosen = ports.allocate(endpoint, &e.homes(), spec, addr)?;
                 Ok(Rule {
                     slot: ports.slot()?,
-                    spec: *spec,
+                    spec: spec.clone(),
                     origin,
                     addr,
-                    host: ports.allocate(endpoint, spec, addr)?,
+                    host: chosen.host,
+                    group: chosen.group,
+                    member: chosen.member,
                 })
             })
             .collect()

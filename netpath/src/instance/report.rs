@@ -210,7 +210,11 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
                 mac: e.mac.to_string(),
                 interface: e.ifname.clone(),
                 netns: e.netns.to_string(),
-                ports: e.rules.iter().map(crate::state::Rule::summary).collect(),
+                ports: e
+                    .rules
+                    .iter()
+                    .flat_map(|r| r.summaries(&e.homes()))
+                    .collect(),
                 tx_packets: stats.tx_packets,
                 rx_packets: stats.rx_packets,
                 drops: stats.drops,

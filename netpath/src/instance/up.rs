@@ -108,7 +108,8 @@ impl Work<'_> {
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
                 | Step::AddEndpoint(..)
-                | Step::Publish(..) => None,
+                | Step::Publish(..)
+                | Step::Allow(..) => None,
             })
             .collect();
         self.withdraw_all(&going)?;
@@ -156,7 +157,8 @@ impl Work<'_> {
                 | Step::RemoveEndpoint(_)
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
-                | Step::ChangeNetwork(_) => self.step(step).await?,
+                | Step::ChangeNetwork(_)
+                | Step::Allow(..) => self.step(step).await?,
             }
         }
         self.add_endpoints(&endpoints).await?;
@@ -177,6 +179,7 @@ impl Work<'_> {
             Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
+            Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -15,8 +15,8 @@ use crate::config::Protocol;
 pub struct Listener {
     /// Protocol.
     pub proto: Protocol,
-    /// Address; unspecified for any, also for IPv6 wildcards, which take IPv4 as well.
-    pub addr: Ipv4Addr,
+    /// Address; unspecified for any. One of any IPv6 address takes IPv4 as well.
+    pub addr: IpAddr,
     /// Port.
     pub port: u16,
 }
@@ -71,6 +71,8 @@ fn parse(line: &str, proto: Protocol) -> Option<Listener> {
     let listening = match proto {
         Protocol::Tcp => "0A",
         Protocol::Udp => "07",
+        // Not in these files.
+        Protocol::Sctp => return None,
     };
     let (addr, port) = local.split_once(':').filter(|_| state == listening)?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -80,10 +82,16 @@ fn parse(line: &str, proto: Protocol) -> Option<Listener> {
             .map(|w| Ipv4Addr::from(w.to_ne_bytes()))
     };
     let addr = match addr.len() {
-        8 => word(addr)?,
-        32 if addr.bytes().all(|b| b == b'0') => Ipv4Addr::UNSPECIFIED,
+        8 => IpAddr::from(word(addr)?),
         // ::ffff:a.b.c.d, an IPv4 address on an IPv6 socket.
-        32 if addr.get(..24)? == "0000000000000000FFFF0000" => word(addr.get(24..)?)?,
+        32 if addr.get(..24)? == "0000000000000000FFFF0000" => word(addr.get(24..)?)?.into(),
+        32 => {
+            let mut all = [0; 16];
+            for (i, bytes) in all.chunks_exact_mut(4).enumerate() {
+                bytes.copy_from_slice(&word(addr.get(8 * i..8 * i + 8)?)?.octets());
+            }
+            Ipv6Addr::from(all).into()
+        }
         _ => return None,
     };
     Some(Listener { proto, addr, port })
@@ -103,7 +111,7 @@ mod tests {
             tcp(listening),
             Some(Listener {
                 proto: Protocol::Tcp,
-                addr: Ipv4Addr::LOCALHOST,
+                addr: Ipv4Addr::LOCALHOST.into(),
                 port: 8080
             })
         );
@@ -112,12 +120,18 @@ mod tests {
         let any6 = "   0: 00000000000000000000000000000000:0050 0:0 0A 0";
         assert_eq!(
             tcp(any6).map(|l| (l.addr, l.port)),
-            Some((Ipv4Addr::UNSPECIFIED, 80))
+            Some((Ipv6Addr::UNSPECIFIED.into(), 80))
         );
         let mapped = "   0: 0000000000000000FFFF00000100007F:0050 0:0 0A 0";
-        assert_eq!(tcp(mapped).map(|l| l.addr), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(
+            tcp(mapped).map(|l| l.addr),
+            Some(Ipv4Addr::LOCALHOST.into())
+        );
         let local6 = "   0: 00000000000000000000000001000000:0050 0:0 0A 0";
-        assert_eq!(tcp(local6), None);
+        assert_eq!(
+            tcp(local6).map(|l| l.addr),
+            Some(Ipv6Addr::LOCALHOST.into())
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod rule;
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 pub use error::Error;
 pub use file::Store;
 pub use lock::Lock;
-pub use rule::Rule;
+pub use rule::{Homes, Rule, addrs_of};
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -212,6 +213,15 @@ impl Network {
 }
 
 impl Endpoint {
+    /// The container's addresses.
+    #[must_use]
+    pub const fn homes(&self) -> Homes {
+        Homes {
+            v4: Some(self.addr),
+            v6: None,
+        }
+    }
+
     /// The endpoint without its published ports, which may be thousands.
     #[must_use]
     pub fn alone(&self) -> Self {
@@ -238,10 +248,20 @@ impl State {
         }
     }
 
-    /// A generation that no record has had, `record` being the one in the datapath.
+    /// A generation that no record has had, `record` being the one in the datapath, of a rule with its
+    /// revision. They begin anew at [`GENERATIONS`], far from any that is in use.
     pub fn next_generation(&mut self, record: u32) -> u32 {
-        self.generation = self.generation.max(record).wrapping_add(1).max(1);
+        let last = (self.generation % GENERATIONS).max(record % GENERATIONS);
+        self.generation = ((last + 1) % GENERATIONS).max(1);
         self.generation
+    }
+
+    /// What the generation of a rule becomes when its allow list changes: flows live on whose client is
+    /// let in. A rule whose revisions are used up gets a new generation, and its flows end.
+    pub fn next_revision(&mut self, record: u32) -> u32 {
+        record
+            .checked_add(1 << REVISION_SHIFT)
+            .unwrap_or_else(|| self.next_generation(record))
     }
 
     /// Every endpoint with its network.
@@ -317,6 +337,16 @@ impl State {
         )
     }
 
+    /// The lowest free slot of groups of backends beside those in `more`.
+    #[must_use]
+    pub fn free_group(&self, more: &BTreeSet<u16>) -> Option<u16> {
+        let used = self.rules().map(|(_, r)| r.group);
+        free_slot(
+            used.chain(more.iter().copied()),
+            netpath_common::maps::MAX_GROUPS,
+        )
+    }
+
     /// The free slots of rules, the lowest first. Later changes of the state do not show.
     pub fn free_rule_slots(&self) -> impl Iterator<Item = u16> + use<> {
         let mut used = vec![false; netpath_common::maps::MAX_RULES];
@@ -347,6 +377,24 @@ mod tests {
         assert_eq!(s.next_generation(0), 2);
         assert_eq!(s.next_generation(40), 41);
         assert_eq!(s.next_generation(3), 42);
+        // The revision of a rule is no part of it, and the numbers begin anew.
+        assert_eq!(s.next_generation(7 << REVISION_SHIFT | 50), 51);
+        assert_eq!(s.next_generation(GENERATIONS - 1), 1);
+        assert_eq!(s.next_generation(GENERATIONS - 2), GENERATIONS - 1);
+        assert_eq!(s.next_generation(0), 1);
+        s.generation = u32::MAX;
+        assert!((1..GENERATIONS).contains(&s.next_generation(0)));
+    }
+
+    #[test]
+    fn a_revision_leaves_the_generation_until_they_are_used_up() {
+        let mut s = State::new("b".into(), 1);
+        let mut record = s.next_generation(0);
+        for revision in 1..256 {
+            record = s.next_revision(record);
+            assert_eq!(record, revision << REVISION_SHIFT | 1);
+        }
+        assert_eq!(s.next_revision(record), 2);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! A published port with its open choices made.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netpath_common::records::{Published, PublishedKey};
+use netpath_common::{
+    Addr, V4, V6,
+    publish::{Backend, Binding},
+    records::{Published, PublishedKey},
+};
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
-use crate::config::{PortRange, PortSpec, Protocol};
+use crate::config::{PortRange, PortSpec, Protocol, host_text};
 
 /// A published port or range of ports: one slot, one generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -18,10 +22,49 @@ pub struct Rule {
     pub spec: PortSpec,
     /// Who asked.
     pub origin: Origin,
-    /// Host address; unspecified means any.
-    pub addr: Ipv4Addr,
+    /// Host address; unspecified means any of its family, see [`Rule::addrs`].
+    pub addr: IpAddr,
     /// First port of the host.
     pub host: u16,
+    /// Slot of the endpoints that share the ports, 0 for none.
+    #[serde(default)]
+    pub group: u16,
+    /// Its index among those.
+    #[serde(default)]
+    pub member: u8,
+}
+
+/// The addresses of a container.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Homes {
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Homes {
+    /// Whether there is an address of the family of `addr`.
+    #[must_use]
+    pub const fn has_family_of(&self, addr: IpAddr) -> bool {
+        match addr {
+            IpAddr::V4(_) => self.v4.is_some(),
+            IpAddr::V6(_) => self.v6.is_some(),
+        }
+    }
+}
+
+/// The host's addresses that `spec` is published at where it is bound to `addr`: with none named, and
+/// the network's binding to any, those of both families that the container has (Docker's meaning).
+pub fn addrs_of(
+    spec: &PortSpec,
+    addr: IpAddr,
+    homes: &Homes,
+) -> impl Iterator<Item = IpAddr> + use<> {
+    let any = addr == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let both = spec.host_ip.is_none() && any && homes.v6.is_some();
+    let other = both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    std::iter::once(addr).chain(other)
 }
 
 impl Rule {
@@ -38,51 +81,101 @@ impl Rule {
         self.spec.proto
     }
 
-    /// Host and container port of each port of the rule.
-    pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> + use<> {
-        let container = self.spec.container;
-        (self.host..=u16::MAX).zip(container.first()..=container.last())
+    /// The host's addresses, for a container with these.
+    pub fn addrs(&self, homes: &Homes) -> impl Iterator<Item = IpAddr> + use<> {
+        addrs_of(&self.spec, self.addr, homes)
     }
 
-    /// Docker's form: `80/tcp -> 0.0.0.0:8080`, a range as one line.
+    /// Whether `spec` asks for these ports of the same container, whoever may use them. `binding`: the
+    /// address where none is named.
     #[must_use]
-    pub fn summary(&self) -> String {
+    pub fn is_for(&self, spec: &PortSpec, binding: Ipv4Addr) -> bool {
+        self.spec.container == spec.container
+            && self.spec.proto == spec.proto
+            && self.addr == spec.host_ip.unwrap_or(binding.into())
+            && self.host_range().is_some()
+            && self.host_range() == spec.host
+    }
+
+    /// Docker's form, one line for each address: `80/tcp -> 0.0.0.0:8080`, a range as one line.
+    #[must_use]
+    pub fn lines(&self, homes: &Homes) -> Vec<String> {
         let host = self.host_range().map(|r| r.to_string()).unwrap_or_default();
-        format!(
-            "{}/{} -> {}:{host}",
-            self.spec.container,
-            self.proto(),
-            self.addr
-        )
+        let line = |addr| {
+            format!(
+                "{}/{} -> {}:{host}",
+                self.spec.container,
+                self.proto(),
+                host_text(addr)
+            )
+        };
+        self.addrs(homes).map(line).collect()
     }
 
-    /// The keys of the datapath's map.
+    /// The same with the options of the SPEC, for whoever wants to see all of it.
     #[must_use]
-    pub fn keys(&self) -> Vec<PublishedKey> {
-        let proto = self.proto().number();
-        let key = |port| PublishedKey {
-            addr: self.addr.octets(),
-            port,
-            proto,
+    pub fn summaries(&self, homes: &Homes) -> Vec<String> {
+        let options = self.spec.options_text().replace(',', " ");
+        let lines = self.lines(homes).into_iter();
+        lines.map(|line| line + &options).collect()
+    }
+
+    fn binding<A: Addr>(&self, addr: A, home: A, endpoint: u16) -> Binding<A> {
+        let last = self.host_range().map_or(self.host, PortRange::last);
+        let key = PublishedKey {
+            addr,
+            port: self.host,
+            proto: self.proto().number(),
             zero: 0,
         };
-        self.pairs().map(|(host, _)| key(host)).collect()
+        let to = if self.group == 0 {
+            Published {
+                addr: home,
+                port: self.spec.container.first(),
+                endpoint,
+                rule: self.slot,
+                last,
+                ..Published::default()
+            }
+        } else {
+            Published {
+                last,
+                group: self.group,
+                ..Published::default()
+            }
+        };
+        Binding { key, to }
     }
 
-    /// The entries of the datapath's map, for the endpoint at `addr` in slot `endpoint`.
+    /// What the datapath is to know of IPv4, for the endpoint in slot `endpoint`.
     #[must_use]
-    pub fn entries(&self, addr: Ipv4Addr, endpoint: u16) -> Vec<(PublishedKey, Published)> {
-        let value = |port| Published {
-            addr: addr.octets(),
-            port,
+    pub fn binding4(&self, homes: &Homes, endpoint: u16) -> Option<Binding<V4>> {
+        let home = homes.v4?.octets();
+        self.addrs(homes).find_map(|addr| match addr {
+            IpAddr::V4(addr) => Some(self.binding(addr.octets(), home, endpoint)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// The same of IPv6.
+    #[must_use]
+    pub fn binding6(&self, homes: &Homes, endpoint: u16) -> Option<Binding<V6>> {
+        let home = homes.v6?.octets();
+        self.addrs(homes).find_map(|addr| match addr {
+            IpAddr::V6(addr) => Some(self.binding(addr.octets(), home, endpoint)),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// This rule as one of its group.
+    #[must_use]
+    pub const fn backend(&self, endpoint: u16) -> Backend {
+        Backend {
             endpoint,
             rule: self.slot,
+            port: self.spec.container.first(),
             zero: 0,
-        };
-        self.keys()
-            .into_iter()
-            .zip(self.pairs().map(|(_, c)| value(c)))
-            .collect()
+        }
     }
 }
 
@@ -90,23 +183,79 @@ impl Rule {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_range_is_one_rule_and_many_keys() {
-        let rule = Rule {
+    const DUAL: Homes = Homes {
+        v4: Some(Ipv4Addr::new(172, 17, 0, 2)),
+        v6: Some(Ipv6Addr::new(0xfd00, 0x17, 0, 0, 0, 0, 0, 2)),
+    };
+    const ONLY4: Homes = Homes { v6: None, ..DUAL };
+
+    fn rule(spec: &str, host: u16) -> Rule {
+        let spec: PortSpec = spec.parse().unwrap();
+        Rule {
             slot: 7,
-            spec: "9000-9002:80-82/udp".parse().unwrap(),
             origin: Origin::Command,
-            addr: Ipv4Addr::UNSPECIFIED,
-            host: 9000,
-        };
-        let entries = rule.entries(Ipv4Addr::new(172, 17, 0, 2), 3);
-        assert_eq!(entries.len(), 3);
-        let (key, value) = entries[2];
-        assert_eq!((key.addr, key.port, key.proto), ([0; 4], 9002, 17));
+            addr: spec.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host,
+            spec,
+            group: 0,
+            member: 0,
+        }
+    }
+
+    #[test]
+    fn a_range_is_one_rule_and_one_binding() {
+        let rule = rule("9000-9002:80-82/udp", 9000);
+        let b = rule.binding4(&ONLY4, 3).unwrap();
+        assert_eq!((b.key.addr, b.key.port, b.key.proto), ([0; 4], 9000, 17));
         assert_eq!(
-            (value.addr, value.port, value.endpoint, value.rule),
-            ([172, 17, 0, 2], 82, 3, 7)
+            (b.to.addr, b.to.port, b.to.endpoint, b.to.rule, b.to.last),
+            ([172, 17, 0, 2], 80, 3, 7, 9002)
         );
         assert_eq!(rule.host_range(), PortRange::new(9000, 9002));
+        assert_eq!(rule.lines(&ONLY4), ["80-82/udp -> 0.0.0.0:9000-9002"]);
+    }
+
+    #[test]
+    fn an_address_left_out_is_any_of_both_families() {
+        let open = rule("8080:80", 8080);
+        assert_eq!(
+            open.lines(&DUAL),
+            ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"]
+        );
+        let six = open.binding6(&DUAL, 3).unwrap();
+        assert_eq!(
+            (six.key.addr, six.to.addr[..2].to_vec()),
+            ([0; 16], vec![0xfd, 0])
+        );
+        assert!(open.binding4(&DUAL, 3).is_some());
+        assert_eq!(open.binding6(&ONLY4, 3), None);
+        assert_eq!(open.lines(&ONLY4), ["80/tcp -> 0.0.0.0:8080"]);
+        // Named, it is that of its family alone.
+        let four = rule("0.0.0.0:8080:80", 8080);
+        assert_eq!(four.binding6(&DUAL, 3), None);
+        let six = rule("[::1]:8080:80", 8080);
+        assert_eq!(six.binding4(&DUAL, 3), None);
+        assert_eq!(six.lines(&DUAL), ["80/tcp -> [::1]:8080"]);
+        // A binding to one address means that one.
+        let mut bound = rule("8080:80", 8080);
+        bound.addr = Ipv4Addr::LOCALHOST.into();
+        assert_eq!(bound.lines(&DUAL), ["80/tcp -> 127.0.0.1:8080"]);
+    }
+
+    #[test]
+    fn a_shared_port_leads_to_its_group() {
+        let mut shared = rule("8080:80,allow=10.0.0.0/8,balance", 8080);
+        (shared.group, shared.member) = (2, 1);
+        let b = shared.binding4(&ONLY4, 3).unwrap();
+        assert_eq!(
+            (b.to.group, b.to.endpoint, b.to.rule, b.to.port),
+            (2, 0, 0, 0)
+        );
+        assert_eq!(
+            shared.summaries(&ONLY4),
+            ["80/tcp -> 0.0.0.0:8080 allow=10.0.0.0/8 balance"]
+        );
+        let backend = shared.backend(3);
+        assert_eq!((backend.endpoint, backend.rule, backend.port), (3, 7, 80));
     }
 }

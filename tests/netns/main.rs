@@ -30,6 +30,8 @@ mod networks;
 mod offload;
 mod path_mtu;
 mod publish;
+mod publish_allow;
+mod publish_range;
 mod refuse;
 mod rules;
 mod scale;

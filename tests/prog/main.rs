@@ -12,6 +12,7 @@ mod fragment;
 mod icmp_error;
 mod ipv6;
 mod next_hop;
+mod publish;
 mod race;
 mod race_collect;
 mod timing;

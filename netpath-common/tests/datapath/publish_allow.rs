@@ -5,8 +5,9 @@ use netpath_common::{
     conntrack::tcp::{ACK, FIN, SYN},
     counters::Counter,
     datapath::collect,
-    publish::PublishedPorts as _,
+    publish::{Answer, Asked, PublishedPorts as _, Target, find},
     testing::*,
+    tuple::TCP,
 };
 use proptest::prelude::*;
 
@@ -56,6 +57,26 @@ fn neighbours_and_the_container_itself_are_clients_too() {
     h.tables.allow(RULE_WEB, &[(C1.addr, 32), (S, 32)]);
     let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 51000, SYN | ACK));
     let _ = back.to_container(&C1);
+}
+
+#[test]
+fn the_host_itself_is_always_let_in() {
+    let mut h = Host::new();
+    h.tables.allow(RULE_WEB, &[(S2, 32)]);
+    let ask = |src| {
+        let asked = Asked {
+            dst: H,
+            src,
+            dport: 8080,
+            sport: 1,
+            proto: TCP,
+            exact: false,
+        };
+        find(&h.tables, &asked, &mut Target::default())
+    };
+    assert_eq!(ask([0; 4]), Answer::Found);
+    assert_eq!(ask(S2), Answer::Found);
+    assert_eq!(ask(S), Answer::NotAllowed);
 }
 
 #[test]

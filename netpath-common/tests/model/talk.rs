@@ -64,9 +64,18 @@ pub(crate) struct Talk {
     last: u64,
     stage: Stage,
     answered: bool,
+    /// An allow list has not had the client for a while, and any packet may have ended it.
+    doubtful: bool,
 }
 
 impl Talk {
+    /// Whether nothing that it depends on has become another one, and its client is let in.
+    fn stands(&self, scene: &Scene) -> bool {
+        let is_published = matches!(self.kind, Kind::In(_) | Kind::Hairpin(..));
+        let allowed = !is_published || scene.lets_in(self.near.proto, self.near.dst);
+        allowed && scene.are_there(&self.parties)
+    }
+
     /// Whether it must still be there.
     pub(crate) fn is_sure(&self, scene: &Scene) -> bool {
         let silent = scene.now() - self.sure;
@@ -82,7 +91,7 @@ impl Talk {
             },
             _ => kept && silent < 30 * SECOND,
         };
-        alive && scene.are_there(&self.parties)
+        alive && !self.doubtful && self.stands(scene)
     }
 
     /// Whether it may still be there.
@@ -92,7 +101,7 @@ impl Talk {
             tuple::UDP if self.answered => 120,
             _ => 30,
         };
-        scene.are_there(&self.parties) && scene.now() - self.last < most * SECOND
+        self.stands(scene) && scene.now() - self.last < most * SECOND
     }
 
     /// Whether a packet is one that an established conversation must let through.
@@ -102,6 +111,7 @@ impl Talk {
 
     fn advance(&mut self, reply: bool, flags: u8, now: u64) {
         self.last = now;
+        self.doubtful = false;
         self.answered |= reply;
         if self.near.proto != tuple::TCP {
             self.sure = now;
@@ -137,6 +147,13 @@ pub(crate) struct Talks {
 impl Talks {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// An allow list has changed: what it does not let in may be gone when it does again.
+    pub(crate) fn doubt(&mut self, scene: &Scene) {
+        for talk in self.by_far.values_mut() {
+            talk.doubtful |= !talk.stands(scene);
+        }
     }
 
     /// The conversation that a packet would belong to, and whether it would be an answer.
@@ -294,6 +311,7 @@ impl Talks {
                 Stage::Vague
             },
             answered: false,
+            doubtful: false,
         };
         if let Some(old) = self.by_far.insert(far, talk)
             && old.near != near

@@ -18,9 +18,10 @@ use crate::{
     conntrack::{Budget, CtEntry, FLAG_RECORD, created_at, is_embryonic},
     datapath::{Tables as _, generation},
     event::Hook,
+    publish::{Backend, Backends},
     records::{
         CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NETWORK_XDP,
+        NETWORK_MASQUERADE, NETWORK_XDP, Published, PublishedKey,
     },
     tuple::{self, Tuple},
 };
@@ -63,7 +64,43 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
         t.uplinks[usize::from(UPLINK)].mtu = mtu;
         t.endpoints[usize::from(C1.slot)].mtu = mtu;
     }
+    if bits >> 13 & 1 != 0 {
+        t.allow(RULE_WEB, &[(S, 32), ([172, 17, 0, 0], 24)]);
+    }
+    if bits >> 14 & 1 != 0 {
+        t.publish_range([0; 4], (5000, 5001), tuple::TCP, (&C3, 80), 3);
+    }
+    if bits >> 15 & 1 != 0 {
+        share(t);
+    }
     Ok(())
+}
+
+/// Publishes UDP 53 for two containers together.
+fn share(t: &mut MemTables) {
+    let mut backends = Backends::default();
+    for (place, c) in backends.list.iter_mut().zip([C1, C2]) {
+        *place = Backend {
+            endpoint: c.slot,
+            rule: 4 + c.slot,
+            port: 53,
+            zero: 0,
+        };
+    }
+    backends.fill();
+    t.backends[1] = backends;
+    let key = PublishedKey {
+        addr: [0; 4],
+        port: 53,
+        proto: tuple::UDP,
+        zero: 0,
+    };
+    let shared = Published {
+        last: 53,
+        group: 1,
+        ..Published::default()
+    };
+    t.set_published(key, shared);
 }
 
 /// Puts a flow into the table; whether it is one that the datapath does not make.

@@ -2,11 +2,12 @@
 //!
 //! Owns their byte layout: `repr(C)`, padding named and zero, sizes asserted. Addresses are in
 //! network order, ports and everything else in host order. The conntrack record is in
-//! [`crate::conntrack`].
+//! [`crate::conntrack`], those of published ports are in [`crate::publish`].
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::addr::{Addr, V4, V6};
+pub use crate::publish::records::*;
 
 /// A container's attachment to a network, by slot in `np_endpoints`. A free slot has `ifindex` 0.
 ///
@@ -107,76 +108,6 @@ pub struct IfaceRecord {
     pub kind: u32,
     /// Slot in the map of that kind.
     pub slot: u32,
-}
-
-/// Key of a published range of ports: its first one, or one within it where another range begins. An
-/// all-zero address means any address of the host.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct PublishedKey<A = V4> {
-    /// Address of the host, or zero.
-    pub addr: A,
-    /// Port of the host.
-    pub port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Always zero.
-    pub zero: u8,
-}
-
-/// Where a published range of ports leads, from the port of its key on.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Published<A = V4> {
-    /// The container's address; zero where there is a group.
-    pub addr: A,
-    /// The container's port for the port of the key. Where there is a group: how many ports of the
-    /// range come before that of the key.
-    pub port: u16,
-    /// Slot of the endpoint; 0 where there is a group.
-    pub endpoint: u16,
-    /// Slot of the rule; 0 where there is a group.
-    pub rule: u16,
-    /// The last port of the host.
-    pub last: u16,
-    /// Slot of the backends that share the range, 0 for none.
-    pub group: u16,
-    /// Always zero.
-    pub zero: u16,
-}
-
-/// Key of a source that a rule lets in. The whole of `rule` counts, of the address a prefix.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct AllowedKey<A = V4> {
-    /// Slot of the rule.
-    pub rule: u32,
-    /// Address of the client.
-    pub addr: A,
-}
-
-/// Bits of [`AllowedKey::rule`], which come before those of the address.
-pub const ALLOWED_RULE_BITS: u32 = 32;
-
-/// Only clients of its allow list are let in by this rule.
-pub const RULE_ALLOW: u32 = 1;
-
-/// Generations are below this, so that the sum of the four that a flow depends on leaves the bits from
-/// [`REVISION_SHIFT`] on to the revision of its rule.
-pub const GENERATIONS: u32 = 1 << 22;
-/// Where the revision of a rule begins in its generation.
-pub const REVISION_SHIFT: u32 = 24;
-
-/// A publishing rule, by slot in `np_rules`.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct RuleRecord {
-    /// Grows whenever the rule is made, changed or removed. From [`REVISION_SHIFT`] on: how often its
-    /// allow list has been changed since then. A flow of an earlier revision lives on if its client
-    /// is still let in.
-    pub generation: u32,
-    /// `RULE_*`.
-    pub flags: u32,
 }
 
 /// Lifetimes in milliseconds.
@@ -393,32 +324,17 @@ macro_rules! of_either_family {
     )+ };
 }
 
-of_either_family!(
-    PublishedKey,
-    Published,
-    AllowedKey,
-    FragKey,
-    FragRecord,
-    SockKey,
-    SockRecord
-);
+of_either_family!(FragKey, FragRecord, SockKey, SockRecord);
 
 const _: () = {
     assert!(size_of::<EndpointRecord>() == 40);
     assert!(size_of::<NetworkRecord>() == 96);
     assert!(size_of::<UplinkRecord>() == 32);
-    assert!(size_of::<PublishedKey>() == 8);
-    assert!(size_of::<Published>() == 16);
-    assert!(size_of::<AllowedKey>() == 8);
-    assert!(size_of::<AllowedKey<V6>>() == 20);
-    assert!(size_of::<RuleRecord>() == 8);
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
     assert!(size_of::<FragRecord>() == 64);
     assert!(size_of::<SockKey>() == 16);
-    assert!(size_of::<PublishedKey<V6>>() == 20);
-    assert!(size_of::<Published<V6>>() == 28);
     assert!(size_of::<FragKey<V6>>() == 40);
     assert!(size_of::<FragRecord<V6>>() == 88);
     assert!(size_of::<SockKey<V6>>() == 32);

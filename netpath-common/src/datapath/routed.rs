@@ -47,21 +47,21 @@ pub(super) fn open<T: Tables>(
         return Err(closed);
     }
     let endpoint = t.endpoint_by_addr(&w.ip.tuple.dst).ok_or(closed)?;
-    let rule = match w.ip.kind {
-        Kind::Tcp | Kind::Udp => {
-            match published(t, w, true) {
-                Answer::Found => {}
-                Answer::NotAllowed => return Err(DropReason::NotAllowed),
-                Answer::Nothing => return Err(closed),
-            }
-            if w.target.endpoint != endpoint {
-                return Err(closed);
-            }
-            w.target.rule
-        }
-        Kind::IcmpQuery if is_icmp_request::<T::A>(w.ip.flags) => 0,
-        _ => return Err(closed),
-    };
+    if matches!(w.ip.kind, Kind::IcmpQuery) && is_icmp_request::<T::A>(w.ip.flags) {
+        return Ok(Open { endpoint, rule: 0 });
+    }
+    if !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+        return Err(closed);
+    }
+    match published(t, w, true) {
+        Answer::Found => {}
+        Answer::NotAllowed => return Err(DropReason::NotAllowed),
+        Answer::Nothing => return Err(closed),
+    }
+    if w.target.endpoint != endpoint {
+        return Err(closed);
+    }
+    let rule = w.target.rule;
     Ok(Open { endpoint, rule })
 }
 

@@ -136,7 +136,17 @@ fn by_own_address<P: Packet, T: Tables>(
         } else {
             Step::Held
         }),
-        _ => {
+        Kind::Tcp
+        | Kind::Udp
+        | Kind::IcmpQuery
+        | Kind::IcmpError
+        | Kind::IcmpRedirect
+        | Kind::IcmpOther
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => {
             let open = routed::open(t, w, network, DropReason::DirectAccess)?;
             let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
             routed::plan(t, w, &open, 0, iface.slot as u16)

@@ -8,6 +8,7 @@
 //! of a range in a bitmap, at most two look-ups of a hash, and where a rule has one, its allow list.
 
 mod backends;
+pub(crate) mod records;
 #[cfg(any(feature = "std", test))]
 mod split;
 mod starts;

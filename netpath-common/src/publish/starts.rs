@@ -9,9 +9,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::tuple;
 
-/// Words of [`Starts::bits`].
+/// Words of the bitmap of one protocol.
 pub const START_WORDS: usize = 1024;
-/// Words of [`Starts::words`].
+/// Words of the level above.
 const GROUPS: usize = START_WORDS / 64;
 
 /// The first ports of all published ranges of one protocol, whatever their address and family.

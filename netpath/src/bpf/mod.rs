@@ -33,7 +33,7 @@ pub use self::{
     backends::Allowed,
     error::Error,
     kernel::{check_kernel, netns_cookie},
-    published::{PortChange, Reserved},
+    published::{Entry, PortChange, Reserved},
     xdp::{XdpProgram, XdpTarget},
 };
 pub(crate) use self::{

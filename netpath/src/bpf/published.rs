@@ -86,6 +86,9 @@ impl PortChange {
     }
 }
 
+/// An entry of the map of a family.
+pub type Entry<A = V4> = (PublishedKey<A>, Published<A>);
+
 /// The maps before a change, as far as it touches them.
 struct Before {
     v4: Vec<(PublishedKey<V4>, Option<Published<V4>>)>,
@@ -96,12 +99,12 @@ struct Before {
 
 impl Datapath {
     /// Every entry of IPv4.
-    pub fn published(&self) -> Result<Vec<(PublishedKey, Published)>, Error> {
+    pub fn published(&self) -> Result<Vec<Entry>, Error> {
         batch::read_all(self, maps::PUBLISHED4)
     }
 
     /// Every entry of IPv6.
-    pub fn published6(&self) -> Result<Vec<(PublishedKey<V6>, Published<V6>)>, Error> {
+    pub fn published6(&self) -> Result<Vec<Entry<V6>>, Error> {
         batch::read_all(self, maps::PUBLISHED6)
     }
 

@@ -2,8 +2,14 @@
 
 use std::{collections::BTreeMap, io::ErrorKind};
 
-use netpath::lab::{links, probe};
-use netpath_common::DropReason;
+use netpath::{
+    bpf::{Datapath, PortChange},
+    lab::{links, probe},
+};
+use netpath_common::{
+    DropReason,
+    publish::{Backends, Change},
+};
 use netpath_tests::{
     agent::Agent,
     conversation::Conversation,
@@ -149,4 +155,52 @@ fn the_agent_takes_a_dead_endpoint_out_of_a_shared_port() {
     let refused = within(&world.outside, || probe::udp(at(HOST, 5353), None, SOON));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(agent.terminate());
+}
+
+#[test]
+fn up_puts_back_what_somebody_took_away() {
+    let world = World::new(&["a", "b"]);
+    let config = world.network("bridge", "netpath0", "172.17.0.0/16", "")
+        + &world.endpoint(
+            "a",
+            A,
+            &[
+                "8000-8100:8000-8100,allow=198.51.100.0/24",
+                "5353:53/udp,balance",
+            ],
+        )
+        + &world.endpoint("b", B, &[]);
+    world.up(&config);
+    let (_tcp, _udp) = (
+        tcp_server(world.container("a"), "a", 8080),
+        udp_server(world.container("a"), "a", 53),
+    );
+    within(&world.host, || {
+        let datapath = Datapath::open(world.instance()).unwrap().unwrap();
+        let all = datapath.published().unwrap();
+        let gone = PortChange {
+            v4: Change {
+                remove: all.iter().map(|(key, _)| *key).collect(),
+                ..Change::default()
+            },
+            ..PortChange::default()
+        };
+        datapath.change_ports(&gone).unwrap();
+        datapath.set_backends(1, &Backends::default()).unwrap();
+        // A list that is another one, and one of nobody's.
+        let other = "203.0.113.0/24".parse().unwrap();
+        let rule = *datapath.allowed().unwrap().keys().next().unwrap();
+        let lists = [(rule, [other].into()), (999, [other].into())].into();
+        datapath.set_allowed(&lists).unwrap();
+    });
+    tcp_fails(&world.outside, at(HOST, 8080), ErrorKind::ConnectionRefused);
+    assert_eq!(world.up(&config).trim(), "nothing to change");
+    assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
+    assert!(udp(&world.outside, at(HOST, 5353)).is_from("a", OUTSIDE));
+    tcp_fails(world.container("b"), at(HOST, 8080), ErrorKind::TimedOut);
+    let lists = within(&world.host, || {
+        let datapath = Datapath::open(world.instance()).unwrap().unwrap();
+        datapath.allowed().unwrap()
+    });
+    assert_eq!(lists.len(), 1);
 }

@@ -45,6 +45,12 @@ pub trait Addr: Pod + Eq + Hash + Default + Debug + Send + Sync + 'static {
     /// 5.3.7; RFC 4291, 2.7), an embedded IPv4 address (RFC 4291, 2.5.5).
     #[must_use]
     fn is_never_a_source(&self) -> bool;
+    /// Reads an address that other processors may write, by whole words.
+    ///
+    /// # Safety
+    /// `p` must be readable, and aligned as `u64` is, of IPv4 as `u32`.
+    #[must_use]
+    unsafe fn read_words(p: *const Self) -> Self;
     /// The words of the address, mixed.
     #[must_use]
     fn mixed(&self) -> u32;
@@ -100,6 +106,12 @@ impl Addr for V4 {
     #[inline(always)]
     fn is_never_a_source(&self) -> bool {
         self.is_loopback() || self[0] & 0xf0 == 224 || *self == [255; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn read_words(p: *const Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { p.cast::<u32>().read_volatile() }.to_ne_bytes()
     }
 
     #[inline(always)]
@@ -185,6 +197,19 @@ impl Addr for V6 {
         // `::/96` with the unspecified address and loopback in it, and `::ffff:0:0/96`.
         let prefix = (u64::from_be(lower) >> 32) as u32;
         self.is_multicast() || upper == 0 && (prefix == 0 || prefix == 0xffff)
+    }
+
+    #[inline(always)]
+    unsafe fn read_words(p: *const Self) -> Self {
+        let p = p.cast::<u64>();
+        // SAFETY: the caller's.
+        let [a, b] = unsafe { [p.read_volatile(), p.add(1).read_volatile()] };
+        let both = if cfg!(target_endian = "little") {
+            u128::from(a) | u128::from(b) << 64
+        } else {
+            u128::from(b) | u128::from(a) << 64
+        };
+        both.to_ne_bytes()
     }
 
     #[inline(always)]

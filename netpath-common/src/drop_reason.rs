@@ -5,7 +5,7 @@
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
         /// Why the datapath dropped a packet. The number is the index of its counter.
-        #[repr(u32)]
+        #[repr(u8)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum DropReason {
             $($(#[doc = $doc])+ $name,)+

@@ -40,4 +40,4 @@ pub mod verdict;
 pub use addr::{Addr, V4, V6};
 pub use drop_reason::DropReason;
 pub use tuple::{Direction, Tuple};
-pub use verdict::Verdict;
+pub use verdict::{Action, Verdict};

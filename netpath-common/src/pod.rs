@@ -1,7 +1,7 @@
 //! `aya::Pod` for the records, so that user space can read and write the maps.
 
 use crate::{
-    addr::{V4, V6},
+    addr::Addr,
     conntrack::CtEntry,
     event::DropEvent,
     publish::{Backends, Starts},
@@ -16,25 +16,32 @@ macro_rules! pod {
     )+ };
 }
 
+macro_rules! pod_of_either_family {
+    ($($t:ident),+ $(,)?) => { $(
+        // SAFETY: as above.
+        unsafe impl<A: Addr> aya::Pod for $t<A> {}
+    )+ };
+}
+
 pod!(
-    Tuple,
-    CtEntry,
     DropEvent,
     EndpointRecord,
     NetworkRecord,
     UplinkRecord,
     IfaceRecord,
-    PublishedKey<V4>,
-    PublishedKey<V6>,
-    Published<V4>,
-    Published<V6>,
-    AllowedKey<V4>,
-    AllowedKey<V6>,
     Starts,
     Backends,
     RuleRecord,
     Config,
     EndpointStats,
+);
+
+pod_of_either_family!(
+    Tuple,
+    CtEntry,
+    PublishedKey,
+    Published,
+    AllowedKey,
     FragKey,
     FragRecord,
     SockKey,

@@ -243,7 +243,7 @@ pub struct EndpointStats {
 }
 
 /// Key of a fragmented datagram (RFC 791).
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct FragKey<A = V4> {
     /// Source address as seen.

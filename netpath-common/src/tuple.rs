@@ -36,7 +36,8 @@ pub const ICMPV6_ECHO_REPLY: u8 = 129;
 /// An ICMP query carries its identifier in both ports and its type in `icmp_type`, so that a
 /// request and its reply differ and inversion is symmetric, as in the kernel's
 /// `net/netfilter/nf_conntrack_proto_icmp.c`. Padding is always zero: it is part of the key.
-#[repr(C)]
+/// Aligned, so that whole words are moved and compared.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Tuple<A = V4> {
     /// Source address.

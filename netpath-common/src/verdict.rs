@@ -30,3 +30,33 @@ pub enum Verdict {
         ifindex: u32,
     },
 }
+
+/// A [`Verdict`] without what it says besides, which is in the working memory
+/// ([`crate::datapath::Work::verdict`]).
+///
+/// What an enum leaves undefined in a variant the compiler takes from whatever register is free, and
+/// the kernel's verifier refuses a program that stores it. Here nothing is.
+#[must_use]
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// [`Verdict::Pass`].
+    Pass = 0,
+    /// [`Verdict::Ipv6`].
+    Ipv6 = 1,
+    /// [`Verdict::Held`].
+    Held = 2,
+    /// [`Verdict::TranslatedToStack`].
+    TranslatedToStack = 3,
+    /// [`Verdict::ToUplink`], the kernel finds the next hop.
+    ToUplink = 4,
+    /// [`Verdict::ToUplink`], the MAC addresses are written.
+    Leased = 5,
+    /// [`Verdict::ToNeighbour`].
+    ToNeighbour = 6,
+    /// [`Verdict::ToEndpoint`].
+    ToEndpoint = 7,
+}
+
+/// Two bytes that are always defined: which of both, and what.
+const _: () = assert!(size_of::<Result<Action, crate::DropReason>>() == 2);

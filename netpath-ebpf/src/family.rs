@@ -7,14 +7,15 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{bpf_fib_lookup, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
+    helpers::generated::bpf_map_pop_elem,
 };
 use netpath_common::{
-    Tuple, V4,
+    Tuple, V4, V6,
     conntrack::CtEntry,
     datapath::{Held, NextHop, Work},
     event::DropEvent,
     packet::Family,
-    records::{ALLOWED_RULE_BITS, AllowedKey, FragKey, FragRecord, Published, PublishedKey},
+    records::{AllowedKey, FragKey, FragRecord, Published, PublishedKey, SourceKey},
 };
 
 use crate::{global, maps};
@@ -32,13 +33,13 @@ pub(crate) trait Maps: Family {
     fn endpoint_by_addr(addr: &Self) -> Option<u16>;
     fn subnet(addr: &Self) -> Option<u16>;
     fn is_host_addr(addr: &Self) -> bool;
-    fn published(key: &PublishedKey<Self>) -> Option<Published<Self>>;
-    fn is_listed(rule: u16, source: &Self) -> bool;
+    fn published<'a>(key: &PublishedKey<Self>) -> Option<&'a Published<Self>>;
+    fn is_listed(source: &SourceKey<Self>) -> bool;
     fn frag(key: &FragKey<Self>) -> Option<*mut FragRecord<Self>>;
     fn frag_insert(key: &FragKey<Self>, record: &FragRecord<Self>);
     fn held(index: u32) -> Option<*mut Held<Self>>;
     fn reclaim_push(key: &Tuple<Self>, inbound: bool, flags: u64);
-    fn reclaim_pop(inbound: bool) -> Option<Tuple<Self>>;
+    fn reclaim_pop(inbound: bool, key: &mut Tuple<Self>) -> bool;
     fn next_hop(slot: u32) -> Option<*mut NextHop<Self>>;
     fn work() -> Option<*mut Work<Self>>;
     /// [`netpath_common::nat::reserve_and_index`] as a global function.
@@ -98,19 +99,16 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
-        fn published(key: &PublishedKey<Self>) -> Option<Published<Self>> {
-            // SAFETY: user space replaces values whole; a copy is made at once.
-            unsafe { maps::$published.get(key) }.copied()
+        fn published<'a>(key: &PublishedKey<Self>) -> Option<&'a Published<Self>> {
+            // SAFETY: user space replaces entries whole, and the old one stays until the program ends.
+            unsafe { maps::$published.get(key) }
         }
 
         #[inline(always)]
-        fn is_listed(rule: u16, source: &Self) -> bool {
-            let data = AllowedKey {
-                rule: u32::from(rule),
-                addr: *source,
-            };
-            let bits = ALLOWED_RULE_BITS + 8 * size_of::<Self>() as u32;
-            maps::$allowed.get(&Key::new(bits, data)).is_some()
+        fn is_listed(source: &SourceKey<Self>) -> bool {
+            // SAFETY: both begin with the number of bits, and the key follows without a gap.
+            let key = unsafe { &*core::ptr::from_ref(source).cast::<Key<AllowedKey<Self>>>() };
+            maps::$allowed.get(key).is_some()
         }
 
         #[inline(always)]
@@ -140,13 +138,15 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
-        fn reclaim_pop(inbound: bool) -> Option<Tuple<Self>> {
-            let popped = if inbound {
-                maps::$reclaim_in.pop()
+        fn reclaim_pop(inbound: bool, key: &mut Tuple<Self>) -> bool {
+            let queue: *const c_void = if inbound {
+                (&raw const maps::$reclaim_in).cast()
             } else {
-                maps::$reclaim.pop()
+                (&raw const maps::$reclaim).cast()
             };
-            popped.ok().flatten()
+            let to = core::ptr::from_mut(key).cast();
+            // SAFETY: the address is that of a queue map, whose values are keys.
+            unsafe { bpf_map_pop_elem(queue.cast_mut(), to) == 0 }
         }
 
         #[inline(always)]
@@ -211,6 +211,7 @@ impl Maps for V4 {
 
     #[inline(always)]
     fn ask_route(tuple: &Tuple, p: &mut bpf_fib_lookup) {
+        p.__bindgen_anon_2.tos = 0;
         p.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(tuple.src);
         p.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(tuple.dst);
     }
@@ -227,5 +228,82 @@ impl Maps for V4 {
         p.__bindgen_anon_1.ipv4.daddr = u32::from_ne_bytes(tuple.dst);
         p.__bindgen_anon_1.ipv4.sport = tuple.sport.to_be();
         p.__bindgen_anon_1.ipv4.dport = tuple.dport.to_be();
+    }
+}
+
+/// An IPv6 address of a tuple as the kernel's structures hold it.
+///
+/// # Safety
+/// `addr` must be readable, and aligned as `u64` is.
+#[inline(always)]
+unsafe fn words(addr: *const V6) -> [u32; 4] {
+    let p = addr.cast::<u64>();
+    // SAFETY: the caller's.
+    let (a, b) = unsafe { (p.read(), p.add(1).read()) };
+    [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
+}
+
+impl Maps for V6 {
+    const AF: u8 = 10;
+    const SOCK_TUPLE: u32 = 36;
+
+    maps_of!(
+        CT6,
+        ENDPOINT_BY_ADDR6,
+        SUBNETS6,
+        HOST_ADDRS6,
+        PUBLISHED6,
+        ALLOWED6,
+        FRAGS6,
+        HELD6,
+        RECLAIM6,
+        RECLAIM_IN6,
+        NEXT_HOPS6,
+        SCRATCH6,
+        np_make6,
+        np_find6,
+        np_note6,
+        np_refuse6
+    );
+
+    #[inline(always)]
+    fn show(tuple: &Tuple<V6>, event: &mut DropEvent) {
+        event.src6 = tuple.src;
+        event.dst6 = tuple.dst;
+        event.tuple = Tuple {
+            sport: tuple.sport,
+            dport: tuple.dport,
+            proto: tuple.proto,
+            icmp_type: tuple.icmp_type,
+            ..Tuple::default()
+        };
+    }
+
+    #[inline(always)]
+    fn ask_route(tuple: &Tuple<V6>, p: &mut bpf_fib_lookup) {
+        p.__bindgen_anon_2.flowinfo = 0;
+        // SAFETY: tuples are aligned as `u64` is, and their addresses are the first fields.
+        p.__bindgen_anon_3.ipv6_src = unsafe { words(&raw const tuple.src) };
+        // SAFETY: as above.
+        p.__bindgen_anon_4.ipv6_dst = unsafe { words(&raw const tuple.dst) };
+    }
+
+    #[inline(always)]
+    fn route_source(p: &bpf_fib_lookup) -> Self {
+        // SAFETY: the kernel has written an IPv6 address for this family.
+        let [a, b, c, d] = unsafe { p.__bindgen_anon_3.ipv6_src };
+        let word = |hi: u32, lo: u32| u64::from(hi) | u64::from(lo) << 32;
+        let both = u128::from(word(a, b)) | u128::from(word(c, d)) << 64;
+        both.to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn ask_socket(tuple: &Tuple<V6>, p: &mut bpf_sock_tuple) {
+        // SAFETY: tuples are aligned as `u64` is, and their addresses are the first fields.
+        p.__bindgen_anon_1.ipv6.saddr = unsafe { words(&raw const tuple.src) };
+        // SAFETY: as above.
+        p.__bindgen_anon_1.ipv6.daddr = unsafe { words(&raw const tuple.dst) };
+        p.__bindgen_anon_1.ipv6.sport = tuple.sport.to_be();
+        p.__bindgen_anon_1.ipv6.dport = tuple.dport.to_be();
     }
 }

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::bpf_fib_lookup, helpers::generated::bpf_fib_lookup as fib_lookup};
 use netpath_common::{Tuple, datapath::NextHop};
 
-use crate::family::Maps;
+use crate::{family::Maps, maps};
 
 const SUCCESS: i64 = 0;
 /// A route that says no: blackhole, unreachable or prohibit.
@@ -37,13 +37,14 @@ pub(crate) fn route<A: Maps>(
     hop.mtu = 0;
     hop.dst_mac = [0; 6];
     let output = if out { OUTPUT } else { 0 };
-    let mut p = parameters(tuple, ifindex);
+    let Some(p) = question() else { return };
+    ask(p, tuple, ifindex);
     let mut source = SRC;
-    let mut code = lookup(ctx, &mut p, output | source);
+    let mut code = lookup(ctx, p, output | source);
     if code == EINVAL {
         source = 0;
-        p = parameters(tuple, ifindex);
-        code = lookup(ctx, &mut p, output);
+        ask(p, tuple, ifindex);
+        code = lookup(ctx, p, output);
     }
     hop.no_route = u32::from((BLACKHOLE..=NOT_FWDED).contains(&code));
     if code != SUCCESS && code != NO_NEIGH {
@@ -51,7 +52,7 @@ pub(crate) fn route<A: Maps>(
     }
     hop.ifindex = p.ifindex;
     if source != 0 {
-        hop.source = A::route_source(&p);
+        hop.source = A::route_source(p);
     }
     if code == SUCCESS {
         // SAFETY: the kernel has written the MTU over the length.
@@ -64,15 +65,28 @@ pub(crate) fn route<A: Maps>(
 /// Whether the kernel's routes say that a packet is for the host itself.
 #[inline(never)]
 pub(crate) fn is_local<A: Maps>(ctx: *mut c_void, tuple: &Tuple<A>, ifindex: u32) -> bool {
-    let mut p = parameters(tuple, ifindex);
+    let Some(p) = question() else { return false };
+    ask(p, tuple, ifindex);
     // Also broadcast, which matches no flow and no published address.
-    lookup(ctx, &mut p, 0) == NOT_FWDED
+    lookup(ctx, p, 0) == NOT_FWDED
 }
 
+/// This CPU's memory for a question, all zero.
 #[inline(always)]
-fn parameters<A: Maps>(tuple: &Tuple<A>, ifindex: u32) -> bpf_fib_lookup {
-    // SAFETY: all zero is a valid value of this C struct.
-    let mut p: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+fn question<'a>() -> Option<&'a mut bpf_fib_lookup> {
+    const { assert!(size_of::<bpf_fib_lookup>() == 64 && align_of::<bpf_fib_lookup>() <= 8) };
+    let p = maps::FIB.get_ptr_mut(0)?;
+    // SAFETY: the value belongs to this CPU, where no other program runs meanwhile; all zero is a
+    // valid value of this C struct, which has the size and alignment asserted above.
+    unsafe {
+        *p = [0; 8];
+        Some(&mut *p.cast())
+    }
+}
+
+/// Fills in what an earlier question may have overwritten.
+#[inline(always)]
+fn ask<A: Maps>(p: &mut bpf_fib_lookup, tuple: &Tuple<A>, ifindex: u32) {
     p.family = A::AF;
     p.l4_protocol = tuple.proto;
     p.sport = tuple.sport.to_be();
@@ -81,8 +95,7 @@ fn parameters<A: Maps>(tuple: &Tuple<A>, ifindex: u32) -> bpf_fib_lookup {
     // The kernel answers with the MTU of the way only where it is given a length, and refuses a
     // packet that is longer: the shortest one asks without being refused.
     p.__bindgen_anon_1.tot_len = 1;
-    A::ask_route(tuple, &mut p);
-    p
+    A::ask_route(tuple, p);
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netpath_common::{
-    DropReason, V4, Verdict,
+    Action, DropReason, V4,
     counters::Counter,
     event::Hook,
     maps::{NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
@@ -52,37 +52,36 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
     }
 }
 
-/// Carries out a decision.
+/// Carries out a decision. `to`: the interface that it names, if it does.
 #[inline(always)]
 pub(crate) fn finish<A: Maps>(
     ctx: &TcContext,
     hook: Hook,
-    result: Result<Verdict, DropReason>,
+    to: u32,
+    result: Result<Action, DropReason>,
 ) -> i32 {
     match result {
-        Ok(Verdict::Pass) => {
+        Ok(Action::Pass) => {
             counters::count(Counter::Passed);
             to_stack(ctx, hook)
         }
-        Ok(Verdict::TranslatedToStack) => to_stack(ctx, hook),
-        Ok(Verdict::ToUplink { ifindex, leased }) => {
+        Ok(Action::TranslatedToStack) => to_stack(ctx, hook),
+        Ok(action @ (Action::ToUplink | Action::Leased)) => {
             // SAFETY: the context is valid; no parameters means the next hop by the routes.
             unsafe {
                 (*ctx.skb.skb).tc_index = TRANSLATED;
-                if leased {
-                    bpf_redirect(ifindex, 0) as i32
+                if matches!(action, Action::Leased) {
+                    bpf_redirect(to, 0) as i32
                 } else {
-                    bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+                    bpf_redirect_neigh(to, core::ptr::null_mut(), 0, 0) as i32
                 }
             }
         }
         // SAFETY: the helper has no preconditions.
-        Ok(Verdict::ToEndpoint { ifindex } | Verdict::ToNeighbour { ifindex }) => unsafe {
-            bpf_redirect_peer(ifindex, 0) as i32
-        },
+        Ok(Action::ToEndpoint | Action::ToNeighbour) => unsafe { bpf_redirect_peer(to, 0) as i32 },
         // The copy goes on; this packet ends here, and is no loss.
-        Ok(Verdict::Held) => TC_ACT_SHOT,
-        Ok(Verdict::Ipv6) => to_ipv6(ctx, hook),
+        Ok(Action::Held) => TC_ACT_SHOT,
+        Ok(Action::Ipv6) => to_ipv6(ctx, hook),
         Err(reason) => counters::dropped::<A>(ctx, reason, hook),
     }
 }

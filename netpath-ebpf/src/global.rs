@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netpath_common::{
-    V4,
+    V4, V6,
     datapath::{self, find_port, note_part},
     nat::reserve_and_index,
 };
@@ -19,6 +19,12 @@ use crate::{ctx::TcPacket, family::Maps, memory::work, tables::KernelTables};
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_make(ctx: *mut __sk_buff) -> u32 {
     make::<V4>(ctx)
+}
+
+/// As [`np_make`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_make6(ctx: *mut __sk_buff) -> u32 {
+    make::<V6>(ctx)
 }
 
 #[inline(always)]
@@ -37,6 +43,12 @@ pub(crate) extern "C" fn np_find(ctx: *mut __sk_buff, exact: u32) -> u32 {
     find::<V4>(ctx, exact)
 }
 
+/// As [`np_find`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_find6(ctx: *mut __sk_buff, exact: u32) -> u32 {
+    find::<V6>(ctx, exact)
+}
+
 #[inline(always)]
 fn find<A: Maps>(ctx: *mut __sk_buff, exact: u32) -> u32 {
     let Some(work) = work::<A>() else { return 0 };
@@ -48,6 +60,12 @@ fn find<A: Maps>(ctx: *mut __sk_buff, exact: u32) -> u32 {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_note(ctx: *mut __sk_buff) -> u32 {
     note::<V4>(ctx)
+}
+
+/// As [`np_note`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_note6(ctx: *mut __sk_buff) -> u32 {
+    note::<V6>(ctx)
 }
 
 #[inline(always)]
@@ -70,6 +88,24 @@ pub(crate) extern "C" fn np_refuse(ctx: *mut __sk_buff, reason: u32) -> u32 {
     }
     let ctx = TcContext::new(ctx);
     match datapath::refuse(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work) {
+        0 => DROPPED,
+        // SAFETY: the helper has no preconditions.
+        ifindex => unsafe { bpf_redirect_peer(ifindex, 0) as u32 },
+    }
+}
+
+/// As [`np_refuse`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_refuse6(ctx: *mut __sk_buff, reason: u32) -> u32 {
+    const DROPPED: u32 = TC_ACT_SHOT as u32;
+    let Some(work) = work::<V6>() else {
+        return DROPPED;
+    };
+    if !datapath::is_told(reason) {
+        return DROPPED;
+    }
+    let ctx = TcContext::new(ctx);
+    match datapath::refuse6(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work) {
         0 => DROPPED,
         // SAFETY: the helper has no preconditions.
         ifindex => unsafe { bpf_redirect_peer(ifindex, 0) as u32 },

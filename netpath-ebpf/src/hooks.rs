@@ -3,7 +3,7 @@
 //! Owns the order of steps around a decision. Decides nothing.
 
 use aya_ebpf::{bindings::TC_ACT_SHOT, programs::TcContext};
-use netpath_common::{Verdict, datapath, event::Hook};
+use netpath_common::{Action, datapath, event::Hook};
 
 use crate::{ctx::TcPacket, family::Maps, finish::finish, memory, tables::KernelTables};
 
@@ -24,7 +24,7 @@ pub(crate) fn veth<A: Maps>(ctx: &TcContext) -> i32 {
     );
     let result = datapath::veth_ingress(&mut pkt, &tables, work);
     datapath::release(&mut pkt, &tables, work, &result);
-    finish::<A>(ctx, Hook::Veth, result)
+    finish::<A>(ctx, Hook::Veth, work.to_ifindex, result)
 }
 
 /// Ingress of an uplink.
@@ -39,7 +39,7 @@ pub(crate) fn uplink_in<A: Maps>(ctx: &TcContext) -> i32 {
     );
     let result = datapath::uplink_ingress(&mut pkt, &tables, work);
     datapath::release(&mut pkt, &tables, work, &result);
-    finish::<A>(ctx, Hook::UplinkIngress, result)
+    finish::<A>(ctx, Hook::UplinkIngress, work.to_ifindex, result)
 }
 
 /// Egress of an uplink, of what has not been translated yet.
@@ -51,8 +51,8 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
     let tables = KernelTables::<_, A>::new(ctx);
     let mut pkt = TcPacket::with(ctx, fixed::<A>());
     let result = datapath::uplink_egress(&mut pkt, &tables, work);
-    if matches!(result, Ok(Verdict::Pass)) {
+    if matches!(result, Ok(Action::Pass)) {
         datapath::note_sender(&tables, work);
     }
-    finish::<A>(ctx, Hook::UplinkEgress, result)
+    finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result)
 }

@@ -4,6 +4,7 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -37,7 +38,7 @@ use aya_ebpf::{
 use ctx::{TcPacket, XdpPacket};
 use finish::{NEXT, finish, take_translated, take_vetted};
 use netpath_common::{
-    DropReason, V4, Verdict,
+    Action, DropReason, V4, V6,
     datapath::{self, Bucket, Work},
     event::Hook,
 };
@@ -52,12 +53,19 @@ pub fn np_veth(ctx: TcContext) -> i32 {
     hooks::veth::<V4>(&ctx)
 }
 
+/// The same, of IPv6.
+#[classifier]
+pub fn np_veth6(ctx: TcContext) -> i32 {
+    hooks::veth::<V6>(&ctx)
+}
+
 /// Ingress of a network's bridge.
 #[classifier]
 pub fn np_bridge(ctx: TcContext) -> i32 {
     finish::<V4>(
         &ctx,
         Hook::Bridge,
+        0,
         datapath::bridge_ingress(take_vetted(&ctx)),
     )
 }
@@ -66,6 +74,12 @@ pub fn np_bridge(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn np_uplink_in(ctx: TcContext) -> i32 {
     hooks::uplink_in::<V4>(&ctx)
+}
+
+/// The same, of IPv6.
+#[classifier]
+pub fn np_uplink_in6(ctx: TcContext) -> i32 {
+    hooks::uplink_in::<V6>(&ctx)
 }
 
 /// Egress of an uplink.
@@ -77,6 +91,12 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
     hooks::uplink_out::<V4>(&ctx)
 }
 
+/// The same, of IPv6.
+#[classifier]
+pub fn np_uplink_out6(ctx: TcContext) -> i32 {
+    hooks::uplink_out::<V6>(&ctx)
+}
+
 /// Forwarding without translation from an endpoint's veth: the benchmark's limit. Never attached
 /// by netpath.
 #[classifier]
@@ -85,7 +105,7 @@ pub fn np_forward_out(ctx: TcContext) -> i32 {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_out(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
-    finish::<V4>(&ctx, Hook::Veth, result)
+    finish::<V4>(&ctx, Hook::Veth, work.to_ifindex, result)
 }
 
 /// Forwarding without translation from an uplink: the benchmark's limit. Never attached by netpath.
@@ -95,7 +115,7 @@ pub fn np_forward_in(ctx: TcContext) -> i32 {
         return TC_ACT_SHOT;
     };
     let result = datapath::forward_in(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work);
-    finish::<V4>(&ctx, Hook::UplinkIngress, result)
+    finish::<V4>(&ctx, Hook::UplinkIngress, work.to_ifindex, result)
 }
 
 /// The driver of an uplink: drops early what nobody wants.
@@ -120,7 +140,7 @@ fn early<'c>(
         &KernelTables<'c, XdpContext>,
         &mut Work,
         &mut Bucket,
-    ) -> Result<Verdict, DropReason>,
+    ) -> Result<Action, DropReason>,
 ) -> u32 {
     let (mut pkt, tables) = (XdpPacket::new(ctx), KernelTables::new(ctx));
     if datapath::is_known_nobodys(&pkt, &tables) {
@@ -134,7 +154,7 @@ fn early<'c>(
         // Into the ring of the container's interface (`veth_xdp_xmit`), which takes frames from
         // others only while it is polled (NAPI).
         // SAFETY: the helper has no preconditions.
-        Ok(Verdict::ToEndpoint { ifindex }) => unsafe { bpf_redirect(ifindex, 0) as u32 },
+        Ok(Action::ToEndpoint) => unsafe { bpf_redirect(work.to_ifindex, 0) as u32 },
         Ok(_) => XDP_PASS,
         Err(reason) => {
             counters::dropped_early(ctx, reason);
@@ -147,6 +167,12 @@ fn early<'c>(
 #[classifier]
 pub fn np_collect(ctx: TcContext) -> i32 {
     collect::collect::<V4>(&ctx)
+}
+
+/// The same, of IPv6.
+#[classifier]
+pub fn np_collect6(ctx: TcContext) -> i32 {
+    collect::collect::<V6>(&ctx)
 }
 
 /// connect(2) on IPv4 sockets.

@@ -203,6 +203,10 @@ pub(crate) static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map(name = "np_scratch6")]
 pub(crate) static SCRATCH6: PerCpuArray<Work<V6>, 1> = PerCpuArray::new();
 
+/// Written and read by one program run: a question about routes, which is too large for the stack.
+#[btf_map(name = "np_fib")]
+pub(crate) static FIB: PerCpuArray<[u64; 8], 1> = PerCpuArray::new();
+
 /// Written by user space: the programs that frames of IPv6 are handed to, by hook
 /// (`netpath_common::maps::NEXT6_*`).
 #[btf_map(name = "np_next6")]

@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_check_mtu};
 use netpath_common::{
     publish::{Backends, PublishedPorts, Starts, starts_index},
-    records::{EndpointRecord, NetworkRecord, Published, PublishedKey, RuleRecord},
+    records::{EndpointRecord, NetworkRecord, Published, PublishedKey, RuleRecord, SourceKey},
 };
 
 use crate::{
@@ -42,18 +42,18 @@ macro_rules! published_ports {
         }
 
         #[inline(always)]
-        fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
+        fn published(&self, key: &PublishedKey<A>) -> Option<&Published<A>> {
             A::published(key)
         }
 
         #[inline(always)]
-        fn backends(&self, group: u16) -> Option<&Backends> {
-            maps::BACKENDS.get(u32::from(group))
+        fn backends(&self, group: u32) -> Option<&Backends> {
+            maps::BACKENDS.get(group)
         }
 
         #[inline(always)]
-        fn is_listed(&self, rule: u16, source: &A) -> bool {
-            A::is_listed(rule, source)
+        fn is_listed(&self, source: &SourceKey<A>) -> bool {
+            A::is_listed(source)
         }
 
         #[inline(always)]

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use netpath_common::{
     Addr as _, V4,
     counters::Counter,
-    publish::{Answer, Asked, Target, find},
+    publish::{Answer, Asked, Lookup, Target, find},
     records::{NETWORK_INTERNAL, SockKey, SockRecord},
     tuple,
 };
@@ -60,10 +60,11 @@ fn lookup(proto: u8, addr: V4, port: u16, sport: u16) -> Option<Target<V4>> {
         proto,
         exact: false,
     };
-    let mut found = Target::default();
-    if find(&SocketTables::<V4>::new(), &asked, &mut found) != Answer::Found {
+    let mut look = Lookup::new(asked);
+    if find(&SocketTables::<V4>::new(), &mut look) != Answer::Found {
         return None;
     }
+    let found = look.target;
     let endpoint = maps::ENDPOINTS.get(u32::from(found.endpoint))?;
     let network = maps::NETWORKS.get(u32::from(endpoint.network))?;
     (network.flags & NETWORK_INTERNAL == 0).then_some(found)

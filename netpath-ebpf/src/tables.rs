@@ -168,8 +168,8 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<A>> {
-        A::reclaim_pop(inbound)
+    fn reclaim_pop(&self, inbound: bool, key: &mut Tuple<A>) -> bool {
+        A::reclaim_pop(inbound, key)
     }
 
     #[inline(always)]

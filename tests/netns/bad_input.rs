@@ -19,7 +19,7 @@ use crate::lifecycle::{Snapshot, assert_same};
 
 /// One `error:` line that holds every one of `words`.
 #[track_caller]
-fn refused(output: &Output, words: &[&str]) {
+pub(crate) fn refused(output: &Output, words: &[&str]) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         output.status.code(),
@@ -42,7 +42,7 @@ fn refused(output: &Output, words: &[&str]) {
 
 /// `netpath up` with this configuration is refused and changes nothing.
 #[track_caller]
-fn refused_config(world: &World, config: &str, words: &[&str]) {
+pub(crate) fn refused_config(world: &World, config: &str, words: &[&str]) {
     let before = [Snapshot::of_host(world), Snapshot::of(world.container("a"))];
     refused(&world.try_up(config), words);
     assert_same(

@@ -13,6 +13,7 @@ use netpath::{
         count,
     },
 };
+use netpath_common::V4;
 use netpath_tests::{
     agent::Agent,
     flows::{Age, flow, insert},
@@ -44,7 +45,7 @@ fn datapath(world: &World) -> Datapath {
 }
 
 fn pass(datapath: &Datapath, orphans: Orphans) -> SweepStats {
-    let mut sweep = Sweep::begin(datapath, orphans).unwrap();
+    let mut sweep = Sweep::<V4>::begin(datapath, orphans).unwrap();
     let mut before = 0;
     while sweep.step().unwrap() {
         let seen = sweep.stats().seen;

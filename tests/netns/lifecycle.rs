@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use netpath::lab::links;
 use netpath_tests::{
+    dual_stack::{addresses6, routes6},
     netns::{Namespace, within},
     probe::{SOON, at, pings, tcp, tcp_server, udp_socket},
     topology::{A, B, HOST, OUTSIDE, World},
@@ -14,6 +15,7 @@ use netpath_tests::{
 pub(crate) struct Snapshot {
     links: Vec<links::Link>,
     routes: Vec<links::Route>,
+    ipv6: Vec<String>,
     sysctls: BTreeMap<String, String>,
     pins: bool,
 }
@@ -29,17 +31,30 @@ impl Snapshot {
 
     /// Of any namespace.
     pub(crate) fn of(namespace: &Namespace) -> Self {
-        within(namespace, || {
+        let addresses = addresses6(namespace, None).into_iter();
+        // One that was advertised settles by itself.
+        let addresses = addresses.map(|line| line.replace(" tentative", ""));
+        let ipv6 = addresses.chain(routes6(namespace)).collect();
+        let rest = within(namespace, || {
             let mut sysctls = BTreeMap::new();
             read_sysctls(Path::new("/proc/sys/net/ipv4"), &mut sysctls);
-            read_sysctls(Path::new("/proc/sys/net/ipv6/conf/all"), &mut sysctls);
+            read_sysctls(Path::new("/proc/sys/net/ipv6/conf"), &mut sysctls);
             Self {
                 links: links::links().unwrap(),
                 routes: links::routes().unwrap(),
+                ipv6: Vec::new(),
                 sysctls,
                 pins: false,
             }
-        })
+        });
+        Self { ipv6, ..rest }
+    }
+}
+
+impl Snapshot {
+    /// IPv6 addresses and routes.
+    pub(crate) fn ipv6(&self) -> &[String] {
+        &self.ipv6
     }
 }
 
@@ -259,6 +274,7 @@ pub(crate) fn assert_same(after: &[Snapshot], before: &[Snapshot]) {
     for (after, before) in after.iter().zip(before) {
         assert_eq!(after.links, before.links);
         assert_eq!(after.routes, before.routes);
+        assert_eq!(after.ipv6, before.ipv6);
         assert_eq!(after.pins, before.pins, "pins");
         let changed: Vec<_> = after
             .sysctls

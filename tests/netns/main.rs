@@ -22,6 +22,7 @@ mod hairpin;
 mod heal;
 mod host;
 mod icmp_error;
+mod ipv6_host;
 mod lab;
 mod lifecycle;
 mod lifetime;

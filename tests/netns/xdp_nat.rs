@@ -245,7 +245,7 @@ fn an_other_end_that_cannot_be_seen_is_refused() {
     within(&world.host, || {
         links::add_veth("lan0", "lan1").unwrap();
         links::move_to("lan1", hidden.as_fd()).unwrap();
-        links::add_address("lan0", [203, 0, 113, 1].into(), 24).unwrap();
+        links::add_address("lan0", std::net::Ipv4Addr::new(203, 0, 113, 1), 24).unwrap();
         links::up("lan0").unwrap();
     });
     let with = config(&world, &format!("uplinks = [\"lan0\"]\n{OPTION}"));

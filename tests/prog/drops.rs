@@ -27,7 +27,11 @@ fn of_a_container() {
         ),
         Case::drop("ARP", arp_lie, &[("spoofed-arp", 1)]),
         Case::pass("honest ARP", arp_ok),
-        Case::drop("IPv6", (Hook::Veth, v6), &[("bad-ethertype", 1)]),
+        Case::drop(
+            "IPv6 without programs for it",
+            (Hook::Veth, v6),
+            &[("bad-ethertype", 1)],
+        ),
         Case::drop(
             "another network",
             sent(&C1, &tcp(C1.addr, 1, C3.addr, 80, SYN)),

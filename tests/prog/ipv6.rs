@@ -11,7 +11,7 @@ use netpath_common::{
 };
 use netpath_tests::runner::{NEXT, REDIRECT, Runner, SHOT};
 
-use crate::{Case, bridge, check};
+use crate::{Case, bridge, check6 as check};
 
 const NEW_OUT: &[(&str, u64)] = &[("flow-new", 1), ("to-uplink", 1)];
 const OUT: &[(&str, u64)] = &[("to-uplink", 1)];
@@ -242,7 +242,7 @@ fn fragments() {
 
 #[test]
 fn errors() {
-    let mut r = Runner::new();
+    let mut r = Runner::dual();
     let c1 = C1.addr6;
     let behind = |d: Datagram6| d.options(header::DESTINATION, 1).fragment(0, false, 5);
     for (inside, outside) in [
@@ -458,7 +458,7 @@ fn neighbour_discovery() {
 /// what has a transport header, and nothing leaves that has none.
 #[test]
 fn every_length() {
-    let mut r = Runner::new();
+    let mut r = Runner::dual();
     let whole = six_headers(tcp_data6(C1.addr6, 40000, S6, 80, SYN, b"data"));
     let (_, frame) = sent(&C1, &whole);
     for len in 55..=frame.bytes.len() {

@@ -93,9 +93,7 @@ impl Case {
         );
         if self.action != SHOT {
             // Or a fragment would repeat itself.
-            for (key, record) in datagrams {
-                r.put_fragment(&key, &record);
-            }
+            r.put_fragments(&datagrams);
             let again = r.run_checksummed(*hook, frame);
             let again = again.unwrap_or_else(|e| panic!("{}: checksum: {e}", self.name));
             assert_eq!(again, ran, "{}: with a known checksum", self.name);
@@ -117,6 +115,14 @@ fn change(
 /// Runs cases one after the other on one host.
 pub(crate) fn check(cases: &[Case]) {
     let mut r = Runner::new();
+    for case in cases {
+        case.check(&mut r);
+    }
+}
+
+/// The same with the programs for IPv6.
+pub(crate) fn check6(cases: &[Case]) {
+    let mut r = Runner::dual();
     for case in cases {
         case.check(&mut r);
     }

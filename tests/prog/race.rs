@@ -30,8 +30,8 @@ pub(crate) const ENTRIES: u32 = 4096;
 
 /// A third container of the first network, which the standard host does not have.
 const C4: Container = Container {
-    addr6: [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4],
     addr: [172, 17, 0, 4],
+    addr6: [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4],
     mac: [2, 0x42, 0, 0, 0, 5],
     ifindex: 14,
     slot: 4,

@@ -6,7 +6,10 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{
+        Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
+        UdpSocket,
+    },
     thread,
     time::Duration,
 };
@@ -17,7 +20,7 @@ pub use netpath::lab::{
     probe::{Answer, BRIEFLY, SOON},
     server::Server,
 };
-use netpath::lab::{ping, probe};
+use netpath::lab::{ping, ping6, probe};
 
 use crate::netns::{Namespace, within};
 
@@ -27,7 +30,33 @@ pub const fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(address, port)
 }
 
-/// A TCP server on every address of `namespace`.
+/// `[address]:port`.
+#[must_use]
+pub const fn at6(address: Ipv6Addr, port: u16) -> SocketAddrV6 {
+    SocketAddrV6::new(address, port, 0, 0)
+}
+
+/// A TCP server on every IPv6 address of `namespace`; one of IPv4 may have the same port.
+///
+/// # Panics
+/// When the port is taken.
+#[track_caller]
+#[must_use]
+pub fn tcp_server6(namespace: &Namespace, name: &str, port: u16) -> Server {
+    Server::tcp(namespace, name, at6(Ipv6Addr::UNSPECIFIED, port)).unwrap()
+}
+
+/// A UDP server on every IPv6 address of `namespace`; one of IPv4 may have the same port.
+///
+/// # Panics
+/// When the port is taken.
+#[track_caller]
+#[must_use]
+pub fn udp_server6(namespace: &Namespace, name: &str, port: u16) -> Server {
+    Server::udp(namespace, name, at6(Ipv6Addr::UNSPECIFIED, port)).unwrap()
+}
+
+/// A TCP server on every IPv4 address of `namespace`.
 ///
 /// # Panics
 /// When the port is taken.
@@ -37,7 +66,7 @@ pub fn tcp_server(namespace: &Namespace, name: &str, port: u16) -> Server {
     Server::tcp(namespace, name, at(Ipv4Addr::UNSPECIFIED, port)).unwrap()
 }
 
-/// A UDP server on every address of `namespace`.
+/// A UDP server on every IPv4 address of `namespace`.
 ///
 /// # Panics
 /// When the port is taken.
@@ -53,7 +82,8 @@ pub fn udp_server(namespace: &Namespace, name: &str, port: u16) -> Server {
 /// When there is none.
 #[track_caller]
 #[must_use]
-pub fn tcp(from: &Namespace, to: SocketAddrV4) -> Answer {
+pub fn tcp(from: &Namespace, to: impl Into<SocketAddr>) -> Answer {
+    let to = to.into();
     within(from, || probe::tcp(to, None, SOON))
         .unwrap_or_else(|error| panic!("TCP from {} to {to}: {error}", from.name()))
 }
@@ -64,7 +94,8 @@ pub fn tcp(from: &Namespace, to: SocketAddrV4) -> Answer {
 /// When there is none.
 #[track_caller]
 #[must_use]
-pub fn udp(from: &Namespace, to: SocketAddrV4) -> Answer {
+pub fn udp(from: &Namespace, to: impl Into<SocketAddr>) -> Answer {
+    let to = to.into();
     within(from, || probe::udp(to, None, SOON))
         .unwrap_or_else(|error| panic!("UDP from {} to {to}: {error}", from.name()))
 }
@@ -74,7 +105,8 @@ pub fn udp(from: &Namespace, to: SocketAddrV4) -> Answer {
 /// # Panics
 /// When there is an answer, or another failure.
 #[track_caller]
-pub fn tcp_fails(from: &Namespace, to: SocketAddrV4, kind: io::ErrorKind) {
+pub fn tcp_fails(from: &Namespace, to: impl Into<SocketAddr>, kind: io::ErrorKind) {
+    let to = to.into();
     match within(from, || probe::tcp(to, None, BRIEFLY)) {
         Ok(answer) => panic!("TCP from {} to {to} got `{}`", from.name(), answer.text),
         Err(error) => assert_eq!(error.kind(), kind, "TCP from {} to {to}", from.name()),
@@ -86,7 +118,8 @@ pub fn tcp_fails(from: &Namespace, to: SocketAddrV4, kind: io::ErrorKind) {
 /// # Panics
 /// When there is an answer.
 #[track_caller]
-pub fn udp_silent(from: &Namespace, to: SocketAddrV4) {
+pub fn udp_silent(from: &Namespace, to: impl Into<SocketAddr>) {
+    let to = to.into();
     match within(from, || probe::udp(to, None, BRIEFLY)) {
         Ok(answer) => panic!("UDP from {} to {to} got `{}`", from.name(), answer.text),
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "UDP to {to}"),
@@ -114,21 +147,66 @@ pub fn pings(from: &Namespace, to: Ipv4Addr, within_time: Duration) -> bool {
     within(from, || ping::ping(to, options)).is_ok_and(|reply| reply.is_echo_of(to))
 }
 
-/// A UDP socket in `namespace` bound to `local` and connected to `to`, with a deadline.
+/// Pings by IPv6 and wants something back, be it an error.
+///
+/// # Panics
+/// When nothing comes back.
+#[track_caller]
+#[must_use]
+pub fn ping6(from: &Namespace, to: Ipv6Addr, options: Options) -> Reply<Ipv6Addr> {
+    within(from, || ping6::ping6(to, 0, options))
+        .unwrap_or_else(|error| panic!("ping from {} to {to}: {error}", from.name()))
+}
+
+/// Whether a ping by IPv6 gets its echo soon.
+#[must_use]
+pub fn pings6(from: &Namespace, to: Ipv6Addr, within_time: Duration) -> bool {
+    let options = Options {
+        within: within_time,
+        ..Options::default()
+    };
+    within(from, || ping6::ping6(to, 0, options)).is_ok_and(|reply| reply.is_echo_of(to))
+}
+
+/// A UDP socket of IPv4 in `namespace`, bound to `local` and connected to `to`, with a deadline.
 ///
 /// # Panics
 /// When it cannot be made.
 #[track_caller]
 #[must_use]
 pub fn udp_socket(namespace: &Namespace, local: u16, to: Option<SocketAddrV4>) -> UdpSocket {
+    socket_at(namespace, every(false, local), to.map(Into::into))
+}
+
+/// The same of IPv6.
+///
+/// # Panics
+/// When it cannot be made.
+#[track_caller]
+#[must_use]
+pub fn udp_socket6(namespace: &Namespace, local: u16, to: Option<SocketAddrV6>) -> UdpSocket {
+    socket_at(namespace, every(true, local), to.map(Into::into))
+}
+
+#[track_caller]
+fn socket_at(namespace: &Namespace, local: SocketAddr, to: Option<SocketAddr>) -> UdpSocket {
     within(namespace, || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, local)).unwrap();
+        let socket = UdpSocket::bind(local).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         if let Some(to) = to {
             socket.connect(to).unwrap();
         }
         socket
     })
+}
+
+/// Every address of one family.
+fn every(ipv6: bool, port: u16) -> SocketAddr {
+    if ipv6 {
+        at6(Ipv6Addr::UNSPECIFIED, port).into()
+    } else {
+        at(Ipv4Addr::UNSPECIFIED, port).into()
+    }
 }
 
 /// Sends `length` bytes in each direction at once over a connection from `client` to `to`, which
@@ -139,13 +217,14 @@ pub fn udp_socket(namespace: &Namespace, local: u16, to: Option<SocketAddrV4>) -
 #[track_caller]
 pub fn transfer(
     client: &Namespace,
-    to: SocketAddrV4,
+    to: impl Into<SocketAddr>,
     server: &Namespace,
     port: u16,
     length: usize,
 ) {
+    let to = to.into();
     let listener = within(server, || {
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+        TcpListener::bind(every(to.is_ipv6(), port)).unwrap()
     });
     let accepted = thread::spawn(move || both_ways(listener.accept().unwrap().0, 2, 1, length));
     let stream = within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
@@ -195,16 +274,15 @@ fn chunks(seed: u64, length: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
     })
 }
 
-/// Checksum errors that `namespace`'s stack has counted: IP, TCP, UDP and ICMP together.
+/// Checksum errors that `namespace`'s stack has counted: IP, TCP, UDP and ICMP of both families
+/// together.
 ///
 /// # Panics
 /// When the counters cannot be read.
 #[must_use]
 pub fn checksum_errors(namespace: &Namespace) -> u64 {
-    let text = within(namespace, || {
-        fs::read_to_string("/proc/thread-self/net/snmp")
-    })
-    .unwrap();
+    let read = |path| within(namespace, || fs::read_to_string(path));
+    let text = read("/proc/thread-self/net/snmp").unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let mut errors = 0;
     // Pairs of lines: names, then values.
@@ -213,6 +291,13 @@ pub fn checksum_errors(namespace: &Namespace) -> u64 {
             if name == "InCsumErrors" {
                 errors += value.parse::<u64>().unwrap();
             }
+        }
+    }
+    // Lines of one name and one value. TCP counts both families above.
+    for line in read("/proc/thread-self/net/snmp6").unwrap().lines() {
+        let (name, value) = line.split_once(char::is_whitespace).unwrap();
+        if name.ends_with("InCsumErrors") {
+            errors += value.trim().parse::<u64>().unwrap();
         }
     }
     errors

@@ -7,16 +7,15 @@ use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, PerCpuArray},
+    maps::{PerCpuArray, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier},
 };
 use netpath_common::{
-    DropReason,
-    conntrack::CtEntry,
+    DropReason, V6,
     counters::Counter,
     event::Hook,
     maps,
-    records::{EndpointStats, FragKey, FragRecord},
+    records::EndpointStats,
     testing::{Frame, MemTables},
     tuple::Tuple,
 };
@@ -48,6 +47,8 @@ pub struct Runner {
     pub(crate) ebpf: Ebpf,
     /// What user space would write; [`Runner::sync`] writes it.
     pub tables: MemTables,
+    /// The same of IPv6, as far as it has maps of its own.
+    pub tables6: MemTables<V6>,
 }
 
 /// The eBPF object under test.
@@ -114,8 +115,23 @@ impl Runner {
         let mut runner = Self {
             ebpf,
             tables: MemTables::standard(1),
+            tables6: MemTables::standard6(1),
         };
         runner.sync();
+        runner
+    }
+
+    /// As [`Runner::new`] with the programs for IPv6, whose verification takes a second.
+    ///
+    /// # Panics
+    /// As [`Runner::new`].
+    #[must_use]
+    pub fn dual() -> Self {
+        let mut runner = Self::new();
+        for name in ["np_veth6", "np_uplink_in6", "np_uplink_out6", "np_collect6"] {
+            runner.load(name);
+        }
+        connect_ipv6(&mut runner.ebpf);
         runner
     }
 
@@ -203,69 +219,6 @@ impl Runner {
         self.run_once("np_collect", &frame, 0).unwrap().action
     }
 
-    /// Every conntrack entry.
-    #[must_use]
-    pub fn flows(&self) -> Vec<(Tuple, CtEntry)> {
-        let map: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
-        map.iter().map(Result::unwrap).collect()
-    }
-
-    /// Writes a conntrack entry, past every rule.
-    ///
-    /// # Panics
-    /// When the table is full.
-    pub fn put_flow(&mut self, key: &Tuple, entry: &CtEntry) {
-        let mut map: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
-        map.insert(key, entry, 0).unwrap();
-    }
-
-    /// The conntrack entry of a tuple.
-    #[must_use]
-    pub fn flow(&self, key: &Tuple) -> Option<CtEntry> {
-        let map: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
-        map.get(key, 0).ok()
-    }
-
-    /// Forgets every flow and every fragmented datagram.
-    ///
-    /// # Panics
-    /// When the kernel does not delete what it lists.
-    pub fn forget(&mut self) {
-        let mut flows: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
-        let keys: Vec<_> = flows.keys().map(Result::unwrap).collect();
-        for key in keys {
-            flows.remove(&key).unwrap();
-        }
-        let mut fragments: HashMap<_, FragKey, FragRecord> =
-            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
-        let keys: Vec<_> = fragments.keys().map(Result::unwrap).collect();
-        for key in keys {
-            fragments.remove(&key).unwrap();
-        }
-    }
-
-    /// Every fragmented datagram that is remembered.
-    #[must_use]
-    pub fn fragments(&self) -> Vec<(FragKey, FragRecord)> {
-        let map: HashMap<_, FragKey, FragRecord> =
-            HashMap::try_from(self.ebpf.map(maps::FRAGS4).unwrap()).unwrap();
-        map.iter().map(Result::unwrap).collect()
-    }
-
-    /// Writes a fragmented datagram, past every rule.
-    ///
-    /// # Panics
-    /// When the kernel refuses it.
-    pub fn put_fragment(&mut self, key: &FragKey, record: &FragRecord) {
-        let mut map: HashMap<_, FragKey, FragRecord> =
-            HashMap::try_from(self.ebpf.map_mut(maps::FRAGS4).unwrap()).unwrap();
-        map.insert(key, record, 0).unwrap();
-    }
-
     /// How many packets each endpoint slot was given, in the order of the slots.
     ///
     /// # Panics
@@ -300,6 +253,23 @@ impl Runner {
         let counters = Counter::ALL.iter().map(|c| c.as_str()).zip(counters);
         let drops = DropReason::ALL.iter().map(|r| r.as_str()).zip(drops);
         counters.chain(drops).filter(|(_, n)| *n != 0).collect()
+    }
+}
+
+/// Hands frames of IPv6 to the programs for them.
+fn connect_ipv6(ebpf: &mut Ebpf) {
+    let fds = [
+        (maps::NEXT6_VETH, "np_veth6"),
+        (maps::NEXT6_UPLINK_IN, "np_uplink_in6"),
+        (maps::NEXT6_UPLINK_OUT, "np_uplink_out6"),
+    ]
+    .map(|(index, name)| {
+        let p: &SchedClassifier = ebpf.program(name).unwrap().try_into().unwrap();
+        (index, p.fd().unwrap().try_clone().unwrap())
+    });
+    let mut next = ProgramArray::try_from(ebpf.map_mut(maps::NEXT6).unwrap()).unwrap();
+    for (index, fd) in fds {
+        next.set(index, &fd, 0).unwrap();
     }
 }
 

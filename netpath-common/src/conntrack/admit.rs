@@ -284,10 +284,18 @@ fn remove<T: Tables>(t: &T, key: &Tuple<T::A>, record: CtRef<T::A>, salt: u32) -
     true
 }
 
+/// As [`is_over`], or its client is no longer let in.
+pub fn is_useless<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) -> bool {
+    !is_current(t, key, e) || is_over(t, key, e, now)
+}
+
 /// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
 /// without its record.
 pub fn is_over<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) -> bool {
-    if !is_current(t, key, e) {
+    // An allow list that has changed is judged by the flow's own packets and the collector: nobody
+    // else is in a hurry, and the stack of the programs is small.
+    let now_is = generation(t, e.from(), e.to(), e.uplink(), e.rule());
+    if (now_is ^ e.generation()) << (32 - REVISION_SHIFT) != 0 {
         return true;
     }
     let other = t.ct(&other_key(e, key)).filter(|o| o.salt() == e.salt());

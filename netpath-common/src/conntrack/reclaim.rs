@@ -74,9 +74,10 @@ pub fn forget_over<T: Tables>(t: &T, now: u64) -> bool {
 extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `forget_over` gave it, and nobody else uses it.
     let over = unsafe { &mut *over };
-    let Some(key) = over.t.reclaim_pop(false) else {
+    let mut key = Tuple::default();
+    if !over.t.reclaim_pop(false, &mut key) {
         return 1;
-    };
+    }
     let Some(e) = over.t.ct(&key) else { return 0 };
     let salt = e.salt();
     if !is_record(e) {
@@ -124,9 +125,10 @@ fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple<T::A>, pops: u32) -> b
 extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `search` gave it, and nobody else uses it.
     let room = unsafe { &mut *room };
-    let Some(key) = room.t.reclaim_pop(room.inbound) else {
+    let mut key = Tuple::default();
+    if !room.t.reclaim_pop(room.inbound, &mut key) {
         return 1;
-    };
+    }
     if key == *room.spared {
         return 0;
     }

@@ -48,10 +48,6 @@ macro_rules! load {
 }
 
 load! {
-    /// Source address after translation.
-    src: A,
-    /// Destination address after translation.
-    dst: A,
     /// Source port after translation.
     sport: u16,
     /// Destination port after translation.
@@ -76,6 +72,25 @@ load! {
     max_ack: u32,
     /// See [`CtEntry::end`].
     end: u32,
+}
+
+impl<A: Addr> CtRef<A> {
+    /// Source address after translation.
+    #[inline(always)]
+    #[must_use]
+    pub fn src(self) -> A {
+        // SAFETY: the pointer is valid by the contract of `new`, and entries are aligned as `u64` is:
+        // so are the first field and, of IPv6, the second.
+        unsafe { A::read_words(&raw const (*self.p()).src) }
+    }
+
+    /// Destination address after translation.
+    #[inline(always)]
+    #[must_use]
+    pub fn dst(self) -> A {
+        // SAFETY: as in `src`.
+        unsafe { A::read_words(&raw const (*self.p()).dst) }
+    }
 }
 
 /// No window is larger than this (RFC 7323, 2.3), so no acknowledgement moves further at once.

@@ -8,7 +8,7 @@ use crate::{
     drop_reason::DropReason,
     packet::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Packet, four},
     records::EndpointRecord,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// ARP is let through if it speaks the truth; nothing else that is not IPv4 is, nor what is tagged.
@@ -17,9 +17,9 @@ pub(super) fn not_ipv4<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
     w: &Work<T::A>,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 && !pkt.is_tagged() {
-        return Ok(Verdict::Ipv6);
+        return Ok(Action::Ipv6);
     }
     let (_, ep) = sender(pkt, t, w)?;
     // A tag would go on with the packet, into a VLAN of the uplink's that is not the containers'.
@@ -27,7 +27,7 @@ pub(super) fn not_ipv4<P: Packet, T: Tables>(
         return Err(DropReason::BadEthertype);
     }
     check_arp(pkt, ep)?;
-    Ok(Verdict::Pass)
+    Ok(Action::Pass)
 }
 
 /// Checks that a message of ARP speaks for the container that sends it, and for no other.

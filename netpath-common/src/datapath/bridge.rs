@@ -2,7 +2,7 @@
 //!
 //! Owns the fail-closed rule for ports without an endpoint.
 
-use crate::{drop_reason::DropReason, verdict::Verdict};
+use crate::{drop_reason::DropReason, verdict::Action};
 
 /// Decides about a frame that the bridge hands to the host.
 ///
@@ -13,9 +13,9 @@ use crate::{drop_reason::DropReason, verdict::Verdict};
 /// # Errors
 /// [`DropReason::UnknownPort`].
 #[inline(always)]
-pub const fn bridge_ingress(vetted: bool) -> Result<Verdict, DropReason> {
+pub const fn bridge_ingress(vetted: bool) -> Result<Action, DropReason> {
     if vetted {
-        Ok(Verdict::Pass)
+        Ok(Action::Pass)
     } else {
         Err(DropReason::UnknownPort)
     }

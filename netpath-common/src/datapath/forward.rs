@@ -14,7 +14,7 @@ use crate::{
     drop_reason::DropReason,
     packet::{ETH_LEN, ETHERTYPE_IPV4, Packet, be16, four, parse_eth, set_macs},
     tuple::Tuple,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Slot of the uplink that [`forward_out`] sends to.
@@ -32,10 +32,10 @@ pub fn forward_out<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.look_at_clock(t);
     if !hop(pkt, w)? {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     let ifindex = t
         .uplink(FORWARD_UPLINK)
@@ -46,14 +46,17 @@ pub fn forward_out<P: Packet, T: Tables<A = V4>>(
         if leased {
             set_macs(pkt, hop.dst_mac, hop.src_mac)?;
         }
-        return Ok(Verdict::ToUplink { ifindex, leased });
+        w.to_ifindex = ifindex;
+        return Ok(if leased {
+            Action::Leased
+        } else {
+            Action::ToUplink
+        });
     }
     let network = t.network(FORWARD_NETWORK).ok_or(DropReason::NoConfig)?;
     renew(t, w, network.bridge_ifindex)?;
-    Ok(Verdict::ToUplink {
-        ifindex,
-        leased: false,
-    })
+    w.to_ifindex = ifindex;
+    Ok(Action::ToUplink)
 }
 
 /// Gives a packet from the outside to the endpoint that has its destination address, by
@@ -66,22 +69,21 @@ pub fn forward_in<P: Packet, T: Tables<A = V4>>(
     pkt: &mut P,
     t: &T,
     w: &mut Work,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     let dst = pkt
         .read_fixed::<{ ETH_LEN + 16 }, 4>()
         .ok_or(DropReason::Truncated)?;
     let Some(slot) = t.endpoint_by_addr(&dst) else {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     };
     if !hop(pkt, w)? {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     let endpoint = t.endpoint(slot).ok_or(DropReason::NoConfig)?;
     let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
     set_macs(pkt, endpoint.mac, network.bridge_mac)?;
-    Ok(Verdict::ToEndpoint {
-        ifindex: endpoint.ifindex,
-    })
+    w.to_ifindex = endpoint.ifindex;
+    Ok(Action::ToEndpoint)
 }
 
 /// Lowers the TTL of an IPv4 packet; false for what is not forwarded here.

@@ -14,7 +14,7 @@ use crate::{
     drop_reason::DropReason,
     packet::Packet,
     records::FragKey,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// The longest frame that waits, bytes.
@@ -106,9 +106,14 @@ impl<A: Addr> HeldRef<A> {
 
     #[inline(always)]
     fn is_of(self, key: &FragKey<A>, ifindex: u32) -> bool {
-        // SAFETY: as in `state`; who finds a place in the middle of a change finds it busy next.
+        // SAFETY: as in `state`; who finds a place in the middle of a change finds it busy next. Keys
+        // are aligned as `u64` is. Field by field: a copy would lie on the stack.
         unsafe {
-            (&raw const (*self.p()).key).read_volatile() == *key
+            let k = &raw const (*self.p()).key;
+            A::read_words(&raw const (*k).src) == key.src
+                && A::read_words(&raw const (*k).dst) == key.dst
+                && (&raw const (*k).id).read_volatile() == key.id
+                && (&raw const (*k).proto).read_volatile() == key.proto
                 && (&raw const (*self.p()).ifindex).read_volatile() == ifindex
         }
     }
@@ -227,11 +232,11 @@ pub fn release<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-    result: &Result<Verdict, DropReason>,
+    result: &Result<Action, DropReason>,
 ) {
     if w.eth.ethertype != T::A::ETHERTYPE
         || !w.ip.first_fragment
-        || matches!(result, Err(_) | Ok(Verdict::Pass)) && !w.via_stack
+        || matches!(result, Err(_) | Ok(Action::Pass)) && !w.via_stack
         || t.live(Budget::HELD) <= 0
     {
         return;

@@ -5,7 +5,7 @@
 
 use super::{Tables, generation, work::Work};
 use crate::{
-    conntrack::{is_over, snapshot},
+    conntrack::{is_useless, snapshot},
     packet::{Family, Packet, Rewrite},
 };
 
@@ -29,19 +29,22 @@ pub(super) fn plan<P: Packet, T: Tables>(
         return false;
     }
     // A packet of the flow that goes the way of the error carries the inverse of the quoted tuple.
-    let key = w.quoted.tuple.inverse();
-    let Some(e) = t.ct(&key) else { return false };
+    // Kept where the translation will be: on the stack it would be too large beside the caller's.
+    w.quoted_to = w.quoted.tuple.inverse();
+    let Some(e) = t.ct(&w.quoted_to) else {
+        return false;
+    };
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation()
         || (from_endpoint != ANYONE && from_endpoint != u32::from(e.from()))
-        || w.ip.tuple.dst != key.dst
-        || is_over(t, &key, e, w.now)
+        || w.ip.tuple.dst != w.quoted_to.dst
+        || is_useless(t, &w.quoted_to, e, w.now)
     {
         return false;
     }
-    let new = snapshot(e, &key);
+    let new = snapshot(e, &w.quoted_to);
     w.to = Rewrite {
         // The other end itself complains, or a router on the way, which keeps its address.
-        src: if w.ip.tuple.src == key.src {
+        src: if w.ip.tuple.src == w.quoted_to.src {
             new.src
         } else {
             w.ip.tuple.src

@@ -17,6 +17,7 @@ mod next_hop;
 mod refuse;
 mod refuse6;
 mod routed;
+mod step;
 mod uplink;
 mod veth;
 mod work;
@@ -123,8 +124,8 @@ pub trait Tables: PublishedPorts<A: Family> {
     ///
     /// `inbound`: the outside has begun it, and it is not established yet.
     fn reclaim_push(&self, key: &Tuple<Self::A>, inbound: bool);
-    /// Takes the oldest remembered key of that kind.
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<Self::A>>;
+    /// Takes the oldest remembered key of that kind; false where there is none.
+    fn reclaim_pop(&self, inbound: bool, key: &mut Tuple<Self::A>) -> bool;
     /// How many live flows count towards a limit. Below zero for a moment where a flow is removed by
     /// another processor while it is being made.
     fn live(&self, budget: Budget) -> i64;
@@ -215,12 +216,12 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
     sum
 }
 
-/// Looks for the published port that the packet asks for, into [`Work::target`]: what
+/// Looks for the published port that the packet asks for, into [`Work::look`]: what
 /// [`Tables::find`] is. `exact`: published at this very address, not at any of the host.
 #[inline(always)]
 pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> u32 {
     let tuple = &w.ip.tuple;
-    let asked = Asked {
+    w.look.asked = Asked {
         dst: tuple.dst,
         src: tuple.src,
         dport: tuple.dport,
@@ -228,7 +229,7 @@ pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> u32 {
         proto: tuple.proto,
         exact,
     };
-    find(t, &asked, &mut w.target) as u32
+    find(t, &mut w.look) as u32
 }
 
 /// The answer to the packet in the working memory.

@@ -142,7 +142,8 @@ pub(super) fn way<T: Tables>(
         return Ok(Way::Out);
     }
     if back != 0 {
-        return way_back(t, w, &snapshot(e, &w.ip.tuple), back, network);
+        w.translated = snapshot(e, &w.ip.tuple);
+        return way_back(t, w, back, network);
     }
     let hop = renew(t, w, network.bridge_ifindex)?;
     if hop.ifindex == 0 {
@@ -167,7 +168,7 @@ fn is_masqueraded_by_uplink<A: Addr>(network: &NetworkRecord) -> bool {
 
 /// Finds the way of an answer to what came in by the uplink `back`, without a look at leases.
 ///
-/// `translated`: the packet as it will leave, which is what routes by source are made for.
+/// [`Work::translated`] is the packet as it will leave, which is what routes by source are made for.
 ///
 /// # Errors
 /// As [`way`].
@@ -175,11 +176,10 @@ fn is_masqueraded_by_uplink<A: Addr>(network: &NetworkRecord) -> bool {
 pub(super) fn way_back<T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
-    translated: &Tuple<T::A>,
     back: u32,
     network: &NetworkRecord,
 ) -> Result<Way, DropReason> {
-    ask_back(t, w, translated, back, network.bridge_ifindex);
+    ask_back(t, w, back, network.bridge_ifindex);
     let hop = t.next_hop(slot(&w.ip.tuple)).ok_or(DropReason::NoConfig)?;
     if hop.ifindex == 0 {
         return nowhere(hop);
@@ -196,11 +196,11 @@ pub(super) fn way_back<T: Tables>(
 ///
 /// A subprogram, so that the ways through it meet again.
 #[inline(never)]
-fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, translated: &Tuple<T::A>, back: u32, ifindex: u32) {
+fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
     let Some(hop) = t.next_hop(slot(&w.ip.tuple)) else {
         return;
     };
-    t.route_out(translated, back, hop);
+    t.route_out(&w.translated, back, hop);
     if hop.ifindex == 0 {
         t.route(&w.ip.tuple, ifindex, hop);
         if hop.mtu == 0

@@ -3,10 +3,7 @@
 //! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
-use super::{
-    Tables, published,
-    work::{Step, Work},
-};
+use super::{Tables, published, step::Step, work::Work};
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
@@ -58,10 +55,10 @@ pub(super) fn open<T: Tables>(
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Nothing => return Err(closed),
     }
-    if w.target.endpoint != endpoint {
+    if w.look.target.endpoint != endpoint {
         return Err(closed);
     }
-    let rule = w.target.rule;
+    let rule = w.look.target.rule;
     Ok(Open { endpoint, rule })
 }
 

@@ -9,8 +9,9 @@ use super::{
     icmp_error, is_martian_source,
     next_hop::renew,
     published, routed,
+    step::{Step, Word},
     veth::{admitted, masquerade, to_published},
-    work::{Step, Work},
+    work::Work,
 };
 use crate::{
     addr::Addr,
@@ -21,7 +22,7 @@ use crate::{
     packet::{ETHERTYPE_IPV6, Kind, Packet},
     publish::Answer,
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord},
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Decides about a frame that came in by an uplink.
@@ -33,7 +34,7 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     // Of a VLAN: another interface's, whose hook meets it there if that is an uplink.
     if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
@@ -49,6 +50,14 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
     }
     let step = match entry {
         Some(e) => Step::Flow(e),
+        // Its destination is that of a live flow's answers: the host's address, or a container's own.
+        None if matches!(w.ip.kind, Kind::IcmpError)
+            && !w.ip.tuple.dst.is_loopback()
+            && icmp_error::plan(pkt, t, w, 0) =>
+        {
+            Step::Ready
+        }
+        None if T::A::IS_V6 => inbound_in_one_word(pkt, t, w).step()?,
         None => inbound(pkt, t, w)?,
     };
     w.conclude(pkt, t, step, Hook::UplinkIngress)
@@ -56,12 +65,18 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
 
 /// A frame that is not of the program's family, or of a VLAN.
 #[inline(always)]
-const fn other(ethertype: u16, tagged: bool, is_v6: bool) -> Result<Verdict, DropReason> {
+const fn other(ethertype: u16, tagged: bool, is_v6: bool) -> Result<Action, DropReason> {
     Ok(if !is_v6 && !tagged && ethertype == ETHERTYPE_IPV6 {
-        Verdict::Ipv6
+        Action::Ipv6
     } else {
-        Verdict::Pass
+        Action::Pass
     })
+}
+
+/// [`inbound`] as a subprogram: of IPv6 its memory would be too large beside what follows.
+#[inline(never)]
+fn inbound_in_one_word<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work<T::A>) -> Word {
+    Word::of(inbound(pkt, t, w))
 }
 
 /// A packet from the outside that belongs to no flow.
@@ -71,13 +86,12 @@ fn inbound<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
-    let dst = w.ip.tuple.dst;
-    if dst.is_loopback() {
+    if w.ip.tuple.dst.is_loopback() {
         return Err(DropReason::Martian);
     }
     if !is_ours(pkt, t, w) {
         // The outside reaches a container by its own address where that is routed, else never.
-        return match t.subnet(&dst) {
+        return match t.subnet(&w.ip.tuple.dst) {
             Some(network) => by_own_address(pkt, t, w, network),
             None => Ok(Step::Pass),
         };
@@ -85,7 +99,6 @@ fn inbound<P: Packet, T: Tables>(
     let kind = w.ip.kind;
     match kind {
         Kind::Tcp | Kind::Udp => to_port(pkt, t, w),
-        Kind::IcmpError if icmp_error::plan(pkt, t, w, 0) => Ok(Step::Ready),
         Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
         // Whose it is nobody knows yet: the host's stack has it, a copy waits for the case that it
         // is a container's.
@@ -129,7 +142,6 @@ fn by_own_address<P: Packet, T: Tables>(
     }
     let kind = w.ip.kind;
     match kind {
-        Kind::IcmpError if icmp_error::plan(pkt, t, w, 0) => Ok(Step::Ready),
         Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
         Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
             Step::Ready
@@ -225,7 +237,7 @@ pub fn uplink_egress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE {
         return other(w.eth.ethertype, false, T::A::IS_V6);
@@ -243,7 +255,7 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         // Of an interface on top of this one, whose hook has translated it if that is an uplink.
         return match sender {
             Some(_) => Err(DropReason::UntranslatedSource),
-            None => Ok(Verdict::Pass),
+            None => Ok(Action::Pass),
         };
     }
     let step = if matches!(w.ip.kind, Kind::IcmpError)
@@ -317,10 +329,10 @@ fn is_hosts<A: Addr>(e: CtRef<A>) -> bool {
 
 /// Whether the answers to a packet of the host would be taken for those to a container.
 #[inline(always)]
-fn is_shadowed<T: Tables>(t: &T, w: &Work<T::A>) -> bool {
-    let key = w.ip.tuple.inverse();
-    t.ct(&key)
-        .is_some_and(|e| e.from() == 0 && e.to() != 0 && !is_over(t, &key, e, w.now))
+fn is_shadowed<T: Tables>(t: &T, w: &mut Work<T::A>) -> bool {
+    w.translated = w.ip.tuple.inverse();
+    t.ct(&w.translated)
+        .is_some_and(|e| e.from() == 0 && e.to() != 0 && !is_over(t, &w.translated, e, w.now))
 }
 
 /// A packet with a container's source.
@@ -341,7 +353,23 @@ fn from_container<P: Packet, T: Tables>(
     {
         return Ok(Step::Flow(e));
     }
-    outbound(pkt, t, w, network, slot)
+    if T::A::IS_V6 {
+        outbound_in_one_word(pkt, t, w, network, slot).step()
+    } else {
+        outbound(pkt, t, w, network, slot)
+    }
+}
+
+/// [`outbound`] as a subprogram, as [`inbound_in_one_word`].
+#[inline(never)]
+fn outbound_in_one_word<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+    network: &NetworkRecord,
+    slot: u16,
+) -> Word {
+    Word::of(outbound(pkt, t, w, network, slot))
 }
 
 /// A packet with a container's source that belongs to no flow. It is translated or dropped.

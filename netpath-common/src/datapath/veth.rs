@@ -11,7 +11,8 @@ use super::{
     icmp_error,
     next_hop::{Way, renew, way, way_back},
     published, routed,
-    work::{Step, Work},
+    step::{Next, Step, Word},
+    work::Work,
 };
 use crate::{
     addr::Addr,
@@ -26,7 +27,7 @@ use crate::{
         NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord,
     },
     tuple::Tuple,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Decides about a frame that a container sent.
@@ -38,16 +39,31 @@ pub fn veth_ingress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
-    let step = match own_flow(pkt, t, w)? {
-        Some(step) => step,
-        None => no_flow(pkt, t, w)?,
+    let mut step = if matches!(w.ip.kind, Kind::IcmpError) {
+        own_error(pkt, t, w)?
+    } else {
+        own_flow(pkt, t, w)?
     };
+    if matches!(step.next, Next::Undecided) {
+        step = if T::A::IS_V6 {
+            no_flow_in_one_word(pkt, t, w).step()?
+        } else {
+            no_flow(pkt, t, w)?
+        };
+    }
+    if matches!(step.next, Next::Leave) {
+        step = if T::A::IS_V6 {
+            leave_in_one_word(t, w).step()?
+        } else {
+            leave(t, w)?
+        };
+    }
     w.conclude(pkt, t, step, Hook::Veth)
 }
 
@@ -58,35 +74,35 @@ fn own_flow<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
     w: &mut Work<T::A>,
-) -> Result<Option<Step<T::A>>, DropReason> {
+) -> Result<Step<T::A>, DropReason> {
     if !w.ip.is_tracked() {
-        return Ok(None);
+        return Ok(Step::Undecided);
     }
     let Some(e) = t.ct(&w.ip.tuple) else {
-        return Ok(None);
+        return Ok(Step::Undecided);
     };
     // The flow names its endpoint, so a packet that comes from there with that address (part of
     // the key) and MAC is the endpoint's own.
     let Some(ep) = t.endpoint(e.from()) else {
-        return Ok(None);
+        return Ok(Step::Undecided);
     };
     if e.from() == 0 || ep.ifindex != pkt.ifindex() || ep.mac != w.eth.src {
-        return Ok(None);
+        return Ok(Step::Undecided);
     }
     let Some(e) = admitted(t, w, e)? else {
-        return Ok(None);
+        return Ok(Step::Undecided);
     };
     if e.to() != 0 {
-        return Ok(Some(Step::Flow(e)));
+        return Ok(Step::Flow(e));
     }
     let salt = e.salt();
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     Ok(match way(t, w, e, network)? {
-        Way::Out => Some(Step::Flow(e)),
-        Way::Stack => Some(Step::Pass),
+        Way::Out => Step::Flow(e),
+        Way::Stack => Step::Pass,
         Way::Elsewhere => {
             forget(t, &w.ip.tuple, e, salt);
-            None
+            Step::Undecided
         }
     })
 }
@@ -131,6 +147,12 @@ pub(super) fn sender<'t, P: Packet, T: Tables>(
     Ok((slot, ep))
 }
 
+/// [`no_flow`] as a subprogram: of IPv6 its memory would be too large beside what follows.
+#[inline(never)]
+fn no_flow_in_one_word<P: Packet, T: Tables>(pkt: &mut P, t: &T, w: &mut Work<T::A>) -> Word {
+    Word::of(no_flow(pkt, t, w))
+}
+
 /// A packet that belongs to no flow yet.
 #[inline(always)]
 fn no_flow<P: Packet, T: Tables>(
@@ -139,7 +161,6 @@ fn no_flow<P: Packet, T: Tables>(
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
     let (slot, ep) = sender(pkt, t, w)?;
-    let dst = w.ip.tuple.dst;
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     if T::A::on_link(pkt, &w.ip, &w.eth, ep, network)? {
         return Ok(Step::Pass);
@@ -150,29 +171,26 @@ fn no_flow<P: Packet, T: Tables>(
     if is_rogue(t, &w.ip, network) {
         return Err(DropReason::RogueDhcp);
     }
-    if dst.is_multicast() {
+    if w.ip.tuple.dst.is_multicast() {
         return Ok(Step::Pass);
     }
-    if dst.is_loopback() {
+    if w.ip.tuple.dst.is_loopback() {
         return Err(DropReason::Martian);
-    }
-    if matches!(w.ip.kind, Kind::IcmpError) && icmp_error::plan(pkt, t, w, u32::from(slot)) {
-        return error_out(t, w, network);
     }
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
         return Ok(Step::Ready);
     }
-    if dst.is_in_subnet(network) && dst != T::A::gateway(network) {
-        if network.flags & NETWORK_ICC == 0 && !dst.is_broadcast(network) {
+    if w.ip.tuple.dst.is_in_subnet(network) && w.ip.tuple.dst != T::A::gateway(network) {
+        if network.flags & NETWORK_ICC == 0 && !w.ip.tuple.dst.is_broadcast(network) {
             return Err(DropReason::IccDisabled);
         }
         // The bridge switches it, where that is not shorter.
         return Ok(neighbour(pkt, t, w, ep.network, network).map_or(Step::Pass, Step::Neighbour));
     }
-    if t.is_host_addr(&dst) {
+    if t.is_host_addr(&w.ip.tuple.dst) {
         return to_host(t, w, slot, network);
     }
-    if let Some(other) = t.subnet(&dst) {
+    if let Some(other) = t.subnet(&w.ip.tuple.dst) {
         if network.flags & NETWORK_INTERNAL != 0 {
             return Err(DropReason::OtherNetwork);
         }
@@ -197,12 +215,47 @@ fn no_flow<P: Packet, T: Tables>(
     if !w.ip.is_tracked() {
         return Err(w.ip.fault());
     }
+    w.from_endpoint = slot;
+    Ok(Step::Leave)
+}
+
+/// [`leave`] as a subprogram, as [`no_flow_in_one_word`].
+#[inline(never)]
+fn leave_in_one_word<T: Tables>(t: &T, w: &mut Work<T::A>) -> Word {
+    Word::of(leave(t, w))
+}
+
+/// Plans a flow of the endpoint [`Work::from_endpoint`] to the outside, by the kernel's route.
+#[inline(always)]
+fn leave<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
+    let slot = w.from_endpoint;
+    let ep = t.endpoint(slot).ok_or(DropReason::NoConfig)?;
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     let hop = renew(t, w, network.bridge_ifindex)?;
     if hop.ifindex == 0 {
         return Ok(Step::Pass);
     }
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
+}
+
+/// What to do with an ICMP error about a live flow of the container behind this interface.
+#[inline(always)]
+fn own_error<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
+    let (slot, ep) = sender(pkt, t, w)?;
+    if w.ip.tuple.src != T::A::of_endpoint(ep)
+        || w.ip.tuple.dst.is_loopback()
+        || w.ip.tuple.dst.is_multicast()
+        || !icmp_error::plan(pkt, t, w, u32::from(slot))
+    {
+        return Ok(Step::Undecided);
+    }
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    error_out(t, w, network)
 }
 
 /// The way of an ICMP error whose translation is planned.
@@ -216,11 +269,9 @@ fn error_out<T: Tables>(
         return Ok(Step::Ready);
     }
     let back = t.uplink(w.uplink).ok_or(DropReason::NoConfig)?.ifindex;
-    let translated = Tuple {
-        src: w.to.src,
-        ..w.ip.tuple
-    };
-    Ok(match way_back(t, w, &translated, back, network)? {
+    w.translated = w.ip.tuple;
+    w.translated.src = w.to.src;
+    Ok(match way_back(t, w, back, network)? {
         Way::Out => Step::Ready,
         Way::Stack | Way::Elsewhere => Step::Pass,
     })
@@ -282,8 +333,6 @@ pub(super) fn masquerade<T: Tables>(
     if addr == T::A::NONE {
         return Err(DropReason::NoUplink);
     }
-    let mut reply = w.ip.tuple.inverse();
-    reply.dst = addr;
     let config = t.config().ok_or(DropReason::NoConfig)?;
     let (ports, any_port) = if is_routed || matches!(w.ip.kind, Kind::IcmpQuery) {
         // Its own; or identifiers, which nobody can guess a way in by.
@@ -301,7 +350,7 @@ pub(super) fn masquerade<T: Tables>(
     };
     w.flow = NewFlow {
         original: w.ip.tuple,
-        reply,
+        reply: w.ip.tuple.inverse(),
         from: slot,
         to: 0,
         uplink,
@@ -313,6 +362,7 @@ pub(super) fn masquerade<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
+    w.flow.reply.dst = addr;
     Ok(Step::Create)
 }
 
@@ -339,7 +389,7 @@ fn to_host<T: Tables>(
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Found => {}
     }
-    let itself = if w.target.endpoint == slot {
+    let itself = if w.look.target.endpoint == slot {
         T::A::gateway(network)
     } else {
         T::A::NONE
@@ -347,7 +397,7 @@ fn to_host<T: Tables>(
     to_published(t, w, slot, 0, itself)
 }
 
-/// Plans a flow to the published port in [`Work::target`]; `source` replaces the client's address,
+/// Plans a flow to the published port in [`Work::look`]; `source` replaces the client's address,
 /// unless it is none. (An `Option` would pass an undefined register.)
 #[inline(always)]
 pub(super) fn to_published<T: Tables>(
@@ -357,7 +407,7 @@ pub(super) fn to_published<T: Tables>(
     uplink: u16,
     source: T::A,
 ) -> Result<Step<T::A>, DropReason> {
-    let p = w.target;
+    let p = w.look.target;
     let endpoint = t.endpoint(p.endpoint).ok_or(DropReason::NoConfig)?;
     let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
     if endpoint.ifindex == 0 {

@@ -8,6 +8,7 @@ use super::{
     Tables,
     fragment::{Part, VIA_STACK},
     mss,
+    step::{Next, Step},
 };
 use crate::{
     addr::{Addr, V4},
@@ -17,10 +18,10 @@ use crate::{
     event::Hook,
     nat::{NewFlow, create},
     packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
-    publish::Target,
+    publish::Lookup,
     records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
-    verdict::Verdict,
+    verdict::{Action, Verdict},
 };
 
 /// Everything the datapath knows and plans about one packet. All zero is a valid value.
@@ -60,6 +61,10 @@ pub struct Work<A: Addr = V4> {
     pub mtu: u32,
     /// The interface that it leaves by, 0 for the uplink's.
     pub out: u32,
+    /// The packet as it will leave, where that is asked for before the plan is made.
+    pub translated: Tuple<A>,
+    /// Where the packet goes, if the decision sends it somewhere: interface index.
+    pub to_ifindex: u32,
     /// The packet that an ICMP error quotes.
     pub quoted: Quoted<A>,
     /// What it is to become.
@@ -76,31 +81,14 @@ pub struct Work<A: Addr = V4> {
     pub part: Part,
     /// Working memory of the walk through a SYN's options.
     pub mss: mss::Walk,
-    /// Where the published port leads that the packet asks for.
-    pub target: Target<A>,
+    /// The look-up of the published port that the packet asks for.
+    pub look: Lookup<A>,
     /// The flow that is to be made.
     pub flow: NewFlow<A>,
     /// Now, nanoseconds of the coarse monotonic clock.
     pub now: u64,
     /// The kernel's tick of which `now` is the time; outlives the packet.
     pub tick: u64,
-}
-
-/// What the decision about a packet came to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step<A: Addr> {
-    /// Leave it as it is.
-    Pass,
-    /// A copy waits for the first fragment.
-    Held,
-    /// Leave it as it is, and hand it to the container behind this interface.
-    Neighbour(u32),
-    /// Translate by this entry.
-    Flow(CtRef<A>),
-    /// Make [`Work::flow`] and translate by it.
-    Create,
-    /// The plan is complete.
-    Ready,
 }
 
 impl<A: Family> Work<A> {
@@ -219,7 +207,7 @@ impl<A: Family> Work<A> {
         pkt: &mut P,
         t: &T,
         e: CtRef<A>,
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<Action, DropReason> {
         self.follow(e);
         self.to.hop = true;
         self.settle();
@@ -278,17 +266,18 @@ impl<A: Family> Work<A> {
         t: &T,
         step: Step<A>,
         hook: Hook,
-    ) -> Result<Verdict, DropReason> {
-        let entry = match step {
-            Step::Pass => return Ok(Verdict::Pass),
-            Step::Held => return Ok(Verdict::Held),
-            Step::Neighbour(ifindex) => {
+    ) -> Result<Action, DropReason> {
+        let entry = match step.next {
+            Next::Pass | Next::Undecided | Next::Leave => return Ok(Action::Pass),
+            Next::Held => return Ok(Action::Held),
+            Next::Neighbour => {
                 t.count(Counter::ToNeighbour);
-                return Ok(Verdict::ToNeighbour { ifindex });
+                self.to_ifindex = step.ifindex;
+                return Ok(Action::ToNeighbour);
             }
-            Step::Flow(e) => Some(e),
-            Step::Create => Some(create(t, &mut self.flow)?),
-            Step::Ready => None,
+            Next::Flow => step.entry,
+            Next::Create => Some(create(t, &mut self.flow)?),
+            Next::Ready => None,
         };
         if let Some(e) = entry {
             self.follow(e);
@@ -304,13 +293,13 @@ impl<A: Family> Work<A> {
         t: &T,
         e: Option<CtRef<A>>,
         hook: Hook,
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<Action, DropReason> {
         self.settle();
         if self.is_tail && self.via_stack {
             return if matches!(hook, Hook::UplinkEgress) {
                 Err(DropReason::FragmentUnmatched)
             } else {
-                Ok(Verdict::Pass)
+                Ok(Action::Pass)
             };
         }
         if !self.decide_hop(pkt, t, hook)? {
@@ -318,7 +307,7 @@ impl<A: Family> Work<A> {
                 self.remember(t, VIA_STACK);
                 self.via_stack = true;
             }
-            return Ok(Verdict::Pass);
+            return Ok(Action::Pass);
         }
         if self.is_tail {
             if t.note(self) != 0 {
@@ -353,7 +342,7 @@ impl<A: Family> Work<A> {
         pkt: &mut P,
         t: &T,
         bytes: u64,
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<Action, DropReason> {
         A::rewrite(pkt, &self.ip, &self.to)?;
         if self.from_endpoint != 0 {
             t.count_tx(self.from_endpoint, bytes);
@@ -363,10 +352,12 @@ impl<A: Family> Work<A> {
         }
         if !self.to.hop {
             t.count(Counter::TranslatedToStack);
-            return Ok(Verdict::TranslatedToStack);
+        }
+        if !self.to.hop {
+            return Ok(Action::TranslatedToStack);
         }
         if self.to_endpoint == 0 {
-            let ifindex = if self.out == 0 {
+            self.to_ifindex = if self.out == 0 {
                 t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.ifindex
             } else {
                 self.out
@@ -374,18 +365,33 @@ impl<A: Family> Work<A> {
             t.count(Counter::ToUplink);
             if self.leased {
                 set_macs(pkt, self.dst_mac, self.src_mac)?;
+                return Ok(Action::Leased);
             }
-            return Ok(Verdict::ToUplink {
-                ifindex,
-                leased: self.leased,
-            });
+            return Ok(Action::ToUplink);
         }
         let endpoint = t.endpoint(self.to_endpoint).ok_or(DropReason::NoConfig)?;
         let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
         set_macs(pkt, endpoint.mac, network.bridge_mac)?;
         t.count(Counter::ToEndpoint);
-        Ok(Verdict::ToEndpoint {
-            ifindex: endpoint.ifindex,
-        })
+        self.to_ifindex = endpoint.ifindex;
+        Ok(Action::ToEndpoint)
+    }
+
+    /// The decision in full, right after it was made.
+    #[inline(always)]
+    pub const fn verdict(&self, action: Action) -> Verdict {
+        let ifindex = self.to_ifindex;
+        match action {
+            Action::Pass => Verdict::Pass,
+            Action::Ipv6 => Verdict::Ipv6,
+            Action::Held => Verdict::Held,
+            Action::TranslatedToStack => Verdict::TranslatedToStack,
+            Action::ToUplink | Action::Leased => Verdict::ToUplink {
+                ifindex,
+                leased: matches!(action, Action::Leased),
+            },
+            Action::ToNeighbour => Verdict::ToNeighbour { ifindex },
+            Action::ToEndpoint => Verdict::ToEndpoint { ifindex },
+        }
     }
 }

@@ -12,10 +12,10 @@ use crate::{
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
-    publish::entry_of,
-    records::NETWORK_ROUTED,
+    publish::{Asked, entry_of},
+    records::{NETWORK_ROUTED, PublishedKey},
     tuple,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Packets to ports that nobody has which pass in a second, on each CPU: enough for every honest
@@ -126,7 +126,7 @@ pub fn is_known_nobodys<P: Packet, T: Tables>(pkt: &P, t: &T) -> bool {
         .is_some_and(|p| p.used == 0 && p.nobody == nobody(ip.tuple.dst, t.tick() as u32))
 }
 
-/// Decides about a frame that an uplink's driver has received: [`Verdict::Pass`], or dropped.
+/// Decides about a frame that an uplink's driver has received: [`Action::Pass`], or dropped.
 ///
 /// `refused`: this CPU's bucket of packets to ports that nobody has.
 ///
@@ -138,11 +138,11 @@ pub fn uplink_xdp<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
     refused: &mut Bucket,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     match look(pkt, t, w)? {
         // An entry that has expired is left to the tc hook as well, which alone judges and removes
         // it.
-        Found::Other | Found::Flow(_) => Ok(Verdict::Pass),
+        Found::Other | Found::Flow(_) => Ok(Action::Pass),
         Found::NoFlow => judge(t, &w.ip, refused),
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn judge<T: Tables>(
     t: &T,
     ip: &Ip<T::A>,
     refused: &mut Bucket,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     let dst = ip.tuple.dst;
     let to_us = t.is_host_addr(&dst);
     if dst.is_loopback() {
@@ -195,7 +195,7 @@ pub(super) fn judge<T: Tables>(
     if !to_us && let Some(network) = t.subnet(&dst) {
         // Of a routed network the tc hook knows what is open.
         return match t.network(network) {
-            Some(n) if n.flags & NETWORK_ROUTED != 0 => Ok(Verdict::Pass),
+            Some(n) if n.flags & NETWORK_ROUTED != 0 => Ok(Action::Pass),
             _ => Err(DropReason::DirectAccess),
         };
     }
@@ -206,24 +206,22 @@ pub(super) fn judge<T: Tables>(
         return to_host(t, ip, refused);
     }
     // Multicast, broadcast, and what the host routes for others.
-    Ok(Verdict::Pass)
+    Ok(Action::Pass)
 }
 
 /// A packet to one of the host's addresses that belongs to no flow.
 #[inline(always)]
-fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verdict, DropReason> {
+fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Action, DropReason> {
     // The rest of a datagram may make it whole.
     if ip.first_fragment {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     match ip.kind {
         Kind::Tcp | Kind::Udp => {
             // Published ports are reserved, so this bit spares everything else the look-ups. Who may
             // use one is asked where flows are made.
-            if t.is_reserved(ip.tuple.proto, ip.tuple.dport)
-                && entry_of(t, ip.tuple.dst, ip.tuple.dport, ip.tuple.proto, false).is_some()
-            {
-                return Ok(Verdict::Pass);
+            if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && is_published::<T>(t, ip) {
+                return Ok(Action::Pass);
             }
         }
         Kind::Truncated => return Err(DropReason::Truncated),
@@ -237,10 +235,10 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verd
         | Kind::IcmpOther
         | Kind::Tail
         | Kind::Tiny
-        | Kind::Other => return Ok(Verdict::Pass),
+        | Kind::Other => return Ok(Action::Pass),
     }
     if t.host_socket(&ip.tuple) || refused.take(t.now(), REFUSED_PER_SECOND, REFUSED_AT_ONCE) {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     // Of a port that is published for segments with other flags, this one tells nothing.
     if matches!(ip.kind, Kind::Tcp | Kind::Udp) {
@@ -251,6 +249,18 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Verd
         );
     }
     Err(DropReason::UnpublishedFlood)
+}
+
+/// Whether the packet asks for a published port.
+#[inline(always)]
+fn is_published<T: Tables>(t: &T, ip: &Ip<T::A>) -> bool {
+    let asked = Asked {
+        dst: ip.tuple.dst,
+        dport: ip.tuple.dport,
+        proto: ip.tuple.proto,
+        ..Asked::default()
+    };
+    entry_of(t, &mut PublishedKey::default(), &asked).is_some()
 }
 
 /// Whether a transport header that contradicts itself does so by a length: those packets every

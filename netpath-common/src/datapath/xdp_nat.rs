@@ -20,14 +20,14 @@ use crate::{
     packet::{ETH_LEN, Ip, Kind, Packet},
     records::NETWORK_XDP,
     tuple,
-    verdict::Verdict,
+    verdict::Action,
 };
 
 /// Offset of the transport header behind an IPv4 header without options, bytes.
 const L4: usize = ETH_LEN + 20;
 
 /// As [`super::uplink_xdp`], and translates what belongs to a live flow. The frame is as it was
-/// where the answer is [`Verdict::Pass`].
+/// where the answer is [`Action::Pass`].
 ///
 /// # Errors
 /// Why it is dropped.
@@ -37,9 +37,9 @@ pub fn uplink_xdp_nat<P: Packet, T: Tables<A = V4>>(
     t: &T,
     w: &mut Work,
     refused: &mut Bucket,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     match look(pkt, t, w)? {
-        Found::Other => Ok(Verdict::Pass),
+        Found::Other => Ok(Action::Pass),
         Found::Flow(e) => translate(pkt, t, w, e),
         Found::NoFlow => judge(t, &w.ip, refused),
     }
@@ -55,22 +55,22 @@ fn translate<P: Packet, T: Tables<A = V4>>(
     t: &T,
     w: &mut Work,
     e: CtRef,
-) -> Result<Verdict, DropReason> {
+) -> Result<Action, DropReason> {
     w.settle();
     let Some(endpoint) = t.endpoint(e.to()) else {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     };
     let takes_frames = t
         .network(endpoint.network)
         .is_some_and(|n| n.flags & NETWORK_XDP != 0);
     if !takes_frames || !is_plain(pkt, &w.ip) || !w.fits(pkt, endpoint.mtu) {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     }
     // From here on the tc hook never sees the packet, or finds no flow of it: what it does to the
     // state of its flow it does once.
     w.reset(t);
     let Some(e) = admitted(t, w, e)? else {
-        return Ok(Verdict::Pass);
+        return Ok(Action::Pass);
     };
     t.count(Counter::TranslatedInXdp);
     w.forward(pkt, t, e)

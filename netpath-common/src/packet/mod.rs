@@ -68,11 +68,27 @@ pub trait Packet {
     /// Copies `N` bytes from `off`; `None` where the frame is shorter.
     fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]>;
 
+    /// As [`Packet::read`], to where the bytes stay; false where the frame is shorter, and then nobody
+    /// knows what is there.
+    #[inline(always)]
+    fn read_to<const N: usize>(&self, off: usize, to: &mut [u8; N]) -> bool {
+        let bytes = self.read::<N>(off);
+        *to = bytes.unwrap_or(*to);
+        bytes.is_some()
+    }
+
     /// As [`Packet::read`] for an offset known at compile time, which the kernel can read without
     /// a helper call.
     #[inline(always)]
     fn read_fixed<const OFF: usize, const N: usize>(&self) -> Option<[u8; N]> {
         self.read(OFF)
+    }
+
+    /// [`Packet::read_fixed`] of an IPv6 address, to where it stays: the least that can be done with so
+    /// many bytes.
+    #[inline(always)]
+    fn read_addr6<const OFF: usize>(&self, to: &mut [u8; 16]) -> bool {
+        self.read_to(OFF, to)
     }
 
     /// Overwrites `N` bytes at `off`. Does not touch any checksum.

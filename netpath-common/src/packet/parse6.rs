@@ -7,7 +7,6 @@
 use super::{
     ETH_LEN, Ip, Kind, Packet, be16,
     parse::{short, tcp_at, udp_at},
-    sixteen,
 };
 use crate::{
     addr::V6,
@@ -42,8 +41,13 @@ const JUMBO: [u8; 2] = [0xc2, 4];
 /// [`DropReason::Truncated`], [`DropReason::BadIpHeader`].
 #[inline(always)]
 pub fn parse_ipv6<P: Packet>(pkt: &P, p: &mut Ip<V6>) -> Result<(), DropReason> {
+    if !pkt.read_addr6::<{ ETH_LEN + 8 }>(&mut p.tuple.src)
+        || !pkt.read_addr6::<{ ETH_LEN + 24 }>(&mut p.tuple.dst)
+    {
+        return Err(DropReason::Truncated);
+    }
     let h = pkt
-        .read_fixed::<ETH_LEN, HEADER>()
+        .read_fixed::<ETH_LEN, 8>()
         .ok_or(DropReason::Truncated)?;
     let payload = payload_len(pkt, be16(&h, 4));
     let total_len = HEADER + payload;
@@ -52,8 +56,8 @@ pub fn parse_ipv6<P: Packet>(pkt: &P, p: &mut Ip<V6>) -> Result<(), DropReason> 
     }
     *p = Ip {
         tuple: Tuple {
-            src: sixteen(&h, 8),
-            dst: sixteen(&h, 24),
+            src: p.tuple.src,
+            dst: p.tuple.dst,
             proto: h[6],
             ..Tuple::default()
         },

@@ -66,8 +66,9 @@ pub(super) fn parse_quoted6<P: Packet>(pkt: &P, ip: &Ip<V6>, q: &mut Quoted<V6>)
         tuple::ICMPV6 => (be16(&p, 4), be16(&p, 4), p[0]),
         _ => return None,
     };
-    q.tuple.src = pkt.read(at + 8)?;
-    q.tuple.dst = pkt.read(at + 24)?;
+    if !pkt.read_to(at + 8, &mut q.tuple.src) || !pkt.read_to(at + 24, &mut q.tuple.dst) {
+        return None;
+    }
     q.tuple.sport = sport;
     q.tuple.dport = dport;
     q.tuple.icmp_type = icmp_type;

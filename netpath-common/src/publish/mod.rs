@@ -22,7 +22,7 @@ use crate::{
     addr::Addr,
     records::{
         EndpointRecord, NETWORK_INTERNAL, NetworkRecord, Published, PublishedKey, RULE_ALLOW,
-        RuleRecord,
+        RuleRecord, SourceKey,
     },
 };
 
@@ -41,11 +41,11 @@ pub trait PublishedPorts {
     /// Where the published ranges of a protocol begin.
     fn starts(&self, proto: u8) -> Option<&Starts>;
     /// What begins at a port: exact key only.
-    fn published(&self, key: &PublishedKey<Self::A>) -> Option<Published<Self::A>>;
+    fn published(&self, key: &PublishedKey<Self::A>) -> Option<&Published<Self::A>>;
     /// The backends of a group.
-    fn backends(&self, group: u16) -> Option<&Backends>;
+    fn backends(&self, group: u32) -> Option<&Backends>;
     /// Whether the allow list of a rule holds an address.
-    fn is_listed(&self, rule: u16, source: &Self::A) -> bool;
+    fn is_listed(&self, source: &SourceKey<Self::A>) -> bool;
     /// Whether the interface exists, as far as that can be asked here.
     fn is_there(&self, ifindex: u32) -> bool;
     /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
@@ -111,126 +111,152 @@ impl Answer {
     }
 }
 
+/// A look-up: the question, the answer's target, and the memory that it needs in between. That is large
+/// for IPv6 and the stack of a program is not, so packets have theirs in [`crate::datapath::Work`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lookup<A> {
+    /// Who asks for what.
+    pub asked: Asked<A>,
+    /// Where it leads.
+    pub target: Target<A>,
+    key: PublishedKey<A>,
+    source: SourceKey<A>,
+    place: u32,
+    best: u32,
+    index: u32,
+    group: u32,
+    /// One of the backends could have been had but for its allow list.
+    refused: u32,
+}
+
+impl<A: Addr> Lookup<A> {
+    /// A look-up for this question.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(asked: Asked<A>) -> Self {
+        Self {
+            asked,
+            ..Self::default()
+        }
+    }
+}
+
 /// The entry that holds a port: that of the exact address first, then that of any address unless
-/// `exact` is set.
+/// `exact` is set. `key` is written.
 #[inline(always)]
-pub fn entry_of<T: PublishedPorts>(
-    t: &T,
-    dst: T::A,
-    port: u16,
-    proto: u8,
-    exact: bool,
-) -> Option<(u16, Published<T::A>)> {
+pub fn entry_of<'t, T: PublishedPorts>(
+    t: &'t T,
+    key: &mut PublishedKey<T::A>,
+    asked: &Asked<T::A>,
+) -> Option<&'t Published<T::A>> {
+    let (port, proto) = (asked.dport, asked.proto);
     let start = t.starts(proto)?.at_or_below(port);
     if start == NO_START {
         return None;
     }
-    let start = start as u16;
-    let mut key = PublishedKey {
-        addr: dst,
-        port: start,
+    *key = PublishedKey {
+        addr: asked.dst,
+        port: start as u16,
         proto,
         zero: 0,
     };
     // Every range that holds the port has an entry at the nearest start: user space sees to that.
-    if let Some(p) = t.published(&key)
+    if let Some(p) = t.published(key)
         && port <= p.last
     {
-        return Some((start, p));
+        return Some(p);
     }
-    if exact {
+    if asked.exact {
         return None;
     }
     key.addr = T::A::NONE;
-    t.published(&key)
-        .filter(|p| port <= p.last)
-        .map(|p| (start, p))
+    t.published(key).filter(|p| port <= p.last)
 }
 
-/// Where a published port leads for a client; `target` is written where it leads somewhere.
+/// Where a published port leads for a client; the target is written where it leads somewhere.
 #[inline(always)]
-pub fn find<T: PublishedPorts>(t: &T, asked: &Asked<T::A>, target: &mut Target<T::A>) -> Answer {
-    let Some((start, p)) = entry_of(t, asked.dst, asked.dport, asked.proto, asked.exact) else {
+pub fn find<T: PublishedPorts>(t: &T, l: &mut Lookup<T::A>) -> Answer {
+    let Some(p) = entry_of(t, &mut l.key, &l.asked) else {
         return Answer::Nothing;
     };
-    let offset = asked.dport.wrapping_sub(start);
+    let port = p.port.wrapping_add(l.asked.dport.wrapping_sub(l.key.port));
     if p.group != 0 {
-        let ahead = p.port.wrapping_add(offset);
-        return balance(t, asked, p.group, ahead, target);
+        l.group = u32::from(p.group);
+        return balance(t, l, port);
     }
-    if !admits(t, p.rule, &asked.src) {
+    if !lets_in(t, p.rule, l) {
         return Answer::NotAllowed;
     }
-    *target = Target {
+    l.target = Target {
         addr: p.addr,
-        port: p.port.wrapping_add(offset),
+        port,
         endpoint: p.endpoint,
         rule: p.rule,
     };
     Answer::Found
 }
 
-/// Whether a rule lets a client in. [`Addr::NONE`] is the host itself.
+/// Whether a rule lets a client in.
 #[inline(always)]
 pub(crate) fn admits<T: PublishedPorts>(t: &T, rule: u16, src: &T::A) -> bool {
-    let listed = t.rule(rule).is_some_and(|r| r.flags & RULE_ALLOW != 0);
-    !listed || *src == T::A::NONE || t.is_listed(rule, src)
+    !has_list(t, rule) || t.is_listed(&SourceKey::of(rule, *src))
+}
+
+/// Whether a rule lets in who asks. [`Addr::NONE`] is the host itself, which every rule does.
+#[inline(always)]
+fn lets_in<T: PublishedPorts>(t: &T, rule: u16, l: &mut Lookup<T::A>) -> bool {
+    if !has_list(t, rule) || l.asked.src == T::A::NONE {
+        return true;
+    }
+    l.source = SourceKey::of(rule, l.asked.src);
+    t.is_listed(&l.source)
+}
+
+#[inline(always)]
+fn has_list<T: PublishedPorts>(t: &T, rule: u16) -> bool {
+    t.rule(rule).is_some_and(|r| r.flags & RULE_ALLOW != 0)
 }
 
 /// What a search among backends is given.
 struct Search<'s, T: PublishedPorts> {
     t: &'s T,
-    asked: &'s Asked<T::A>,
-    group: u16,
-    place: u32,
-    best: u32,
-    index: u32,
-    /// One of them could have been had but for its allow list.
-    refused: bool,
+    l: &'s mut Lookup<T::A>,
 }
 
 /// Chooses a backend. `ahead`: how many ports of the range come before the one that is asked for.
 #[inline(always)]
-fn balance<T: PublishedPorts>(
-    t: &T,
-    asked: &Asked<T::A>,
-    group: u16,
-    ahead: u16,
-    target: &mut Target<T::A>,
-) -> Answer {
-    let Some(backends) = t.backends(group) else {
+fn balance<T: PublishedPorts>(t: &T, l: &mut Lookup<T::A>, ahead: u16) -> Answer {
+    let Some(backends) = t.backends(l.group) else {
         return Answer::Nothing;
     };
-    let place = place_of(&asked.src, asked.sport, &asked.dst, asked.dport);
-    let index = backends.table.get(place as usize).copied();
-    let mut index = u32::from(index.unwrap_or(NO_BACKEND));
-    let b = backends.at(index);
-    if !is_alive(t, b) || !admits(t, b.rule, &asked.src) {
-        let mut search = Search {
-            t,
-            asked,
-            group,
-            place,
-            best: 0,
-            index: MAX_BACKENDS as u32,
-            refused: false,
-        };
+    let asked = &l.asked;
+    l.place = place_of(&asked.src, asked.sport, &asked.dst, asked.dport);
+    let index = backends.table.get(l.place as usize).copied();
+    l.index = u32::from(index.unwrap_or(NO_BACKEND));
+    if standing(t, l, l.index) != STANDS {
+        let tabled = l.index;
+        l.index = MAX_BACKENDS as u32;
+        l.best = 0;
+        l.refused = 0;
+        let mut search = Search { t, l: &mut *l };
         t.repeat(MAX_BACKENDS as u32, &mut search, look::<T>);
-        if search.index < MAX_BACKENDS as u32 {
-            index = search.index;
-        } else if search.refused {
-            return Answer::NotAllowed;
+        if l.index >= MAX_BACKENDS as u32 {
+            if l.refused != 0 {
+                return Answer::NotAllowed;
+            }
+            // With all of them dead the flow goes where it would go, and is dropped there.
+            l.index = tabled;
         }
-        // With all of them dead the flow goes where it would go, and is dropped there.
     }
-    let b = backends.at(index);
+    let b = backends.at(l.index);
     if b.endpoint == 0 {
         return Answer::Nothing;
     }
     let Some(endpoint) = t.endpoint(b.endpoint) else {
         return Answer::Nothing;
     };
-    *target = Target {
+    l.target = Target {
         addr: T::A::of_endpoint(endpoint),
         port: b.port.wrapping_add(ahead),
         endpoint: b.endpoint,
@@ -242,23 +268,45 @@ fn balance<T: PublishedPorts>(
 /// Looks at one backend.
 extern "C" fn look<T: PublishedPorts>(i: u32, search: *mut Search<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `balance` gave it, and nobody else uses it.
-    let s = unsafe { &mut *search };
-    let Some(backends) = s.t.backends(s.group) else {
-        return 1;
-    };
-    let b = backends.at(i);
-    let wanted = claim(s.place, i);
+    let Search { t, l } = unsafe { &mut *search };
+    let t = *t;
+    let wanted = claim(l.place, i);
     // None of the claims is 0 but perhaps that of index 0, which then is the first.
-    if wanted < s.best || !is_alive(s.t, b) {
+    if wanted < l.best {
         return 0;
     }
-    if !admits(s.t, b.rule, &s.asked.src) {
-        s.refused = true;
-        return 0;
+    match standing(t, l, i) {
+        STANDS => {
+            l.best = wanted;
+            l.index = i;
+        }
+        REFUSES => l.refused = 1,
+        _ => {}
     }
-    s.best = wanted;
-    s.index = i;
     0
+}
+
+/// [`standing`]: the backend cannot be sent to.
+const DEAD: u32 = 0;
+/// The same: it can be, but does not let the client in.
+const REFUSES: u32 = 1;
+/// The same: it can be, and does.
+const STANDS: u32 = 2;
+
+/// What there is to say of the backend at an index. A subprogram, for the sake of the stack.
+#[inline(never)]
+fn standing<T: PublishedPorts>(t: &T, l: &mut Lookup<T::A>, index: u32) -> u32 {
+    let Some(backends) = t.backends(l.group) else {
+        return DEAD;
+    };
+    let b = backends.at(index);
+    if !is_alive(t, b) {
+        DEAD
+    } else if lets_in(t, b.rule, l) {
+        STANDS
+    } else {
+        REFUSES
+    }
 }
 
 /// Whether a backend can be sent to: its endpoint stands, has an address of this family, may be

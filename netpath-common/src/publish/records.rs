@@ -55,6 +55,32 @@ pub struct AllowedKey<A = V4> {
 /// Bits of [`AllowedKey::rule`], which come before those of the address.
 pub const ALLOWED_RULE_BITS: u32 = 32;
 
+/// A question to the trie of allow lists: how many bits count, then the key, which the kernel's program
+/// takes as it stands.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SourceKey<A = V4> {
+    /// All of them.
+    pub bits: u32,
+    /// Rule and source.
+    pub key: AllowedKey<A>,
+}
+
+impl<A> SourceKey<A> {
+    /// The whole of an address behind a rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(rule: u16, addr: A) -> Self {
+        Self {
+            bits: ALLOWED_RULE_BITS + 8 * size_of::<A>() as u32,
+            key: AllowedKey {
+                rule: rule as u32,
+                addr,
+            },
+        }
+    }
+}
+
 /// Only clients of its allow list are let in by this rule.
 pub const RULE_ALLOW: u32 = 1;
 

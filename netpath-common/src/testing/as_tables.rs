@@ -124,8 +124,10 @@ impl<A: Family> Tables for MemTables<A> {
         self.reclaim.push(key, inbound);
     }
 
-    fn reclaim_pop(&self, inbound: bool) -> Option<Tuple<A>> {
-        self.reclaim.pop(inbound)
+    fn reclaim_pop(&self, inbound: bool, key: &mut Tuple<A>) -> bool {
+        let popped = self.reclaim.pop(inbound);
+        *key = popped.unwrap_or_default();
+        popped.is_some()
     }
 
     fn live(&self, budget: Budget) -> i64 {

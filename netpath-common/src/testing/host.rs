@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, string::String};
 
 use super::{
     build::Datagram,
+    build6::Datagram6,
     frame::Frame,
     judge::judge,
     oracle::{describe, verify},
@@ -15,10 +16,12 @@ use super::{
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
 };
 use crate::{
+    addr::V6,
     datapath::{self, Bucket, Work},
     drop_reason::DropReason,
     event::Hook,
-    verdict::Verdict,
+    packet::Family,
+    verdict::{Action, Verdict},
 };
 
 /// What a hook made of a frame.
@@ -100,15 +103,48 @@ impl Outcome {
     }
 }
 
+/// Runs a tc hook on a frame.
+fn tc<A: Family>(
+    hook: Hook,
+    frame: &mut Frame,
+    t: &MemTables<A>,
+    w: &mut Work<A>,
+) -> Result<Verdict, DropReason> {
+    let result = match hook {
+        Hook::Veth => {
+            let result = datapath::veth_ingress(frame, t, w);
+            datapath::release(frame, t, w, &result);
+            result
+        }
+        Hook::UplinkIngress => {
+            let result = datapath::uplink_ingress(frame, t, w);
+            datapath::release(frame, t, w, &result);
+            result
+        }
+        Hook::UplinkEgress => {
+            let result = datapath::uplink_egress(frame, t, w);
+            if result == Ok(Action::Pass) {
+                datapath::note_sender(t, w);
+            }
+            result
+        }
+        Hook::Bridge | Hook::Xdp => Ok(Action::Pass),
+    };
+    result.map(|action| w.verdict(action))
+}
+
 /// A host: tables and hooks.
 pub struct Host {
     /// Everything but packets.
     pub tables: MemTables,
+    /// The same of IPv6. What the maps have once for both families is in each by itself.
+    pub tables6: MemTables<V6>,
     /// Drops by reason, as the hooks count them.
     pub drops: BTreeMap<&'static str, u64>,
     /// The XDP hook translates too.
     pub xdp_translates: bool,
     work: Work,
+    work6: Work<V6>,
     refused: Bucket,
 }
 
@@ -130,9 +166,11 @@ impl Host {
     pub fn seeded(seed: u64) -> Self {
         Self {
             tables: MemTables::standard(seed),
+            tables6: MemTables::standard6(seed),
             drops: BTreeMap::new(),
             xdp_translates: false,
             work: Work::default(),
+            work6: Work::default(),
             refused: Bucket::default(),
         }
     }
@@ -142,31 +180,21 @@ impl Host {
     pub fn run(&mut self, hook: Hook, input: &Frame) -> Outcome {
         let mut frame = input.clone();
         let (t, w) = (&self.tables, &mut self.work);
-        let result = match hook {
-            Hook::Veth => {
-                let result = datapath::veth_ingress(&mut frame, t, w);
-                datapath::release(&mut frame, t, w, &result);
-                result
-            }
-            Hook::Bridge => datapath::bridge_ingress(false),
-            Hook::UplinkIngress => {
-                let result = datapath::uplink_ingress(&mut frame, t, w);
-                datapath::release(&mut frame, t, w, &result);
-                result
-            }
-            Hook::UplinkEgress => {
-                let result = datapath::uplink_egress(&mut frame, t, w);
-                if result == Ok(Verdict::Pass) {
-                    datapath::note_sender(t, w);
-                }
-                result
-            }
+        let mut result = match hook {
+            Hook::Bridge => datapath::bridge_ingress(false).map(|action| w.verdict(action)),
+            Hook::Veth | Hook::UplinkIngress | Hook::UplinkEgress => tc(hook, &mut frame, t, w),
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp if self.xdp_translates => {
                 datapath::uplink_xdp_nat(&mut frame, t, w, &mut self.refused)
+                    .map(|action| w.verdict(action))
             }
-            Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused),
+            Hook::Xdp => datapath::uplink_xdp(&frame, t, w, &mut self.refused)
+                .map(|action| w.verdict(action)),
         };
+        let is_v6 = result == Ok(Verdict::Ipv6);
+        if is_v6 {
+            result = tc(hook, &mut frame, &self.tables6, &mut self.work6);
+        }
         let mut out = Outcome {
             result,
             frame,
@@ -177,7 +205,7 @@ impl Host {
             let mut answer = out.frame.clone();
             if matches!(hook, Hook::Veth)
                 && datapath::is_told(reason as u32)
-                && datapath::refuse(&mut answer, &self.tables, &mut self.work) != 0
+                && self.refuse(&mut answer, is_v6)
             {
                 // It quotes the packet as it came, with what the sender broke.
                 if verify(input).is_ok() {
@@ -187,7 +215,7 @@ impl Host {
             }
             return out;
         }
-        if matches!(result, Ok(Verdict::Pass | Verdict::Held | Verdict::Ipv6)) {
+        if matches!(result, Ok(Verdict::Pass | Verdict::Held)) {
             let untouched = Frame {
                 again: input.again.clone(),
                 ..out.frame.clone()
@@ -217,6 +245,16 @@ impl Host {
         out
     }
 
+    /// Whether a container that has sent `packet`, which was refused, is told, and by what.
+    fn refuse(&mut self, packet: &mut Frame, is_v6: bool) -> bool {
+        let told = if is_v6 {
+            datapath::refuse6(packet, &self.tables6, &mut self.work6)
+        } else {
+            datapath::refuse(packet, &self.tables, &mut self.work)
+        };
+        told != 0
+    }
+
     /// A container sends a packet to its gateway's MAC address.
     #[track_caller]
     pub fn from(&mut self, c: &Container, packet: &Datagram) -> Outcome {
@@ -244,6 +282,31 @@ impl Host {
             Hook::UplinkEgress,
             &packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
         )
+    }
+
+    /// [`Host::from`] of IPv6.
+    #[track_caller]
+    pub fn from6(&mut self, c: &Container, packet: &Datagram6) -> Outcome {
+        let gateway = if c.network == NET1 {
+            BRIDGE1_MAC
+        } else {
+            BRIDGE2_MAC
+        };
+        self.run(Hook::Veth, &packet.frame(c.mac, gateway, c.ifindex))
+    }
+
+    /// [`Host::from_outside`] of IPv6.
+    #[track_caller]
+    pub fn from_outside6(&mut self, packet: &Datagram6) -> Outcome {
+        let frame = packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
+        self.run(Hook::UplinkIngress, &frame)
+    }
+
+    /// [`Host::from_stack`] of IPv6.
+    #[track_caller]
+    pub fn from_stack6(&mut self, packet: &Datagram6) -> Outcome {
+        let frame = packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF);
+        self.run(Hook::UplinkEgress, &frame)
     }
 
     /// How often a reason was counted.

@@ -13,7 +13,7 @@ use crate::{
     publish::{Backends, PublishedPorts, Starts, starts_index},
     records::{
         EndpointRecord, NetworkRecord, Published, PublishedKey, REVISION_SHIFT, RULE_ALLOW,
-        RuleRecord,
+        RuleRecord, SourceKey,
     },
 };
 
@@ -36,17 +36,19 @@ impl<A: Addr> PublishedPorts for MemTables<A> {
         self.starts.get(starts_index(proto)? as usize)
     }
 
-    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
-        self.published.get(key).copied()
+    fn published(&self, key: &PublishedKey<A>) -> Option<&Published<A>> {
+        self.published.get(key)
     }
 
-    fn backends(&self, group: u16) -> Option<&Backends> {
-        self.backends.get(usize::from(group))
+    fn backends(&self, group: u32) -> Option<&Backends> {
+        self.backends.get(group as usize)
     }
 
-    fn is_listed(&self, rule: u16, source: &A) -> bool {
-        let holds =
-            |(r, net, len): &(u16, A, u8)| *r == rule && routes::in_prefix(*source, *net, *len);
+    fn is_listed(&self, source: &SourceKey<A>) -> bool {
+        let key = source.key;
+        let holds = |(rule, net, len): &(u16, A, u8)| {
+            u32::from(*rule) == key.rule && routes::in_prefix(key.addr, *net, *len)
+        };
         self.allowed.iter().any(holds)
     }
 

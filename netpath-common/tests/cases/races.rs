@@ -29,8 +29,10 @@ fn overtaken(t: &MemTables, others: &[(usize, Container, Datagram)], sent: &Sent
     t.before_insert(*skip, move |t| {
         overtaken(t, &rest, &sent);
         let mut frame = packet.frame(c.mac, BRIDGE1_MAC, c.ifindex);
-        let verdict = veth_ingress(&mut frame, t, &mut Work::default());
-        sent.borrow_mut().push((verdict, frame));
+        let mut work = Work::default();
+        let result = veth_ingress(&mut frame, t, &mut work);
+        sent.borrow_mut()
+            .push((result.map(|a| work.verdict(a)), frame));
     });
 }
 

@@ -3,7 +3,7 @@
 use netpath_common::{
     datapath::{Work, forward_in, forward_out},
     testing::*,
-    verdict::Verdict,
+    verdict::{Action, Verdict},
 };
 
 #[test]
@@ -12,7 +12,7 @@ fn both_ways_change_the_ttl_alone() {
     let mut work = Work::default();
     let mut out = udp(C1.addr, 5000, S, 53, b"x").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
     assert_eq!(
-        forward_out(&mut out, &tables, &mut work),
+        forward_out(&mut out, &tables, &mut work).map(|a| work.verdict(a)),
         Ok(Verdict::ToUplink {
             ifindex: UPLINK_IF,
             leased: false
@@ -26,7 +26,7 @@ fn both_ways_change_the_ttl_alone() {
     );
     let mut next = udp(C1.addr, 5000, S, 53, b"x").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
     assert_eq!(
-        forward_out(&mut next, &tables, &mut work),
+        forward_out(&mut next, &tables, &mut work).map(|a| work.verdict(a)),
         Ok(Verdict::ToUplink {
             ifindex: UPLINK_IF,
             leased: true
@@ -39,7 +39,7 @@ fn both_ways_change_the_ttl_alone() {
     );
     let mut back = udp(S, 53, C1.addr, 5000, b"y").frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
     assert_eq!(
-        forward_in(&mut back, &tables, &mut work),
+        forward_in(&mut back, &tables, &mut work).map(|a| work.verdict(a)),
         Ok(Verdict::ToEndpoint {
             ifindex: C1.ifindex
         })
@@ -58,7 +58,7 @@ fn the_rest_goes_up() {
     ] {
         let frame = datagram.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
         let mut seen = frame.clone();
-        assert_eq!(forward_in(&mut seen, &tables, &mut work), Ok(Verdict::Pass));
+        assert_eq!(forward_in(&mut seen, &tables, &mut work), Ok(Action::Pass));
         assert_eq!(seen.bytes, frame.bytes);
     }
 }

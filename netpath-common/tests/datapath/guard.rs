@@ -1,7 +1,7 @@
 //! What a container may not send, and what an uplink may not carry.
 
 use netpath_common::{
-    DropReason, Verdict,
+    DropReason,
     conntrack::tcp::{ACK, SYN},
     datapath::bridge_ingress,
     event::Hook,
@@ -170,7 +170,7 @@ fn a_private_source_without_endpoint_does_not_leave() {
 }
 
 #[test]
-fn ipv6_is_another_programs() {
+fn frames_of_ipv6_are_judged_as_such() {
     let mut h = Host::new();
     for (hook, ifindex, src) in [
         (Hook::Veth, C1.ifindex, C1.mac),
@@ -184,7 +184,8 @@ fn ipv6_is_another_programs() {
             ifindex,
             ..Frame::default()
         };
-        assert_eq!(h.run(hook, &frame).result, Ok(Verdict::Ipv6));
+        let dropped = h.run(hook, &frame).dropped();
+        assert_eq!(dropped, Some(DropReason::BadIpHeader), "{hook:?}");
     }
 }
 

@@ -5,7 +5,8 @@ use netpath_common::{
     conntrack::tcp::{ACK, FIN, SYN},
     counters::Counter,
     datapath::collect,
-    publish::{Answer, Asked, PublishedPorts as _, Target, find},
+    publish::{Answer, Asked, Lookup, PublishedPorts as _, find},
+    records::SourceKey,
     testing::*,
     tuple::TCP,
 };
@@ -72,7 +73,7 @@ fn the_host_itself_is_always_let_in() {
             proto: TCP,
             exact: false,
         };
-        find(&h.tables, &asked, &mut Target::default())
+        find(&h.tables, &mut Lookup::new(asked))
     };
     assert_eq!(ask([0; 4]), Answer::Found);
     assert_eq!(ask(S2), Answer::Found);
@@ -191,7 +192,7 @@ proptest! {
         };
         let want = list.iter().any(holds);
         h.tables.allow(RULE_WEB, &list);
-        prop_assert_eq!(h.tables.is_listed(RULE_WEB, &client), want);
+        prop_assert_eq!(h.tables.is_listed(&SourceKey::of(RULE_WEB, client)), want);
         let out = h.from_outside(&tcp(client, 51000, H, 8080, SYN));
         if want {
             let _ = out.to_container(&C1);

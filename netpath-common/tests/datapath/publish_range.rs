@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, SYN},
-    publish::{Answer, Asked, Binding, Target, change, find, starts_index, starts_of},
+    publish::{Answer, Asked, Binding, Lookup, Target, change, find, starts_index, starts_of},
     records::{Published, PublishedKey},
     testing::*,
     tuple::{SCTP, TCP, UDP},
@@ -126,17 +126,16 @@ fn apply(t: &mut MemTables, all: &[Binding]) {
 }
 
 fn look(t: &MemTables, dst: Addr, port: u16, proto: u8) -> Option<Target<Addr>> {
-    let mut target = Target::default();
-    let asked = Asked {
+    let mut look = Lookup::new(Asked {
         dst,
         src: S,
         dport: port,
         sport: 1,
         proto,
         exact: false,
-    };
-    match find(t, &asked, &mut target) {
-        Answer::Found => Some(target),
+    });
+    match find(t, &mut look) {
+        Answer::Found => Some(look.target),
         Answer::Nothing => None,
         Answer::NotAllowed => panic!("no list, and nobody allowed"),
     }
@@ -280,17 +279,16 @@ fn the_same_look_up_serves_ipv6() {
     t.publish_range(H6, (9000, 9009), TCP, (&C2, 80), 3);
     t.publish_range([0; 16], (9500, 9500), TCP, (&C1, 81), 4);
     let ask = |t: &MemTables<_>, dst, port| {
-        let mut target = Target::default();
-        let asked = Asked {
+        let mut look = Lookup::new(Asked {
             dst,
             src: S6,
             dport: port,
             sport: 1,
             proto: TCP,
             exact: false,
-        };
-        let answer = find(t, &asked, &mut target);
-        (answer, target.addr, target.port)
+        });
+        let answer = find(t, &mut look);
+        (answer, look.target.addr, look.target.port)
     };
     assert_eq!(ask(&t, H6, 9007), (Answer::Found, C2.addr6, 87));
     assert_eq!(ask(&t, H6, 9010).0, Answer::Nothing);

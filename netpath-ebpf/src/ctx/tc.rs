@@ -3,6 +3,8 @@
 //! Owns direct packet access at constant offsets and helper calls for everything else. Programs that
 //! write directly get a prologue by the verifier that makes a cloned packet's header private.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM},
     helpers::generated::{
@@ -82,6 +84,13 @@ impl Packet for TcPacket<'_> {
     }
 
     #[inline(always)]
+    fn read_to<const N: usize>(&self, off: usize, to: &mut [u8; N]) -> bool {
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the buffer is writable and of the length given.
+        unsafe { bpf_skb_load_bytes(skb.cast(), off as u32, to.as_mut_ptr().cast(), N as u32) == 0 }
+    }
+
+    #[inline(always)]
     fn read_fixed<const OFF: usize, const N: usize>(&self) -> Option<[u8; N]> {
         let start = self.ctx.data();
         if start + OFF + N <= self.ctx.data_end() {
@@ -90,6 +99,30 @@ impl Packet for TcPacket<'_> {
         }
         // `with` has made the longest fixed header linear: the frame is shorter.
         None
+    }
+
+    #[inline(always)]
+    fn read_addr6<const OFF: usize>(&self, to: &mut [u8; 16]) -> bool {
+        let start = self.ctx.data();
+        if start + OFF + 16 > self.ctx.data_end() {
+            return false;
+        }
+        let (lower, upper): (u64, u64);
+        // To the compiler a packet is not aligned, and it would move single bytes; the machine and
+        // the verifier take words from any address (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+        // SAFETY: the bounds were checked above.
+        unsafe {
+            asm!(
+                "{a} = *(u64 *)({p} + 0)",
+                "{b} = *(u64 *)({p} + 8)",
+                a = out(reg) lower,
+                b = out(reg) upper,
+                p = in(reg) start + OFF,
+                options(readonly, nostack)
+            );
+        }
+        *to = (u128::from(upper) << 64 | u128::from(lower)).to_le_bytes();
+        true
     }
 
     #[inline(always)]

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use netpath_common::{V4, V6};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    bpf,
     ct::collect::{Orphans, Sweep, SweepStats},
     instance::{self, Instance},
 };
@@ -23,7 +25,38 @@ const LONGEST_STEP: Duration = Duration::from_millis(10);
 pub(super) struct Collector {
     next: Instant,
     turn: u16,
-    pass: Option<Sweep>,
+    pass: Option<Pass>,
+    /// How long the table of the other family can wait.
+    other: Duration,
+}
+
+/// A pass over the table of a family under way: one of IPv4, then one of IPv6.
+enum Pass {
+    V4(Sweep<V4>),
+    V6(Sweep<V6>),
+}
+
+impl Pass {
+    fn step(&mut self) -> Result<bool, bpf::Error> {
+        match self {
+            Self::V4(sweep) => sweep.step(),
+            Self::V6(sweep) => sweep.step(),
+        }
+    }
+
+    fn stats(&self) -> SweepStats {
+        match self {
+            Self::V4(sweep) => sweep.stats(),
+            Self::V6(sweep) => sweep.stats(),
+        }
+    }
+
+    fn rest(&self) -> Result<Duration, bpf::Error> {
+        match self {
+            Self::V4(sweep) => sweep.rest(),
+            Self::V6(sweep) => sweep.rest(),
+        }
+    }
 }
 
 impl Collector {
@@ -33,6 +66,7 @@ impl Collector {
             next: Instant::now(),
             turn: 0,
             pass: None,
+            other: Duration::MAX,
         }
     }
 
@@ -58,8 +92,9 @@ impl Collector {
     fn advance(&mut self, instance: &Instance) -> Result<Duration, instance::Error> {
         let Some(pass) = &mut self.pass else {
             let (datapath, _) = instance.running()?;
-            self.pass = Some(Sweep::begin(&datapath, Orphans::Slice(self.turn))?);
             self.turn = self.turn.wrapping_add(1);
+            let sweep = Sweep::begin(&datapath, Orphans::Slice(self.turn))?;
+            self.pass = Some(Pass::V4(sweep));
             return Ok(Duration::ZERO);
         };
         if pass.step()? {
@@ -67,8 +102,15 @@ impl Collector {
         }
         log(&pass.stats());
         let rest = pass.rest()?;
+        let (datapath, _) = instance.running()?;
+        if matches!(pass, Pass::V4(_)) && datapath.serves::<V6>() {
+            let sweep = Sweep::begin(&datapath, Orphans::Slice(self.turn))?;
+            self.pass = Some(Pass::V6(sweep));
+            self.other = rest;
+            return Ok(PAUSE);
+        }
         self.pass = None;
-        Ok(rest)
+        Ok(rest.min(self.other))
     }
 }
 

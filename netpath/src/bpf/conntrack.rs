@@ -12,7 +12,7 @@ use netpath_common::{
     records::{EndpointRecord, RuleRecord, UplinkRecord},
 };
 
-use super::{Datapath, Error, batch, sys};
+use super::{Datapath, Error, Family, batch, sys};
 
 /// Entries that one system call writes.
 const WRITE: usize = 4096;
@@ -27,7 +27,7 @@ pub(crate) struct Generations {
 
 impl Generations {
     /// The sum that a flow made now would carry, where `e` was.
-    pub(crate) fn of(&self, e: &CtEntry) -> u32 {
+    pub(crate) fn of<A: Family>(&self, e: &CtEntry<A>) -> u32 {
         let part = |of: &[u32], slot: u16| match slot {
             0 => 0,
             slot => of.get(usize::from(slot)).copied().unwrap_or(0),
@@ -53,10 +53,14 @@ impl Datapath {
     ///
     /// # Errors
     /// The table is full, or cannot be written.
-    pub fn write_flows(&self, keys: &[Tuple], entries: &[CtEntry]) -> Result<(), Error> {
+    pub fn write_flows<A: Family>(
+        &self,
+        keys: &[Tuple<A>],
+        entries: &[CtEntry<A>],
+    ) -> Result<(), Error> {
         keys.chunks(WRITE)
             .zip(entries.chunks(WRITE))
-            .try_for_each(|(keys, entries)| batch::write(self, maps::CT4, keys, entries))
+            .try_for_each(|(keys, entries)| batch::write(self, A::CT, keys, entries))
     }
 
     /// One field of every record of an array.

@@ -26,8 +26,11 @@ const DISPOSABLE: &[&str] = &[
     maps::ENDPOINT_STATS,
     maps::EVENTS,
     maps::FRAGS4,
+    maps::FRAGS6,
     maps::RECLAIM,
     maps::RECLAIM_IN,
+    maps::RECLAIM6,
+    maps::RECLAIM_IN6,
     maps::SOCKS4,
     maps::REFUSED,
     maps::SCRATCH,
@@ -117,7 +120,7 @@ pub(super) fn check_pin(
         entries: info.max_entries(),
     };
     // The conntrack table's size is the user's choice; the one that exists keeps its flows.
-    if map == maps::CT4 {
+    if map == maps::CT4 || map == maps::CT6 {
         found.entries = wanted.entries;
     }
     // A ring buffer has neither keys nor values; its declaration may name the record.
@@ -150,6 +153,16 @@ const RECORDS: &[(&str, usize, usize)] = &[
     (maps::ENDPOINT_BY_ADDR4, 4, 4),
     (maps::SUBNETS4, 8, 4),
     (maps::HOST_ADDRS4, 4, 4),
+    (maps::CT6, size_of::<Tuple<V6>>(), size_of::<CtEntry<V6>>()),
+    (maps::ENDPOINT_BY_ADDR6, 16, 4),
+    (maps::SUBNETS6, 20, 4),
+    (maps::HOST_ADDRS6, 16, 4),
+    (
+        maps::PUBLISHED6,
+        size_of::<PublishedKey<V6>>(),
+        size_of::<Published<V6>>(),
+    ),
+    (maps::NEXT6, 4, 4),
     (
         maps::PUBLISHED4,
         size_of::<PublishedKey>(),

@@ -169,6 +169,7 @@ impl Job<'_> {
                 instance: self.instance.to_owned(),
                 pins: pending.clone(),
             };
+            new.set_next6(|name| pending.program(name))?;
             new.set_config(&self.options.config())?;
             new.reserve_local()?;
             pins.commit(&pending)
@@ -201,6 +202,7 @@ impl Job<'_> {
                 pin(program, &pins.pending_program(&name))?;
                 programs.push(name);
             }
+            datapath.set_next6(|name| pins.pending_program(name))?;
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {
@@ -222,7 +224,9 @@ impl Job<'_> {
         place: impl Fn(&str) -> std::path::PathBuf,
     ) -> Result<Ebpf, Error> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries(maps::CT4, self.options.conntrack_flows.saturating_mul(2));
+        for table in [maps::CT4, maps::CT6] {
+            loader.map_max_entries(table, self.options.conntrack_flows.saturating_mul(2));
+        }
         for (map, _) in self.wanted {
             unlink(&pins.pending_map(map))?;
             loader.map_pin_path(map, place(map));

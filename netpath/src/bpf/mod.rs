@@ -12,10 +12,12 @@ mod clsact;
 mod conntrack;
 mod counters;
 mod error;
+mod family;
 mod kernel;
 mod layout;
 mod link_name;
 mod load;
+mod next6;
 mod pins;
 mod published;
 mod rules;
@@ -32,6 +34,7 @@ use self::pins::Pins;
 pub use self::{
     backends::Allowed,
     error::Error,
+    family::Family,
     kernel::{check_kernel, netns_cookie},
     published::{Entry, PortChange, Reserved},
     xdp::{XdpProgram, XdpTarget},

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     os::fd::{BorrowedFd, OwnedFd},
 };
 
@@ -15,18 +15,15 @@ use aya::{
     Pod,
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
 };
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netpath_common::{
-    Tuple,
+    Tuple, V4, V6,
     conntrack::CtEntry,
     maps,
     records::{Config, EndpointRecord, IfaceRecord, NetworkRecord, UplinkRecord},
 };
 
-use super::{Datapath, Error, sys};
-
-/// The program that user space runs to remove flows.
-const COLLECTOR: &str = "np_collect";
+use super::{Datapath, Error, Family, sys};
 
 macro_rules! slots {
     ($($map:expr, $t:ty: $(#[doc = $get_doc:literal])+ $get:ident,
@@ -90,46 +87,64 @@ impl Datapath {
     }
 
     /// Says which endpoint has an address.
-    pub fn set_endpoint_addr(&self, addr: Ipv4Addr, slot: u16) -> Result<(), Error> {
-        self.insert(maps::ENDPOINT_BY_ADDR4, &addr.octets(), &u32::from(slot))
+    pub fn set_endpoint_addr(&self, addr: impl Into<IpAddr>, slot: u16) -> Result<(), Error> {
+        let slot = u32::from(slot);
+        match addr.into() {
+            IpAddr::V4(a) => self.insert(maps::ENDPOINT_BY_ADDR4, &a.octets(), &slot),
+            IpAddr::V6(a) => self.insert(maps::ENDPOINT_BY_ADDR6, &a.octets(), &slot),
+        }
     }
 
     /// Forgets an endpoint's address; fine if it was not known.
-    pub fn remove_endpoint_addr(&self, addr: Ipv4Addr) -> Result<(), Error> {
-        self.delete::<[u8; 4], u32>(maps::ENDPOINT_BY_ADDR4, &addr.octets())
+    pub fn remove_endpoint_addr(&self, addr: impl Into<IpAddr>) -> Result<(), Error> {
+        match addr.into() {
+            IpAddr::V4(a) => self.delete::<V4, u32>(maps::ENDPOINT_BY_ADDR4, &a.octets()),
+            IpAddr::V6(a) => self.delete::<V6, u32>(maps::ENDPOINT_BY_ADDR6, &a.octets()),
+        }
     }
 
     /// Says which network a subnet belongs to.
-    pub fn set_subnet(&self, subnet: Ipv4Net, slot: u16) -> Result<(), Error> {
-        self.subnets()?
-            .insert(&subnet_key(subnet), u32::from(slot), 0)
-            .map_err(|e| self.write_error(maps::SUBNETS4, e))
+    pub fn set_subnet(&self, subnet: impl Into<IpNet>, slot: u16) -> Result<(), Error> {
+        let (subnet, slot) = (subnet.into(), u32::from(slot));
+        let prefix = u32::from(subnet.prefix_len());
+        match subnet.network() {
+            IpAddr::V4(a) => {
+                self.insert_prefix(maps::SUBNETS4, &Key::new(prefix, a.octets()), slot)
+            }
+            IpAddr::V6(a) => {
+                self.insert_prefix(maps::SUBNETS6, &Key::new(prefix, a.octets()), slot)
+            }
+        }
     }
 
     /// Forgets a subnet; fine if it was not known.
-    pub fn remove_subnet(&self, subnet: Ipv4Net) -> Result<(), Error> {
-        absent_is_fine(maps::SUBNETS4, self.subnets()?.remove(&subnet_key(subnet)))
+    pub fn remove_subnet(&self, subnet: impl Into<IpNet>) -> Result<(), Error> {
+        let subnet = subnet.into();
+        let prefix = u32::from(subnet.prefix_len());
+        match subnet.network() {
+            IpAddr::V4(a) => self.delete_prefix(maps::SUBNETS4, &Key::new(prefix, a.octets())),
+            IpAddr::V6(a) => self.delete_prefix(maps::SUBNETS6, &Key::new(prefix, a.octets())),
+        }
     }
 
-    /// The host's addresses as the datapath knows them, each with its interface.
-    pub fn host_addrs(&self) -> Result<BTreeMap<Ipv4Addr, u32>, Error> {
-        self.hash::<[u8; 4], u32>(maps::HOST_ADDRS4)?
+    /// The host's addresses of a family as the datapath knows them, each with its interface.
+    pub fn host_addrs<A: Family>(&self) -> Result<BTreeMap<A, u32>, Error> {
+        self.hash::<A, u32>(A::HOST_ADDRS)?
             .iter()
-            .map(|entry| entry.map(|(addr, ifindex)| (Ipv4Addr::from(addr), ifindex)))
             .collect::<Result<_, _>>()
-            .map_err(|e| Error::map("reading", maps::HOST_ADDRS4, e))
+            .map_err(|e| Error::map("reading", A::HOST_ADDRS, e))
     }
 
-    /// Makes the host's addresses those in `want`: adds the new, drops the gone.
-    pub fn sync_host_addrs(&self, want: &BTreeMap<Ipv4Addr, u32>) -> Result<(), Error> {
-        let have = self.host_addrs()?;
+    /// Makes the host's addresses of a family those in `want`: adds the new, drops the gone.
+    pub fn sync_host_addrs<A: Family>(&self, want: &BTreeMap<A, u32>) -> Result<(), Error> {
+        let have = self.host_addrs::<A>()?;
         for (addr, ifindex) in want {
             if have.get(addr) != Some(ifindex) {
-                self.insert(maps::HOST_ADDRS4, &addr.octets(), ifindex)?;
+                self.insert(A::HOST_ADDRS, addr, ifindex)?;
             }
         }
-        for addr in have.keys().filter(|addr| !want.contains_key(addr)) {
-            self.delete::<[u8; 4], u32>(maps::HOST_ADDRS4, &addr.octets())?;
+        for addr in have.keys().filter(|addr| !want.contains_key(*addr)) {
+            self.delete::<A, u32>(A::HOST_ADDRS, addr)?;
         }
         Ok(())
     }
@@ -165,8 +180,15 @@ impl Datapath {
         absent_is_fine(map, self.hash::<K, V>(map)?.remove(key))
     }
 
-    fn subnets(&self) -> Result<LpmTrie<MapData, [u8; 4], u32>, Error> {
-        self.typed(maps::SUBNETS4)
+    fn insert_prefix<A: Family>(&self, map: &str, key: &Key<A>, slot: u32) -> Result<(), Error> {
+        self.typed::<LpmTrie<MapData, A, u32>>(map)?
+            .insert(key, slot, 0)
+            .map_err(|e| self.write_error(map, e))
+    }
+
+    fn delete_prefix<A: Family>(&self, map: &str, key: &Key<A>) -> Result<(), Error> {
+        let removed = self.typed::<LpmTrie<MapData, A, u32>>(map)?.remove(key);
+        absent_is_fine(map, removed)
     }
 
     pub(crate) fn hash<K: Pod, V: Pod>(&self, map: &str) -> Result<HashMap<MapData, K, V>, Error> {
@@ -209,10 +231,12 @@ impl Datapath {
         sys::open_pin(&self.pins().map(map)).map_err(|e| Error::system(format!("opening {map}"), e))
     }
 
-    /// The program that removes flows.
-    pub(crate) fn collector(&self) -> Result<SchedClassifier, Error> {
-        SchedClassifier::from_pin(self.pins().program(COLLECTOR))
-            .map_err(|e| Error::system(format!("opening {COLLECTOR}"), std::io::Error::other(e)))
+    /// The program that removes flows of a family.
+    pub(crate) fn collector<A: Family>(&self) -> Result<SchedClassifier, Error> {
+        SchedClassifier::from_pin(self.pins().program(A::COLLECTOR)).map_err(|e| {
+            let what = format!("opening {}", A::COLLECTOR);
+            Error::system(what, std::io::Error::other(e))
+        })
     }
 
     /// Tells a full map from other failures to write.
@@ -231,11 +255,11 @@ impl Datapath {
 }
 
 /// The entry of the conntrack table (a descriptor of it) with this key.
-pub(crate) fn conntrack_entry(
+pub(crate) fn conntrack_entry<A: Family>(
     table: BorrowedFd<'_>,
-    key: &Tuple,
-) -> Result<Option<CtEntry>, Error> {
-    sys::lookup(table, key).map_err(|e| Error::system(format!("reading {}", maps::CT4), e))
+    key: &Tuple<A>,
+) -> Result<Option<CtEntry<A>>, Error> {
+    sys::lookup(table, key).map_err(|e| Error::system(format!("reading {}", A::CT), e))
 }
 
 fn slot_error(action: &'static str, map: &str, e: MapError) -> Error {
@@ -255,8 +279,4 @@ fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error>
         Err(MapError::SyscallError(s)) if s.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         other => other.map_err(|e| Error::map("writing", map, e)),
     }
-}
-
-fn subnet_key(subnet: Ipv4Net) -> Key<[u8; 4]> {
-    Key::new(u32::from(subnet.prefix_len()), subnet.network().octets())
 }

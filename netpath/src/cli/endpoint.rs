@@ -1,6 +1,6 @@
 //! `netpath endpoint`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
     Error,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{self, Mac, NetnsRef, PortSpec, SPEC_FORM},
-    instance::{Instance, NewEndpoint},
+    instance::{self, EndpointView, Instance, NewEndpoint},
     state::{Endpoint, Network},
 };
 
@@ -20,6 +20,12 @@ pub enum Command {
     /// List endpoints
     #[command(visible_alias = "list")]
     Ls,
+    /// Show endpoints in full, as JSON
+    Inspect {
+        /// Names
+        #[arg(value_name = "ENDPOINT", required = true)]
+        endpoints: Vec<String>,
+    },
     /// Remove endpoints
     #[command(visible_alias = "remove")]
     Rm {
@@ -44,6 +50,9 @@ pub struct AddArgs {
     /// Address; left out, the lowest that is free
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
+    /// IPv6 address; left out, the lowest that is free, where the network has IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
@@ -56,6 +65,7 @@ pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> R
     match command {
         Command::Add(args) => add(instance, args, json).await,
         Command::Ls => ls(instance, json),
+        Command::Inspect { endpoints } => inspect(instance, endpoints),
         Command::Rm { endpoints } => {
             for name in endpoints {
                 instance.remove_endpoint(name).await?;
@@ -79,16 +89,34 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             name: args.name.clone(),
             netns: args.netns.clone(),
             addr: args.ip,
+            addr6: args.ip6,
             mac: args.mac,
             publish: args.publish.clone(),
         },
     };
     let e = instance.add_endpoint(&new).await?;
+    let state = instance.state()?.unwrap_or_default();
+    let gone = || instance::Error::no_endpoint(&e.name, std::iter::empty());
+    let (n, e) = state.endpoint(&e.name).ok_or_else(gone)?;
     if json {
-        return output::json(&view(&args.network, &e));
+        return output::json(&view(n, e));
     }
-    let ports = summaries(&e);
-    output::lines(std::iter::once(format!("{} {} {}", e.name, e.addr, e.mac)).chain(ports))
+    output::lines(
+        std::iter::once(format!("{} {} {}", e.name, addresses(e), e.mac)).chain(ports(n, e)),
+    )
+}
+
+fn inspect(instance: &Instance, names: &[String]) -> Result<(), Error> {
+    let state = instance.state()?.unwrap_or_default();
+    let find = |name: &String| {
+        let found = state.endpoint(name).map(EndpointView::from);
+        found.ok_or_else(|| {
+            let known = state.endpoints().map(|(_, e)| e.name.as_str());
+            instance::Error::no_endpoint(name, known)
+        })
+    };
+    let views = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    output::json(&views)
 }
 
 fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
@@ -97,13 +125,13 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
         return output::json(
             &state
                 .endpoints()
-                .map(|(n, e)| view(&n.name, e))
+                .map(|(n, e)| view(n, e))
                 .collect::<Vec<_>>(),
         );
     }
     let row = |(n, e): (&Network, &Endpoint)| {
-        let ports = summaries(e);
-        let (addr, mac, netns) = (e.addr.to_string(), e.mac.to_string(), e.netns.to_string());
+        let ports: Vec<String> = ports(n, e).collect();
+        let (addr, mac, netns) = (addresses(e), e.mac.to_string(), e.netns.to_string());
         vec![
             e.name.clone(),
             n.name.clone(),
@@ -126,20 +154,28 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     output::lines(table(&header, state.endpoints().map(row)))
 }
 
-fn summaries(e: &Endpoint) -> Vec<String> {
-    let homes = e.homes();
-    e.rules.iter().flat_map(|r| r.summaries(&homes)).collect()
+/// The published ports.
+fn ports<'a>(n: &'a Network, e: &'a Endpoint) -> impl Iterator<Item = String> + 'a {
+    let homes = e.homes(n);
+    e.rules.iter().flat_map(move |r| r.summaries(&homes))
 }
 
-fn view(network: &str, e: &Endpoint) -> serde_json::Value {
+/// The address of each family that it has.
+fn addresses(e: &Endpoint) -> String {
+    let addr6 = e.addr6.map(|a| format!(" {a}")).unwrap_or_default();
+    format!("{}{addr6}", e.addr)
+}
+
+fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
-        "network": network,
+        "network": network.name,
         "id": e.id,
         "address": e.addr,
+        "address6": e.addr6,
         "mac": e.mac,
         "interface": e.ifname,
         "netns": e.netns,
-        "ports": summaries(e),
+        "ports": ports(network, e).collect::<Vec<_>>(),
     })
 }

@@ -60,7 +60,7 @@ pub enum Command {
     Down(down::Args),
     /// Show the instance: networks, endpoints, programs, counters, drops
     Status,
-    /// Show networks
+    /// Add, show and remove networks
     #[command(subcommand)]
     Network(network::Command),
     /// Add, show and remove endpoints
@@ -94,7 +94,7 @@ impl Cli {
             Command::Up(args) => up::run(&instance, args, json).await,
             Command::Down(args) => down::run(&instance, args, json).await,
             Command::Status => status::run(&instance, json).await,
-            Command::Network(command) => network::run(&instance, command, json),
+            Command::Network(command) => network::run(&instance, command, json).await,
             Command::Endpoint(command) => endpoint::run(&instance, command, json).await,
             Command::Publish(args) => publish::publish(&instance, args, json).await,
             Command::Unpublish(args) => publish::unpublish(&instance, args, json).await,

@@ -5,7 +5,9 @@ use super::{
     output::{self, table},
 };
 use crate::{
+    config::NetworkOptions,
     instance::{self, Instance, NetworkView},
+    net::{hex_id, random_subnet6},
     state::{Network, State},
 };
 
@@ -15,6 +17,15 @@ const SHORT_ID: usize = 12;
 /// The commands on networks.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Add a network and print its identifier
+    Create(CreateArgs),
+    /// Remove networks with their endpoints
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Names
+        #[arg(value_name = "NETWORK", required = true)]
+        networks: Vec<String>,
+    },
     /// List networks
     #[command(visible_alias = "list")]
     Ls(LsArgs),
@@ -24,6 +35,32 @@ pub enum Command {
         #[arg(value_name = "NETWORK", required = true)]
         networks: Vec<String>,
     },
+}
+
+/// Options of `network create`: Docker's.
+#[derive(Debug, clap::Args)]
+pub struct CreateArgs {
+    /// Its name
+    #[arg(value_name = "NETWORK")]
+    name: String,
+    /// Its driver: bridge
+    #[arg(short, long)]
+    driver: Option<String>,
+    /// Subnet, one of each family; left out, one of IPv4 is chosen
+    #[arg(long, value_name = "CIDR")]
+    subnet: Vec<String>,
+    /// The bridge's address, one of each family; left out, the first of the subnet
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Vec<String>,
+    /// IPv6 as well; its subnet is chosen where --subnet names none
+    #[arg(long)]
+    ipv6: bool,
+    /// Nothing leaves or enters
+    #[arg(long)]
+    internal: bool,
+    /// An option of Docker's bridge driver
+    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    options: Vec<String>,
 }
 
 /// Options of `network ls`.
@@ -37,12 +74,42 @@ pub struct LsArgs {
     no_trunc: bool,
 }
 
-pub(super) fn run(instance: &Instance, command: &Command, json: bool) -> Result<(), Error> {
+pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     match command {
+        Command::Create(args) => create(instance, args, json).await,
+        Command::Rm { networks } => {
+            let removed = instance.down(networks).await?;
+            if json {
+                return output::json(&serde_json::json!({ "removed": removed }));
+            }
+            output::lines(removed)
+        }
         Command::Ls(args) => ls(&state, args, json),
         Command::Inspect { networks } => inspect(&state, networks),
     }
+}
+
+async fn create(instance: &Instance, args: &CreateArgs, json: bool) -> Result<(), Error> {
+    let mut subnets = args.subnet.clone();
+    if args.ipv6 && !subnets.iter().any(|s| s.contains(':')) {
+        subnets.push(random_subnet6()?.to_string());
+    }
+    let options = NetworkOptions {
+        name: args.name.clone(),
+        // As Docker names them where no option does.
+        bridge: format!("br-{}", hex_id()?.get(..SHORT_ID).unwrap_or_default()),
+        driver: args.driver.clone(),
+        subnets,
+        gateways: args.gateway.clone(),
+        internal: args.internal,
+        options: args.options.clone(),
+    };
+    let n = instance.create_network(&options.check()?).await?;
+    if json {
+        return output::json(&NetworkView::from(&n));
+    }
+    output::lines([n.id])
 }
 
 fn ls(state: &State, args: &LsArgs, json: bool) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use super::{Error, output};
 use crate::{
     instance::{self, Instance},
-    state::{Endpoint, State},
+    state::{Endpoint, Network, State},
 };
 
 /// Options of `port`.
@@ -17,23 +17,23 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     let state: State = instance.state()?.unwrap_or_default();
     let Some(name) = &args.endpoint else {
         if json {
-            let ports = state.endpoints().map(|(_, e)| {
+            let ports = state.endpoints().map(|(n, e)| {
                 (
                     e.name.clone(),
-                    serde_json::Value::from(lines(e).collect::<Vec<_>>()),
+                    serde_json::Value::from(lines_of(n, e).collect::<Vec<_>>()),
                 )
             });
             return output::json(&ports.collect::<serde_json::Map<_, _>>());
         }
         let all = state
             .endpoints()
-            .flat_map(|(_, e)| lines(e).map(|line| format!("{} {line}", e.name)));
+            .flat_map(|(n, e)| lines_of(n, e).map(|line| format!("{} {line}", e.name)));
         return output::lines(all.collect::<Vec<_>>());
     };
-    let (_, e) = state.endpoint(name).ok_or_else(|| {
+    let (n, e) = state.endpoint(name).ok_or_else(|| {
         instance::Error::no_endpoint(name, state.endpoints().map(|(_, e)| e.name.as_str()))
     })?;
-    let ports: Vec<String> = lines(e).collect();
+    let ports: Vec<String> = lines_of(n, e).collect();
     if json {
         output::json(&ports)
     } else {
@@ -41,8 +41,9 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     }
 }
 
-/// Docker's lines, a range as one: `80/tcp -> 0.0.0.0:8080`.
-fn lines(e: &Endpoint) -> impl Iterator<Item = String> + '_ {
-    let homes = e.homes();
+/// Docker's lines, one for each place and a range as one: `80/tcp -> 0.0.0.0:8080`, and
+/// `80/tcp -> [::]:8080` where the container has IPv6.
+fn lines_of(n: &Network, e: &Endpoint) -> impl Iterator<Item = String> {
+    let homes = e.homes(n);
     e.rules.iter().flat_map(move |r| r.lines(&homes))
 }

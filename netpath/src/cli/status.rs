@@ -1,5 +1,7 @@
 //! `netpath status`.
 
+use std::fmt::Display;
+
 use super::{
     Error,
     output::{self, table},
@@ -24,6 +26,14 @@ fn ports(all: &[String]) -> String {
     text.join(", ")
 }
 
+/// What there is of either family.
+fn both(v4: &impl Display, v6: Option<&impl Display>) -> String {
+    match v6 {
+        Some(v6) => format!("{v4} {v6}"),
+        None => v4.to_string(),
+    }
+}
+
 fn text(r: &Report) -> Vec<String> {
     let mut lines = vec![format!("instance {}", r.instance)];
     let mut part = |title: &str, rows: Vec<String>| {
@@ -37,8 +47,8 @@ fn text(r: &Report) -> Vec<String> {
         table(
             &["NAME", "BRIDGE", "SUBNET", "GATEWAY", "MTU", "FLAGS"],
             r.networks.iter().map(|n| {
-                let gateway = n.gateway.to_string();
-                let (subnet, mtu) = (n.subnet.clone(), n.mtu.to_string());
+                let gateway = both(&n.gateway, n.gateway6.as_ref());
+                let (subnet, mtu) = (both(&n.subnet, n.subnet6.as_ref()), n.mtu.to_string());
                 vec![
                     n.name.clone(),
                     n.bridge.clone(),
@@ -69,7 +79,7 @@ fn text(r: &Report) -> Vec<String> {
                 let mut row = vec![
                     e.name.clone(),
                     e.network.clone(),
-                    e.addr.to_string(),
+                    both(&e.addr, e.addr6.as_ref()),
                     e.interface.clone(),
                 ];
                 row.extend(counts);
@@ -83,7 +93,11 @@ fn text(r: &Report) -> Vec<String> {
         table(
             &["NAME", "ADDRESS", "MTU", "HOOK"],
             r.uplinks.iter().map(|u| {
-                let addr = u.addr.map_or_else(|| "none".to_owned(), |a| a.to_string());
+                let addr = match (u.addr, u.addr6) {
+                    (Some(addr), addr6) => both(&addr, addr6.as_ref()),
+                    (None, Some(addr6)) => addr6.to_string(),
+                    (None, None) => "none".to_owned(),
+                };
                 vec![u.name.clone(), addr, u.mtu.to_string(), u.hook.to_owned()]
             }),
         ),
@@ -100,12 +114,15 @@ fn text(r: &Report) -> Vec<String> {
     let c = r.conntrack;
     part(
         "conntrack",
-        vec![format!(
-            "{} of {} flows, {} KiB",
-            c.flows,
-            c.limit,
-            c.bytes / 1024
-        )],
+        vec![
+            format!("{} of {} flows, {} KiB", c.flows, c.limit, c.bytes / 1024),
+            format!(
+                "{} of {} flows of IPv6, {} KiB",
+                c.flows6,
+                c.limit,
+                c.bytes6 / 1024
+            ),
+        ],
     );
     part(
         "counters",

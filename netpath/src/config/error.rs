@@ -1,12 +1,8 @@
 //! What can be wrong with a configuration, each with the object, what was found and the remedy.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::{io, net::IpAddr, path::PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{Protocol, SpecError};
 
@@ -85,11 +81,11 @@ pub enum Error {
         /// The later network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// The earlier network.
         other: String,
         /// Its subnet.
-        other_subnet: Ipv4Net,
+        other_subnet: IpNet,
     },
     /// An address that its subnet does not hold.
     #[error(
@@ -99,11 +95,11 @@ pub enum Error {
         /// Whose address.
         object: String,
         /// The address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// The network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
     },
     /// An address of the subnet that no endpoint may have.
     #[error("{object}: address {addr} is the {what} of network `{network}`; choose another")]
@@ -111,7 +107,7 @@ pub enum Error {
         /// Whose address.
         object: String,
         /// The address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// What it is.
         what: &'static str,
         /// The network.
@@ -125,7 +121,7 @@ pub enum Error {
         /// The later endpoint.
         name: String,
         /// The address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// The earlier endpoint.
         other: String,
     },

@@ -5,7 +5,9 @@
 //! [`crate::instance`] to find out.
 
 mod claims;
+mod create;
 mod error;
+mod ipv6;
 mod mac;
 mod name;
 mod nat;
@@ -18,13 +20,18 @@ mod spec;
 mod timeouts;
 mod validate;
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
 pub use claims::{Claim, Claims, Taker};
+pub use create::NetworkOptions;
 pub use error::Error;
+pub use ipv6::{IPV6_MTU_MIN, first_host6};
 pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
@@ -71,6 +78,12 @@ pub struct Network {
     pub subnet: Option<Ipv4Net>,
     /// The bridge's address; `None` means the subnet's first.
     pub gateway: Option<Ipv4Addr>,
+    /// IPv6 subnet; `None` for a network of IPv4 alone.
+    pub ipv6: Option<Ipv6Net>,
+    /// The bridge's IPv6 address; `None` means the subnet's first after its own.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Whether addresses are translated.
+    pub mode: Mode,
     /// MTU in bytes; `None` takes the uplink's.
     pub mtu: Option<u32>,
     /// Largest super-packet of its devices in bytes (BIG TCP); `None` leaves them as they are.
@@ -81,6 +94,8 @@ pub struct Network {
     pub masquerade: bool,
     /// Fixed outside address.
     pub snat: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    pub snat6: Option<Ipv6Addr>,
     /// Nothing leaves or enters.
     pub internal: bool,
     /// Host address of published ports that name none.
@@ -96,6 +111,17 @@ pub struct Network {
     pub uplinks: Uplinks,
     /// Endpoints in the order of the file.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// What happens to containers' addresses at the uplinks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They are translated to the host's.
+    #[default]
+    Nat,
+    /// They are routed outside as they are; in comes what containers publish.
+    Routed,
 }
 
 /// Where the way in by an uplink begins. The tc programs are there in any case.
@@ -130,6 +156,8 @@ pub struct Endpoint {
     pub netns: NetnsRef,
     /// Address; `None` takes the lowest that is free.
     pub addr: Option<Ipv4Addr>,
+    /// IPv6 address; `None` takes the lowest that is free, where the network has IPv6.
+    pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side; `None` has one made up.
     pub mac: Option<Mac>,
     /// Published ports.
@@ -163,6 +191,14 @@ impl Network {
     #[must_use]
     pub fn gateway_in(&self, subnet: Ipv4Net) -> Ipv4Addr {
         self.gateway.unwrap_or_else(|| first_host(subnet))
+    }
+
+    /// The gateway within the IPv6 subnet: the one that was named, else the subnet's first address
+    /// after its own. `None` without IPv6.
+    #[must_use]
+    pub fn ipv6_gateway(&self) -> Option<Ipv6Addr> {
+        let subnet = self.ipv6?;
+        Some(self.gateway6.unwrap_or_else(|| first_host6(subnet)))
     }
 }
 

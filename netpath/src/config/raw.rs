@@ -53,7 +53,7 @@ pub(super) struct Timeouts {
     pub(super) frag: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Network {
     pub(super) name: String,
@@ -62,11 +62,13 @@ pub(super) struct Network {
     pub(super) subnet: Option<String>,
     pub(super) gateway: Option<String>,
     pub(super) ipv6: Option<String>,
+    pub(super) gateway6: Option<String>,
     pub(super) mtu: Option<i64>,
     pub(super) gso_max_size: Option<i64>,
     pub(super) icc: Option<bool>,
     pub(super) masquerade: Option<bool>,
     pub(super) snat: Option<String>,
+    pub(super) snat6: Option<String>,
     pub(super) internal: Option<bool>,
     pub(super) isolated: Option<bool>,
     pub(super) mode: Option<String>,

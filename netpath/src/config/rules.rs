@@ -1,10 +1,10 @@
 //! The rules between the parts of a configuration: what may not overlap or appear twice. Pure.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::{Claim, Claims, Endpoint, Error, Network, Taker, pools::overlaps};
+use super::{Claim, Claims, Endpoint, Error, Mode, Network, Taker};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -24,30 +24,46 @@ pub(super) fn unique<'a>(
 
 pub(super) fn subnets(networks: &[Network]) -> Result<(), Error> {
     for (i, n) in networks.iter().enumerate() {
-        let Some(subnet) = n.subnet else { continue };
-        for other in &networks[..i] {
-            if let Some(other_subnet) = other.subnet.filter(|o| overlaps(*o, subnet)) {
-                return Err(Error::Overlap {
-                    network: n.name.clone(),
-                    subnet,
-                    other: other.name.clone(),
-                    other_subnet,
-                });
+        for subnet in subnets_of(n) {
+            for other in &networks[..i] {
+                if let Some(other_subnet) = subnets_of(other).find(|o| share_address(o, &subnet)) {
+                    return Err(Error::Overlap {
+                        network: n.name.clone(),
+                        subnet,
+                        other: other.name.clone(),
+                        other_subnet,
+                    });
+                }
             }
         }
     }
     Ok(())
 }
 
+/// The subnets of both families.
+fn subnets_of(n: &Network) -> impl Iterator<Item = IpNet> {
+    let subnets = [n.subnet.map(IpNet::V4), n.ipv6.map(IpNet::V6)];
+    subnets.into_iter().flatten()
+}
+
+fn share_address(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
 pub(super) fn addresses(n: &Network) -> Result<(), Error> {
     let mut taken = BTreeMap::new();
     let mut macs = BTreeMap::new();
-    if let (Some(subnet), Some(gateway)) = (n.subnet, n.gateway) {
+    let v4 = n.subnet.map(|s| (IpNet::V4(s), n.gateway_in(s).into()));
+    let v6 = n.ipv6.zip(n.ipv6_gateway());
+    let v6 = v6.map(|(s, g)| (IpNet::V6(s), g.into()));
+    for (subnet, gateway) in [v4, v6].into_iter().flatten() {
         let object = format!("gateway of network `{}`", n.name);
         inside(&object, gateway, &n.name, subnet)?;
     }
     for e in &n.endpoints {
-        if let Some(addr) = e.addr {
+        let own = [(e.addr.map(IpAddr::V4), v4), (e.addr6.map(IpAddr::V6), v6)];
+        for (addr, ground) in own {
+            let Some(addr) = addr else { continue };
             if let Some(other) = taken.insert(addr, &e.name) {
                 return Err(Error::AddressTaken {
                     name: e.name.clone(),
@@ -55,8 +71,8 @@ pub(super) fn addresses(n: &Network) -> Result<(), Error> {
                     other: other.clone(),
                 });
             }
-            if let Some(subnet) = n.subnet {
-                check_endpoint_addr(&e.name, addr, &n.name, subnet, n.gateway_in(subnet))?;
+            if let Some((subnet, gateway)) = ground {
+                check_endpoint_addr(&e.name, addr, &n.name, subnet, gateway)?;
             }
         }
         if let Some(other) = e.mac.and_then(|m| macs.insert(m.0, &e.name)) {
@@ -74,13 +90,14 @@ pub(super) fn addresses(n: &Network) -> Result<(), Error> {
 /// Checks that endpoint `name` may have `addr` in a network.
 ///
 /// # Errors
-/// The address is outside the subnet, or it is the gateway, the network or the broadcast address.
+/// The address is outside the subnet, or it is the gateway, the network's own (by IPv6 that of any of
+/// its routers: RFC 4291, 2.6.1) or the broadcast address.
 pub fn check_endpoint_addr(
     name: &str,
-    addr: Ipv4Addr,
+    addr: IpAddr,
     network: &str,
-    subnet: Ipv4Net,
-    gateway: Ipv4Addr,
+    subnet: IpNet,
+    gateway: IpAddr,
 ) -> Result<(), Error> {
     let object = format!("endpoint `{name}`");
     inside(&object, addr, network, subnet)?;
@@ -95,7 +112,7 @@ pub fn check_endpoint_addr(
     Ok(())
 }
 
-fn inside(object: &str, addr: Ipv4Addr, network: &str, subnet: Ipv4Net) -> Result<(), Error> {
+fn inside(object: &str, addr: IpAddr, network: &str, subnet: IpNet) -> Result<(), Error> {
     let (object, network) = (object.to_owned(), network.to_owned());
     if !subnet.contains(&addr) {
         return Err(Error::OutsideSubnet {
@@ -107,7 +124,7 @@ fn inside(object: &str, addr: Ipv4Addr, network: &str, subnet: Ipv4Net) -> Resul
     }
     let what = match addr {
         a if a == subnet.network() => "first address (the network's own)",
-        a if a == subnet.broadcast() => "broadcast address",
+        a if a.is_ipv4() && a == subnet.broadcast() => "broadcast address",
         _ => return Ok(()),
     };
     Err(Error::ReservedAddress {
@@ -124,7 +141,8 @@ pub(super) fn ports<'a>(
     endpoints: impl Iterator<Item = (&'a Network, &'a Endpoint)>,
 ) -> Result<(), Error> {
     let mut taken = Claims::default();
-    for (n, e) in endpoints {
+    // A routed network takes no port of the host.
+    for (n, e) in endpoints.filter(|(n, _)| n.mode == Mode::Nat) {
         for spec in &e.publish {
             let Some(ports) = spec.host.filter(|h| h.width() == spec.width()) else {
                 continue;

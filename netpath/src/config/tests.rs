@@ -1,6 +1,6 @@
 //! What the configuration takes and what it refuses, by the messages that users see.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
 
@@ -17,6 +17,8 @@ driver = "bridge"
 bridge = "netpath0"
 subnet = "172.17.0.0/16"
 gateway = "172.17.0.1"
+ipv6 = "fd00:17::/64"
+gateway6 = "fd00:17::1"
 mtu = 1500
 gso_max_size = 196608
 icc = true
@@ -34,6 +36,7 @@ uplinks = ["auto"]
 name = "PINK"
 netns = "pink"
 ip = "172.17.0.2"
+ip6 = "fd00:17::2"
 publish = ["8080:80", "5353:53/udp", "30000-30999:30000-30999/udp"]
 "#;
 
@@ -61,12 +64,15 @@ fn the_whole_form() {
         n.gateway_in(n.subnet.unwrap()),
         Ipv4Addr::new(172, 17, 0, 1)
     );
+    let gateway6: Ipv6Addr = "fd00:17::1".parse().unwrap();
+    assert_eq!((n.ipv6_gateway(), n.mode), (Some(gateway6), Mode::Nat));
     assert_eq!(n.uplinks, Uplinks::Auto);
     assert_eq!(n.gso_max_size, Some(196_608));
     let [e] = n.endpoints.as_slice() else {
         panic!("one endpoint")
     };
     assert_eq!(e.addr, Some(Ipv4Addr::new(172, 17, 0, 2)));
+    assert_eq!(e.addr6, "fd00:17::2".parse().ok());
     assert_eq!(e.publish[2].width(), 1000);
 }
 
@@ -79,6 +85,7 @@ fn defaults() {
         ("netpath0", None, None, None)
     );
     assert!(n.icc && n.masquerade && !n.internal);
+    assert_eq!((n.ipv6, n.ipv6_gateway(), n.mode), (None, None, Mode::Nat));
     assert_eq!(n.host_binding, Ipv4Addr::UNSPECIFIED);
     assert_eq!(c.timeouts, netpath_common::records::Timeouts::KERNEL);
     assert!(Config::parse("", "empty").unwrap().networks.is_empty());
@@ -175,8 +182,6 @@ fn a_port_is_published_once() {
 fn what_is_not_supported_yet_is_refused_by_name() {
     for (line, key) in [
         ("driver = \"macvlan\"", "driver"),
-        ("ipv6 = \"fd00:17::/64\"", "ipv6"),
-        ("mode = \"routed\"", "mode"),
         ("isolated = true", "isolated"),
         ("firewall = \"visible\"", "firewall"),
         ("mapping = \"endpoint-independent\"", "mapping"),
@@ -187,6 +192,85 @@ fn what_is_not_supported_yet_is_refused_by_name() {
     let e = error(&(network("") + &endpoint("a", "publish = [\"80:80,allow=x\"]")));
     assert!(e.contains("endpoint `a`") && e.contains("allow=`x`"), "{e}");
     assert!(error(&network("mode = \"magic\"")).contains("the values are nat, routed"));
+}
+
+#[test]
+fn ipv6() {
+    let v6 = |lines: &str| network(&format!("ipv6 = \"fd00:17::/64\"\n{lines}"));
+    let n = Config::parse(&v6("snat6 = \"2001:db8::7\""), "t").unwrap();
+    let gateway: Ipv6Addr = "fd00:17::1".parse().unwrap();
+    assert_eq!(n.networks[0].ipv6_gateway(), Some(gateway));
+    let at = |ip6: &str| error(&(v6("") + &endpoint("a", &format!("ip6 = \"{ip6}\""))));
+    for (ip6, why) in [
+        (
+            "fd00:18::2",
+            "is outside the subnet fd00:17::/64 of network `n`",
+        ),
+        ("fd00:17::1", "is the gateway of network `n`"),
+        ("fd00:17::", "is the first address"),
+        ("172.17.0.2", "it must be an IPv6 address"),
+    ] {
+        let e = at(ip6);
+        assert!(e.starts_with("endpoint `a`: ") && e.contains(why), "{e}");
+    }
+    // There is no broadcast address.
+    let last = v6("") + &endpoint("a", "ip6 = \"fd00:17::ffff:ffff:ffff:ffff\"");
+    assert!(Config::parse(&last, "t").is_ok());
+    for (lines, why) in [
+        (
+            "gateway6 = \"fd00:18::1\"",
+            "gateway of network `n`: address fd00:18::1 is outside",
+        ),
+        (
+            "gateway6 = \"fe80::1\"",
+            "gateway6 = \"fe80::1\" is not valid",
+        ),
+        ("snat6 = \"ff02::1\"", "multicast"),
+        ("snat6 = \"::\"", "unspecified"),
+        ("mtu = 1279", "IPv6 needs 1280"),
+    ] {
+        let e = error(&v6(lines));
+        assert!(e.contains(why), "{e}");
+    }
+    for (lines, why) in [
+        ("gateway6 = \"fd00:17::1\"", "network `n`: gateway6"),
+        ("snat6 = \"2001:db8::7\"", "network `n`: snat6"),
+        ("ipv6 = \"fe80::/64\"", "link-local"),
+    ] {
+        let e = error(&network(lines));
+        assert!(e.contains(why), "{e}");
+    }
+    let e = error(&(network("") + &endpoint("a", "ip6 = \"fd00:17::2\"")));
+    assert!(
+        e.contains("endpoint `a`: ip6 = \"fd00:17::2\"") && e.contains("network `n` has no IPv6"),
+        "{e}"
+    );
+    let two = v6("") + "[[network]]\nname = \"m\"\nbridge = \"b\"\nipv6 = \"fd00:17::8:0/112\"\n";
+    let e = error(&two);
+    assert!(
+        e.contains("`m`: subnet fd00:17::8:0/112 overlaps fd00:17::/64 of network `n`"),
+        "{e}"
+    );
+    let same = "ip6 = \"fd00:17::2\"";
+    let e = error(&(v6("") + &endpoint("a", same) + &endpoint("b", same)));
+    assert!(
+        e.contains("endpoint `b`: address fd00:17::2 belongs to endpoint `a`"),
+        "{e}"
+    );
+}
+
+#[test]
+fn routed_networks_translate_nothing() {
+    let routed = |lines: &str| network(&format!("mode = \"routed\"\n{lines}"));
+    let c = Config::parse(&routed("masquerade = false"), "t").unwrap();
+    assert_eq!(c.networks[0].mode, Mode::Routed);
+    for line in ["snat = \"192.0.2.7\"", "masquerade = true"] {
+        let e = error(&routed(line));
+        assert!(
+            e.contains("in a routed network nothing is translated"),
+            "{e}"
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use ipnet::Ipv4Net;
 
 use super::{
     Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, UplinkHook, Uplinks, check_ifname, check_name, nat, raw,
+    PortSpec, UplinkHook, Uplinks, check_ifname, check_name,
+    ipv6::{IPV6_MTU_MIN, ipv6},
+    nat, raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -46,7 +48,7 @@ pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
     Ok(config)
 }
 
-fn network(raw: raw::Network) -> Result<Network, Error> {
+pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     let object = format!("network `{}`", raw.name);
     let invalid = |key: &'static str, value: &str, reason: String| Error::Invalid {
         object: object.clone(),
@@ -56,6 +58,7 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
     };
     check_name(&raw.name).map_err(|reason| invalid("name", &raw.name, reason))?;
     refuse_unsupported(&raw)?;
+    let v6 = ipv6(&raw)?;
     let bridge = raw.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.into());
     check_ifname(&bridge).map_err(|reason| invalid("bridge", &bridge, reason))?;
     let addr = |key, text: Option<&String>| {
@@ -105,6 +108,10 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         i64::from(GSO_LEGACY_MAX_SIZE),
         i64::from(GSO_MAX_SIZE),
     )?;
+    if let Some(small) = mtu.filter(|mtu| v6.subnet.is_some() && *mtu < IPV6_MTU_MIN) {
+        let reason = format!("IPv6 needs {IPV6_MTU_MIN}; set that, or leave ipv6 out");
+        return Err(invalid("mtu", &small.to_string(), reason));
+    }
     let uplinks = raw.uplinks.unwrap_or_else(|| vec!["auto".into()]);
     for name in &uplinks {
         check_ifname(name).map_err(|reason| invalid("uplinks", name, reason))?;
@@ -152,6 +159,10 @@ fn network(raw: raw::Network) -> Result<Network, Error> {
         icc: raw.icc.unwrap_or(true),
         masquerade: raw.masquerade.unwrap_or(true),
         snat,
+        ipv6: v6.subnet,
+        gateway6: v6.gateway,
+        snat6: v6.snat,
+        mode: v6.mode,
         internal: raw.internal.unwrap_or(false),
         host_binding: addr("host_binding_ipv4", raw.host_binding_ipv4.as_ref())?
             .unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -194,7 +205,6 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
     let kinds = &["macvlan", "ipvlan", "host", "none", "null"];
     let words = [
         word("driver", &raw.driver, "bridge", kinds, "use \"bridge\""),
-        word("mode", &raw.mode, "nat", &["routed"], "use \"nat\""),
         word(
             "mapping",
             &raw.mapping,
@@ -231,14 +241,6 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
                 });
             }
         }
-    }
-    if let Some(v) = raw
-        .ipv6
-        .as_deref()
-        .or_else(|| raw.endpoint.iter().find_map(|e| e.ip6.as_deref()))
-    {
-        let key = if raw.ipv6.is_some() { "ipv6" } else { "ip6" };
-        return unsupported(key, &format!("{v:?}"), "leave it out");
     }
     match raw.isolated {
         Some(true) => unsupported("isolated", "true", "leave it out"),
@@ -291,6 +293,10 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         t.parse::<Ipv4Addr>()
             .map_err(|_| invalid("ip", t, "it must be an IPv4 address".into()))
     });
+    let addr6 = raw.ip6.as_deref().map(|t| {
+        t.parse()
+            .map_err(|_| invalid("ip6", t, "it must be an IPv6 address".into()))
+    });
     let mac = raw.mac.as_deref().map(|t| {
         t.parse::<Mac>()
             .map_err(|e| invalid("mac", t, e.to_string()))
@@ -301,6 +307,7 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
             .parse()
             .map_err(|r| invalid("netns", &raw.netns, r))?,
         addr: addr.transpose()?,
+        addr6: addr6.transpose()?,
         mac: mac.transpose()?,
         publish,
         name: raw.name.clone(),

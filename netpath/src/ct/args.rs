@@ -5,17 +5,18 @@
 
 use std::{
     io::{self, Write as _},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use clap::ValueEnum;
+use netpath_common::{V4, V6};
 
 use super::{
     Filter, NatFilter, count, flush,
     format::{Printer, Style},
     read::Flows,
 };
-use crate::bpf::{Datapath, Error};
+use crate::bpf::{Datapath, Error, Family};
 
 /// Show and remove tracked connections.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,15 +57,18 @@ enum Output {
 
 #[derive(Clone, Debug, Default, clap::Args)]
 struct FilterArgs {
-    /// Protocol: tcp, udp, icmp or a number
+    /// Family of addresses: ipv4 or ipv6; both when left out
+    #[arg(short, long, value_name = "FAMILY", value_parser = parse_family)]
+    family: Option<u8>,
+    /// Protocol: tcp, udp, icmp, icmpv6 or a number
     #[arg(short, long, value_name = "PROTO", value_parser = parse_proto)]
     proto: Option<u8>,
     /// Source address of the original direction
     #[arg(short, long, value_name = "ADDRESS", visible_alias = "orig-src")]
-    src: Option<Ipv4Addr>,
+    src: Option<IpAddr>,
     /// Destination address of the original direction
     #[arg(short, long, value_name = "ADDRESS", visible_alias = "orig-dst")]
-    dst: Option<Ipv4Addr>,
+    dst: Option<IpAddr>,
     /// Source port of the original direction
     #[arg(long, value_name = "PORT", visible_alias = "orig-port-src")]
     sport: Option<u16>,
@@ -82,6 +86,7 @@ struct FilterArgs {
 impl FilterArgs {
     fn filter(&self) -> Filter {
         let Self {
+            family,
             proto,
             src,
             dst,
@@ -91,6 +96,7 @@ impl FilterArgs {
             dst_nat,
         } = *self;
         Filter {
+            family,
             proto,
             src,
             dst,
@@ -144,12 +150,25 @@ pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
 fn show(dp: &Datapath, filter: Filter, style: Style) -> Result<usize, Error> {
     let timeouts = dp.config()?.timeouts;
     let mut printer = Printer::new(style, timeouts);
-    let mut flows = Flows::new(dp, filter)?;
+    show_family::<V4>(dp, filter, &mut printer)?;
+    show_family::<V6>(dp, filter, &mut printer)?;
+    print(printer.end())?;
+    Ok(printer.printed())
+}
+
+fn show_family<A: Family>(
+    dp: &Datapath,
+    filter: Filter,
+    printer: &mut Printer,
+) -> Result<(), Error> {
+    if !filter.asks_for::<A>() {
+        return Ok(());
+    }
+    let mut flows = Flows::<A>::new(dp, filter)?;
     while let Some((flows, now)) = flows.next()? {
         print(&printer.part(&flows, now))?;
     }
-    print(printer.end())?;
-    Ok(printer.printed())
+    Ok(())
 }
 
 fn print(text: &str) -> Result<(), Error> {
@@ -161,15 +180,24 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 fn parse_proto(text: &str) -> Result<u8, String> {
-    use netpath_common::tuple::{ICMP, TCP, UDP};
+    use netpath_common::tuple::{ICMP, ICMPV6, TCP, UDP};
 
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(TCP),
         "udp" => Ok(UDP),
         "icmp" => Ok(ICMP),
+        "icmpv6" | "ipv6-icmp" => Ok(ICMPV6),
         number => number
             .parse()
-            .map_err(|_| "use tcp, udp, icmp or a protocol number".into()),
+            .map_err(|_| "use tcp, udp, icmp, icmpv6 or a protocol number".into()),
+    }
+}
+
+fn parse_family(text: &str) -> Result<u8, String> {
+    match text.to_ascii_lowercase().as_str() {
+        V4::NAME => Ok(V4::NUMBER),
+        V6::NAME => Ok(V6::NUMBER),
+        _ => Err("use ipv4 or ipv6".into()),
     }
 }
 
@@ -179,7 +207,7 @@ fn parse_nat(text: &str) -> Result<NatFilter, String> {
     }
     text.parse()
         .map(NatFilter::To)
-        .map_err(|_| "use an IPv4 address, or no value".into())
+        .map_err(|_| "use an address, or no value".into())
 }
 
 #[cfg(test)]
@@ -217,19 +245,26 @@ mod tests {
         };
         let filter = args.filter();
         assert_eq!(filter.src_nat, Some(NatFilter::Any));
-        assert_eq!(filter.dst, Some(Ipv4Addr::new(198, 51, 100, 2)));
+        assert_eq!(filter.dst, "198.51.100.2".parse().ok());
         let Command::Flush(args) = parse("netpath ct flush -g 172.17.0.2 --dport 80") else {
             panic!()
         };
         assert_eq!(
             args.filter().dst_nat,
-            Some(NatFilter::To(Ipv4Addr::new(172, 17, 0, 2)))
+            Some(NatFilter::To("172.17.0.2".parse().unwrap()))
         );
         assert_eq!(args.filter().dport, Some(80));
         let Command::List(list) = parse("netpath ct list -o extended,json") else {
             panic!()
         };
         assert_eq!(list.output, [Output::Extended, Output::Json]);
+        let Command::List(list) = parse("netpath ct list -f ipv6 -p icmpv6 -s fd00:17::2") else {
+            panic!()
+        };
+        let filter = list.filter.filter();
+        assert_eq!((filter.family, filter.proto), (Some(10), Some(58)));
+        assert_eq!(filter.src, "fd00:17::2".parse().ok());
         assert!(Cli::try_parse_from(["netpath", "ct", "list", "-p", "carp?"]).is_err());
+        assert!(Cli::try_parse_from(["netpath", "ct", "list", "-f", "ipv5"]).is_err());
     }
 }

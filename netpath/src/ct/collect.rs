@@ -1,4 +1,4 @@
-//! The collector: one pass over the conntrack table, in short steps.
+//! The collector: one pass over the conntrack table of a family, in short steps.
 //!
 //! Owns the choice of candidates, the bound of a step, and when the next pass is worth it. What is
 //! removed is decided by the datapath: the collector only proposes.
@@ -6,19 +6,18 @@
 use std::time::Duration;
 
 use netpath_common::{
-    Tuple,
+    Tuple, V4,
     conntrack::{
         CtEntry,
         timeout::{is_expired, lifetime_ns},
     },
-    maps,
     records::Timeouts,
     tuple::{TCP, UDP},
 };
 use nix::time::{ClockId, clock_gettime};
 
 use super::program::{KEYS, Mode, Program};
-use crate::bpf::{Batches, Datapath, Error, Generations, coarse_now};
+use crate::bpf::{Batches, Datapath, Error, Family, Generations, coarse_now};
 
 /// Most entries that one step reads, and so most keys that it proposes.
 pub const STEP_ENTRIES: usize = 2048;
@@ -69,21 +68,21 @@ pub struct SweepStats {
 }
 
 /// One pass of the collector under way.
-pub struct Sweep {
-    program: Program,
-    batches: Batches<Tuple, CtEntry>,
+pub struct Sweep<A: Family = V4> {
+    program: Program<A>,
+    batches: Batches<Tuple<A>, CtEntry<A>>,
     timeouts: Timeouts,
     generations: Generations,
     orphans: Orphans,
     capacity: u32,
     position: u32,
     entries: usize,
-    candidates: Vec<Tuple>,
+    candidates: Vec<Tuple<A>>,
     soonest: Option<u64>,
     stats: SweepStats,
 }
 
-impl Sweep {
+impl<A: Family> Sweep<A> {
     /// Begins a pass; reads no entry yet.
     ///
     /// # Errors
@@ -91,11 +90,11 @@ impl Sweep {
     pub fn begin(dp: &Datapath, orphans: Orphans) -> Result<Self, Error> {
         Ok(Self {
             program: Program::open(dp)?,
-            batches: Batches::new(dp, maps::CT4, STEP_ENTRIES)?,
+            batches: Batches::new(dp, A::CT, STEP_ENTRIES)?,
             timeouts: dp.config()?.timeouts,
             generations: dp.generations()?,
             orphans,
-            capacity: dp.capacity(maps::CT4)?,
+            capacity: dp.capacity(A::CT)?,
             position: 0,
             entries: FIRST_ENTRIES,
             candidates: Vec::with_capacity(STEP_ENTRIES),
@@ -185,8 +184,8 @@ impl Sweep {
 ///
 /// # Errors
 /// As of [`Sweep::step`].
-pub fn sweep(dp: &Datapath, orphans: Orphans) -> Result<SweepStats, Error> {
-    let mut sweep = Sweep::begin(dp, orphans)?;
+pub fn sweep<A: Family>(dp: &Datapath, orphans: Orphans) -> Result<SweepStats, Error> {
+    let mut sweep = Sweep::<A>::begin(dp, orphans)?;
     while sweep.step()? {
         std::thread::yield_now();
     }
@@ -211,11 +210,11 @@ enum Judgement {
     Skip,
 }
 
-fn judge(
+fn judge<A: Family>(
     t: &Timeouts,
     generations: &Generations,
     orphans: Orphans,
-    (key, e): (&Tuple, &CtEntry),
+    (key, e): (&Tuple<A>, &CtEntry<A>),
     now: u64,
 ) -> Judgement {
     if e.is_record() {

@@ -2,17 +2,18 @@
 //!
 //! Owns the text. Chooses no flows.
 
-use std::{fmt::Write as _, net::Ipv4Addr};
+use std::fmt::Write as _;
 
 use netpath_common::{
     Tuple,
     conntrack::{CtEntry, age_ns},
     records::Timeouts,
-    tuple::{ICMP, TCP, UDP},
+    tuple::{TCP, UDP},
 };
 use serde_json::{Value, json};
 
 use super::Flow;
+use crate::bpf::Family;
 
 /// How flows look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Printer {
     }
 
     /// The text of the next flows.
-    pub(super) fn part(&mut self, flows: &[Flow], now: u64) -> String {
+    pub(super) fn part<A: Family>(&mut self, flows: &[Flow<A>], now: u64) -> String {
         let mut text = String::new();
         let t = &self.timeouts;
         for flow in flows {
@@ -78,20 +79,20 @@ impl Printer {
 }
 
 /// The flow as the conntrack tool prints it, without its counters.
-pub(super) fn plain_line(flow: &Flow, t: &Timeouts, now: u64) -> String {
+pub(super) fn plain_line<A: Family>(flow: &Flow<A>, t: &Timeouts, now: u64) -> String {
     let mut text = String::new();
     line(&mut text, flow, t, now, false);
     text
 }
 
-fn line(out: &mut String, flow: &Flow, t: &Timeouts, now: u64, extended: bool) {
+fn line<A: Family>(out: &mut String, flow: &Flow<A>, t: &Timeouts, now: u64, extended: bool) {
     let proto = flow.tuple.proto;
     let left = flow.remaining_ns(t, now) / 1_000_000_000;
-    if extended {
-        out.push_str("ipv4     2 ");
-    }
     // Writing to a String cannot fail.
-    let _ = write!(out, "{:<8} {proto} {left} ", name(proto));
+    if extended {
+        let _ = write!(out, "{:<8} {} ", A::NAME, A::NUMBER);
+    }
+    let _ = write!(out, "{:<8} {proto} {left} ", name::<A>(proto));
     if proto == TCP {
         let _ = write!(out, "{} ", flow.record.tcp_state().as_str());
     }
@@ -112,24 +113,24 @@ fn line(out: &mut String, flow: &Flow, t: &Timeouts, now: u64, extended: bool) {
     out.push_str("mark=0 use=1");
 }
 
-fn tuple(out: &mut String, t: &Tuple) {
-    let (src, dst) = (Ipv4Addr::from(t.src), Ipv4Addr::from(t.dst));
-    let _ = write!(out, "src={src} dst={dst} ");
-    let _ = if t.proto == ICMP {
+fn tuple<A: Family>(out: &mut String, t: &Tuple<A>) {
+    let _ = write!(out, "src={} dst={} ", t.src.ip(), t.dst.ip());
+    let _ = if t.proto == A::ICMP {
         write!(out, "type={} code=0 id={} ", t.icmp_type, t.sport)
     } else {
         write!(out, "sport={} dport={} ", t.sport, t.dport)
     };
 }
 
-fn counters(out: &mut String, entry: Option<&CtEntry>) {
+fn counters<A: Family>(out: &mut String, entry: Option<&CtEntry<A>>) {
     let (packets, bytes) = entry.map_or((0, 0), |e| (e.packets, e.bytes));
     let _ = write!(out, "packets={packets} bytes={bytes} ");
 }
 
-fn object(flow: &Flow, t: &Timeouts, now: u64) -> Value {
+fn object<A: Family>(flow: &Flow<A>, t: &Timeouts, now: u64) -> Value {
     let mut value = json!({
-        "protocol": name(flow.tuple.proto),
+        "family": A::NAME,
+        "protocol": name::<A>(flow.tuple.proto),
         "protonum": flow.tuple.proto,
         "timeout": flow.remaining_ns(t, now) / 1_000_000_000,
         "original": direction(&flow.tuple, flow.index.as_ref()),
@@ -144,14 +145,14 @@ fn object(flow: &Flow, t: &Timeouts, now: u64) -> Value {
     value
 }
 
-fn direction(t: &Tuple, entry: Option<&CtEntry>) -> Value {
+fn direction<A: Family>(t: &Tuple<A>, entry: Option<&CtEntry<A>>) -> Value {
     let mut value = json!({
-        "src": Ipv4Addr::from(t.src),
-        "dst": Ipv4Addr::from(t.dst),
+        "src": t.src.ip(),
+        "dst": t.dst.ip(),
         "packets": entry.map_or(0, |e| e.packets),
         "bytes": entry.map_or(0, |e| e.bytes),
     });
-    let members = if t.proto == ICMP {
+    let members = if t.proto == A::ICMP {
         [
             ("type", u16::from(t.icmp_type)),
             ("code", 0),
@@ -168,11 +169,11 @@ fn direction(t: &Tuple, entry: Option<&CtEntry>) -> Value {
 }
 
 /// The protocol's name in the conntrack tool.
-pub(super) fn name(proto: u8) -> &'static str {
+pub(super) fn name<A: Family>(proto: u8) -> &'static str {
     match proto {
         TCP => "tcp",
         UDP => "udp",
-        ICMP => "icmp",
+        _ if proto == A::ICMP => A::ICMP_NAME,
         _ => "unknown",
     }
 }
@@ -182,11 +183,11 @@ mod tests {
     use netpath_common::conntrack::{STATE_ASSURED, STATE_SEEN_REPLY, tcp::TcpState};
 
     use super::{
-        super::testing::{NOW, echo, masqueraded},
+        super::testing::{NOW, echo, echo6, masqueraded, masqueraded6},
         *,
     };
 
-    fn printed(flow: &Flow) -> String {
+    fn printed<A: Family>(flow: &Flow<A>) -> String {
         plain_line(flow, &Timeouts::KERNEL, NOW)
     }
 
@@ -220,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_ipv6_are_conntracks() {
+        assert_eq!(
+            printed(&masqueraded6()),
+            "tcp      6 431999 ESTABLISHED src=fd00:17::2 dst=2001:db8:1::1 sport=40000 dport=80 \
+             src=2001:db8:1::1 dst=2001:db8:1::10 sport=80 dport=40000 [ASSURED] mark=0 use=1"
+        );
+        assert_eq!(
+            printed(&echo6()),
+            "icmpv6   58 29 src=fd00:17::2 dst=2001:db8:1::1 type=128 code=0 id=77 \
+             src=2001:db8:1::1 dst=2001:db8:1::10 type=129 code=0 id=77 mark=0 use=1"
+        );
+        let extended = Printer::new(Style::Extended, Timeouts::KERNEL).part(&[echo6()], NOW);
+        assert!(
+            extended.starts_with("ipv6     10 icmpv6   58 29 src="),
+            "{extended}"
+        );
+    }
+
+    #[test]
     fn extended_lines_have_the_family_and_the_counters() {
         assert_eq!(
             Printer::new(Style::Extended, Timeouts::KERNEL).part(&[masqueraded()], NOW),
@@ -234,10 +254,11 @@ mod tests {
         let mut printer = Printer::new(Style::Json, Timeouts::KERNEL);
         assert_eq!(printer.end(), "[]\n");
         let mut text = printer.part(&[masqueraded()], NOW);
-        text += &printer.part(&[], NOW);
+        text += &printer.part::<netpath_common::V4>(&[], NOW);
         text += &printer.part(&[echo()], NOW);
+        text += &printer.part(&[echo6()], NOW);
         text += printer.end();
-        assert_eq!(printer.printed(), 2);
+        assert_eq!(printer.printed(), 3);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value[0]["protocol"], "tcp");
         assert_eq!(value[0]["state"], "ESTABLISHED");
@@ -249,6 +270,11 @@ mod tests {
         assert_eq!(value[1]["original"]["type"], 8);
         assert_eq!(value[1]["reply"]["id"], 77);
         assert_eq!(value[1].get("state"), None);
+        assert_eq!(value[1]["family"], "ipv4");
+        assert_eq!(value[2]["family"], "ipv6");
+        assert_eq!(value[2]["protocol"], "icmpv6");
+        assert_eq!(value[2]["original"]["src"], "fd00:17::2");
+        assert_eq!(value[2]["reply"]["type"], 129);
     }
 
     #[test]

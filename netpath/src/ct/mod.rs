@@ -2,7 +2,7 @@
 //!
 //! Owns what a flow is to them. Deletes nothing itself: the datapath alone decides what is expired
 //! and removes flows (see [`collect`]). The table may hold millions of flows, so nothing here reads
-//! it into memory as a whole.
+//! it into memory as a whole. There is a table of each family of addresses.
 
 mod args;
 pub mod collect;
@@ -15,7 +15,7 @@ mod read;
 mod testing;
 
 use netpath_common::{
-    Tuple,
+    Tuple, V4,
     conntrack::{
         CtEntry, STATE_ASSURED, STATE_SEEN_REPLY,
         timeout::{is_udp_stream, lifetime_ns},
@@ -24,28 +24,30 @@ use netpath_common::{
     tuple::{TCP, UDP},
 };
 
+use crate::bpf::Family;
+
 pub(crate) use self::read::reply_ports;
 pub use self::{
     args::{Args, run},
     filter::{Filter, NatFilter},
     flush::flush,
-    read::count,
+    read::{count, count_of},
 };
 
 /// A tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct Flow<A: Family = V4> {
     /// Tuple of the original direction, the key of the index.
-    pub tuple: Tuple,
+    pub tuple: Tuple<A>,
     /// Tuple that answers arrive with, the key of the record.
-    pub reply: Tuple,
+    pub reply: Tuple<A>,
     /// The record.
-    pub record: CtEntry,
+    pub record: CtEntry<A>,
     /// The index, unless it is gone.
-    pub index: Option<CtEntry>,
+    pub index: Option<CtEntry<A>>,
 }
 
-impl Flow {
+impl<A: Family> Flow<A> {
     /// When the last packet of either direction was seen.
     #[must_use]
     pub fn last_seen(&self) -> u64 {

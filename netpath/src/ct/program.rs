@@ -1,13 +1,15 @@
-//! The program `np_collect` as user space runs it.
+//! The programs `np_collect` and `np_collect6` as user space runs them.
 //!
 //! Owns the frames that carry keys to it. The program decides what is really expired, claims a flow
 //! and deletes both its entries, so that a packet that arrives meanwhile is never translated by
 //! half a flow.
 
+use std::marker::PhantomData;
+
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use netpath_common::Tuple;
 
-use crate::bpf::{Datapath, Error};
+use crate::bpf::{Datapath, Error, Family};
 
 /// Keys in one frame.
 pub(super) const KEYS: usize = 64;
@@ -16,7 +18,7 @@ const HEADER: usize = 16;
 /// EtherType for local experiments (IEEE 802): the kernel looks no further.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 
-/// When `np_collect` removes a flow that it is given.
+/// When the program removes a flow that it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// If it is expired, outdated, half gone or claimed.
@@ -25,31 +27,37 @@ pub(super) enum Mode {
     Any = 1,
 }
 
-/// The program of an instance.
-pub(super) struct Program(SchedClassifier);
+/// The program of an instance for a family.
+pub(super) struct Program<A> {
+    program: SchedClassifier,
+    family: PhantomData<A>,
+}
 
-impl Program {
+impl<A: Family> Program<A> {
     pub(super) fn open(dp: &Datapath) -> Result<Self, Error> {
-        dp.collector().map(Self)
+        Ok(Self {
+            program: dp.collector::<A>()?,
+            family: PhantomData,
+        })
     }
 
     /// Proposes up to [`KEYS`] keys in one run; how many flows were removed.
-    pub(super) fn run(&self, mode: Mode, keys: &[Tuple]) -> Result<usize, Error> {
+    pub(super) fn run(&self, mode: Mode, keys: &[Tuple<A>]) -> Result<usize, Error> {
         let data = frame(mode, keys);
         let options = TestRunOptions {
             data_in: Some(&data),
             ..TestRunOptions::default()
         };
-        let result = self
-            .0
-            .test_run(options)
-            .map_err(|e| Error::system("running np_collect", std::io::Error::other(e)))?;
+        let result = self.program.test_run(options).map_err(|e| {
+            let what = format!("running {}", A::COLLECTOR);
+            Error::system(what, std::io::Error::other(e))
+        })?;
         Ok(result.return_value as usize)
     }
 }
 
 /// A frame with up to [`KEYS`] keys.
-fn frame(mode: Mode, keys: &[Tuple]) -> Vec<u8> {
+fn frame<A: Family>(mode: Mode, keys: &[Tuple<A>]) -> Vec<u8> {
     let keys = keys.get(..KEYS).unwrap_or(keys);
     let mut data = Vec::with_capacity(HEADER + size_of_val(keys));
     data.extend([0; 12]);
@@ -62,7 +70,12 @@ fn frame(mode: Mode, keys: &[Tuple]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::masqueraded, *};
+    use netpath_common::V4;
+
+    use super::{
+        super::testing::{masqueraded, masqueraded6},
+        *,
+    };
 
     #[test]
     fn frames_hold_mode_count_and_keys() {
@@ -72,7 +85,13 @@ mod tests {
         assert_eq!(data[..12], [0; 12]);
         assert_eq!(data[12..16], [0x88, 0xb5, 1, 2]);
         assert_eq!(data[16..32], *bytemuck::bytes_of(&key));
-        assert_eq!(frame(Mode::Expired, &[])[14..], [0, 0]);
+        assert_eq!(frame::<V4>(Mode::Expired, &[])[14..], [0, 0]);
+        let key6 = masqueraded6().reply;
+        let data = frame(Mode::Any, &[key6; 64]);
+        // The kernel takes no more than a page less 384 bytes (`bpf_test_init`).
+        assert_eq!(data.len(), 16 + 64 * 40);
+        assert!(data.len() < 4096 - 384);
+        assert_eq!(data[56..96], *bytemuck::bytes_of(&key6));
         assert_eq!(frame(Mode::Expired, &[key; 64]).len(), 16 + 64 * 16);
         assert_eq!(frame(Mode::Expired, &[key; 65])[15], 64);
     }

@@ -8,31 +8,33 @@ use std::{
 };
 
 use netpath_common::{
-    Tuple,
+    Tuple, V4, V6,
     conntrack::{CtEntry, STATE_CLAIMED},
-    maps,
     records::Timeouts,
 };
 
 use super::{Filter, Flow};
-use crate::bpf::{Batches, Datapath, Error, coarse_now, conntrack_entry};
+use crate::bpf::{Batches, Datapath, Error, Family, coarse_now, conntrack_entry};
 
 /// Entries that one system call reads.
 const BATCH: usize = 4096;
 
+/// Flows, and the time that they were read at.
+type Part<A> = (Vec<Flow<A>>, u64);
+
 /// The flows of an instance that are asked for, part by part.
-pub(super) struct Flows {
-    batches: Batches<Tuple, CtEntry>,
+pub(super) struct Flows<A: Family> {
+    batches: Batches<Tuple<A>, CtEntry<A>>,
     table: OwnedFd,
     timeouts: Timeouts,
     filter: Filter,
 }
 
-impl Flows {
+impl<A: Family> Flows<A> {
     pub(super) fn new(dp: &Datapath, filter: Filter) -> Result<Self, Error> {
         Ok(Self {
-            batches: Batches::new(dp, maps::CT4, BATCH)?,
-            table: dp.map_fd(maps::CT4)?,
+            batches: Batches::new(dp, A::CT, BATCH)?,
+            table: dp.map_fd(A::CT)?,
             timeouts: dp.config()?.timeouts,
             filter,
         })
@@ -40,7 +42,7 @@ impl Flows {
 
     /// The next part, ordered by tuple, and the time that it was read at; `None` at the end. Flows
     /// that are expired or being removed are left out.
-    pub(super) fn next(&mut self) -> Result<Option<(Vec<Flow>, u64)>, Error> {
+    pub(super) fn next(&mut self) -> Result<Option<Part<A>>, Error> {
         let Some((keys, entries)) = self.batches.next()? else {
             return Ok(None);
         };
@@ -68,22 +70,39 @@ impl Flows {
 /// # Errors
 /// If the table cannot be read.
 pub(crate) fn reply_ports(dp: &Datapath) -> Result<BTreeSet<(u8, u16)>, Error> {
-    let mut flows = Flows::new(dp, Filter::default())?;
     let mut ports = BTreeSet::new();
-    while let Some((part, _)) = flows.next()? {
-        ports.extend(part.iter().map(|flow| (flow.reply.proto, flow.reply.dport)));
-    }
+    add_reply_ports::<V4>(dp, &mut ports)?;
+    add_reply_ports::<V6>(dp, &mut ports)?;
     Ok(ports)
 }
 
-/// How many flows match that are neither expired nor being removed.
+fn add_reply_ports<A: Family>(dp: &Datapath, ports: &mut BTreeSet<(u8, u16)>) -> Result<(), Error> {
+    let mut flows = Flows::<A>::new(dp, Filter::default())?;
+    while let Some((part, _)) = flows.next()? {
+        ports.extend(part.iter().map(|flow| (flow.reply.proto, flow.reply.dport)));
+    }
+    Ok(())
+}
+
+/// How many flows of both families match that are neither expired nor being removed.
+///
+/// # Errors
+/// If a table cannot be read.
+pub fn count(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
+    Ok(count_of::<V4>(dp, filter)? + count_of::<V6>(dp, filter)?)
+}
+
+/// As [`count`], of one family.
 ///
 /// # Errors
 /// If the table cannot be read.
-pub fn count(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
+pub fn count_of<A: Family>(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
+    if !filter.asks_for::<A>() {
+        return Ok(0);
+    }
     let timeouts = dp.config()?.timeouts;
-    let table = dp.map_fd(maps::CT4)?;
-    let mut batches = Batches::<Tuple, CtEntry>::new(dp, maps::CT4, BATCH)?;
+    let table = dp.map_fd(A::CT)?;
+    let mut batches = Batches::<Tuple<A>, CtEntry<A>>::new(dp, A::CT, BATCH)?;
     let mut found = 0;
     while let Some((keys, entries)) = batches.next()? {
         let now = coarse_now()?;
@@ -105,7 +124,7 @@ pub fn count(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
 }
 
 /// The flow of a record, without its index, if it may be among those that are asked for.
-fn asked_for(filter: &Filter, reply: &Tuple, record: &CtEntry) -> Option<Flow> {
+fn asked_for<A: Family>(filter: &Filter, reply: &Tuple<A>, record: &CtEntry<A>) -> Option<Flow<A>> {
     let flow = Flow {
         tuple: record.other_key(reply),
         reply: *reply,
@@ -117,7 +136,7 @@ fn asked_for(filter: &Filter, reply: &Tuple, record: &CtEntry) -> Option<Flow> {
 }
 
 /// The index, unless it is gone or another flow's.
-fn index_of(table: &OwnedFd, flow: &Flow) -> Result<Option<CtEntry>, Error> {
+fn index_of<A: Family>(table: &OwnedFd, flow: &Flow<A>) -> Result<Option<CtEntry<A>>, Error> {
     let found = conntrack_entry(table.as_fd(), &flow.tuple)?;
     Ok(found.filter(|e| !e.is_record() && e.other_key(&flow.tuple) == flow.reply))
 }

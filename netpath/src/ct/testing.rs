@@ -1,31 +1,47 @@
 //! Flows for unit tests.
 //!
-//! Owns two example flows: a masqueraded TCP connection and an echo request.
+//! Owns two example flows of each family: a masqueraded TCP connection and an echo request.
 
 use netpath_common::{
-    Tuple,
+    Tuple, V4, V6,
     conntrack::{CtEntry, FLAG_RECORD, STATE_ASSURED, STATE_SEEN_REPLY, created_at, tcp::TcpState},
-    tuple::{ICMP, ICMP_ECHO, TCP},
+    tuple::{ICMP, ICMP_ECHO, ICMPV6, ICMPV6_ECHO, TCP},
 };
 
 use super::Flow;
+use crate::bpf::Family;
 
 /// The time at which the examples are looked at.
 pub(super) const NOW: u64 = 1_000_000_000_000;
 
-const CONTAINER: [u8; 4] = [172, 17, 0, 2];
-const UPLINK: [u8; 4] = [198, 51, 100, 1];
-const OUTSIDE: [u8; 4] = [198, 51, 100, 2];
+/// Container, uplink and outside.
+const HOSTS: [V4; 3] = [[172, 17, 0, 2], [198, 51, 100, 1], [198, 51, 100, 2]];
+/// fd00:17::2, 2001:db8:1::10, 2001:db8:1::1.
+const HOSTS6: [V6; 3] = [
+    [0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+    [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10],
+    [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+];
+const ESTABLISHED: u32 = STATE_SEEN_REPLY | STATE_ASSURED | TcpState::Established as u32;
 
 /// 172.17.0.2:40000 to 198.51.100.2:80, seen 0.9 s ago.
 pub(super) fn masqueraded() -> Flow {
-    let state = STATE_SEEN_REPLY | STATE_ASSURED | TcpState::Established as u32;
-    flow(TCP, 0, 40_000, 80, state)
+    flow(HOSTS, TCP, 0, (40_000, 80), ESTABLISHED)
 }
 
 /// The same by ping.
 pub(super) fn echo() -> Flow {
-    flow(ICMP, ICMP_ECHO, 77, 77, STATE_SEEN_REPLY)
+    flow(HOSTS, ICMP, ICMP_ECHO, (77, 77), STATE_SEEN_REPLY)
+}
+
+/// [fd00:17::2]:40000 to [2001:db8:1::1]:80, seen 0.9 s ago.
+pub(super) fn masqueraded6() -> Flow<V6> {
+    flow(HOSTS6, TCP, 0, (40_000, 80), ESTABLISHED)
+}
+
+/// The same by ping.
+pub(super) fn echo6() -> Flow<V6> {
+    flow(HOSTS6, ICMPV6, ICMPV6_ECHO, (77, 77), STATE_SEEN_REPLY)
 }
 
 /// The two entries of a flow, record first.
@@ -35,25 +51,31 @@ pub(super) fn entries(flow: &Flow) -> Vec<(Tuple, CtEntry)> {
     all
 }
 
-fn flow(proto: u8, icmp_type: u8, sport: u16, dport: u16, state: u32) -> Flow {
+fn flow<A: Family>(
+    [container, uplink, outside]: [A; 3],
+    proto: u8,
+    icmp_type: u8,
+    (sport, dport): (u16, u16),
+    state: u32,
+) -> Flow<A> {
     let tuple = Tuple {
-        src: CONTAINER,
-        dst: OUTSIDE,
+        src: container,
+        dst: outside,
         sport,
         dport,
         proto,
         icmp_type,
         zero: 0,
     };
-    let outside = Tuple {
-        src: UPLINK,
+    let translated = Tuple {
+        src: uplink,
         ..tuple
     };
     let created = created_at(NOW - 60_000_000_000);
     let stamp = NOW - 900_000_000;
     let index = CtEntry {
-        src: UPLINK,
-        dst: OUTSIDE,
+        src: uplink,
+        dst: outside,
         sport,
         dport,
         stamp,
@@ -63,8 +85,8 @@ fn flow(proto: u8, icmp_type: u8, sport: u16, dport: u16, state: u32) -> Flow {
         ..CtEntry::default()
     };
     let record = CtEntry {
-        src: OUTSIDE,
-        dst: CONTAINER,
+        src: outside,
+        dst: container,
         sport: dport,
         dport: sport,
         flags: FLAG_RECORD,
@@ -77,7 +99,7 @@ fn flow(proto: u8, icmp_type: u8, sport: u16, dport: u16, state: u32) -> Flow {
     };
     Flow {
         tuple,
-        reply: outside.inverse(),
+        reply: translated.inverse(),
         record,
         index: Some(index),
     }

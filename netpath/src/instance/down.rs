@@ -1,6 +1,6 @@
 //! `down`: remove networks, or everything.
 
-use super::{Error, Instance, work::Work};
+use super::{Error, Instance, forwarding, work::Work};
 use crate::bpf::Datapath;
 
 impl Instance {
@@ -46,6 +46,9 @@ impl Work<'_> {
     /// Takes from the host's own side what the networks that are left do not need.
     async fn shrink(&mut self) -> Result<(), Error> {
         self.sync_host().await?;
+        if !forwarding::needs_ipv6(&self.state.networks) {
+            self.restore_forwarding6()?;
+        }
         self.sync_xdp().await
     }
 

@@ -73,11 +73,11 @@ impl Instance {
                 Ok(plan)
             })
             .await?;
-        let (_, e) = state
+        let (n, e) = state
             .endpoint(endpoint)
             .ok_or_else(|| no_endpoint(&state, endpoint))?;
         let rules = e.rules.iter().filter(|r| slots.contains(&r.slot));
-        Ok((e.homes(), rules.cloned().collect()))
+        Ok((e.homes(n), rules.cloned().collect()))
     }
 
     /// Withdraws published ports, all or none, by the words that made them, or by ports and address

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
+use ipnet::Ipv6Net;
 use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -61,6 +62,7 @@ impl Work<'_> {
             addr: e.addr,
             prefix: network.subnet.prefix_len(),
             gateway: (!network.internal).then_some(network.gateway),
+            ipv6: side6(&network, &e),
         };
         Ok(container::configure(&netns, side)?)
     }
@@ -96,8 +98,8 @@ impl Work<'_> {
             }
         }
         if !link.up {
-            // The host has no IPv6 business on a port of the bridge; the setting goes with the
-            // interface.
+            // The host has no IPv6 business on a port of the bridge, whether or not its network has
+            // IPv6; the setting goes with the interface.
             let key = sysctl::disable_ipv6(&e.ifname);
             if sysctl::read_optional(&key)?.is_some() {
                 sysctl::write(&key, "1")?;
@@ -121,7 +123,7 @@ impl Work<'_> {
             mac: e.mac.0,
             network: network.slot,
             mtu: network.mtu,
-            ..EndpointRecord::default()
+            addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         if record != found || record.generation == 0 {
             if found.ifindex == 0 {
@@ -131,6 +133,9 @@ impl Work<'_> {
             datapath.set_endpoint(e.slot, &record)?;
         }
         datapath.set_endpoint_addr(e.addr, e.slot)?;
+        if let Some(addr6) = e.addr6 {
+            datapath.set_endpoint_addr(addr6, e.slot)?;
+        }
         let iface = IfaceRecord {
             kind: IFACE_ENDPOINT,
             slot: e.slot.into(),
@@ -162,6 +167,9 @@ impl Work<'_> {
                 },
             )?;
             datapath.remove_endpoint_addr(e.addr)?;
+            if let Some(addr6) = e.addr6 {
+                datapath.remove_endpoint_addr(addr6)?;
+            }
             if e.ifindex != 0 {
                 datapath.remove_iface(e.ifindex)?;
             }
@@ -196,4 +204,13 @@ impl Work<'_> {
             ),
         })
     }
+}
+
+/// The IPv6 half of the container's side.
+fn side6(network: &Network, e: &Endpoint) -> Option<container::Side6> {
+    let (ipv6, addr) = network.ipv6.zip(e.addr6)?;
+    Some(container::Side6 {
+        addr: Ipv6Net::new(addr, ipv6.subnet.prefix_len()).ok()?,
+        gateway: (!network.internal).then_some(ipv6.gateway),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{bpf, config, net, state};
 
@@ -52,9 +52,9 @@ pub enum Error {
         /// The network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// The route's destination.
-        route: Ipv4Net,
+        route: IpNet,
         /// The route's interface.
         ifname: String,
     },
@@ -151,7 +151,20 @@ pub enum Error {
         /// The network.
         network: String,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
+    },
+    /// The devices are too small for IPv6.
+    #[error(
+        "network `{network}`: ipv6 needs an MTU of {least}, and that of its uplinks is {found}; set mtu, \
+         or leave ipv6 out"
+    )]
+    Ipv6Mtu {
+        /// The network.
+        network: String,
+        /// The MTU that it would have, bytes.
+        found: u32,
+        /// The smallest one of IPv6, bytes.
+        least: u32,
     },
     /// Every slot is used up.
     #[error("no room for another {what}: netpath holds {most}; remove one first")]
@@ -187,6 +200,16 @@ pub enum Error {
         name: String,
         /// What exists.
         known: String,
+    },
+    /// The name is taken.
+    #[error(
+        "network `{name}` exists already, on bridge {bridge}; remove it first or choose another name"
+    )]
+    NetworkExists {
+        /// The name.
+        name: String,
+        /// Its bridge.
+        bridge: String,
     },
     /// No such endpoint.
     #[error("endpoint `{name}` does not exist; {known}")]
@@ -252,6 +275,17 @@ pub enum Error {
         spec: config::PortSpec,
         /// The family.
         family: &'static str,
+    },
+    /// A port that is the container's own cannot be shared.
+    #[error(
+        "endpoint `{endpoint}`: publish `{spec}`: in a routed network a port is its container's own; leave \
+         out `balance`"
+    )]
+    RoutedBalance {
+        /// Who asks.
+        endpoint: String,
+        /// For what.
+        spec: config::PortSpec,
     },
     /// No free port.
     #[error(

@@ -1,6 +1,6 @@
 //! What planning needs to know about the host, read once.
 
-use super::{Error, Instance};
+use super::{Error, Instance, forwarding::Forwarding6};
 use crate::{
     config::{PortRange, Uplinks},
     net::{Link, Uplink, listeners, listeners::Listener, namespace::Namespace, sysctl},
@@ -13,6 +13,10 @@ pub(super) struct Facts {
     pub(super) links: Vec<Link>,
     /// Destinations that the host reaches without a gateway, and by which interface.
     pub(super) on_link: Vec<(ipnet::Ipv4Net, u32)>,
+    /// The same of IPv6.
+    pub(super) on_link6: Vec<(ipnet::Ipv6Net, u32)>,
+    /// Whether the host forwards IPv6, and what turning that on would take along.
+    pub(super) forwarding6: Forwarding6,
     /// Interfaces of the default routes.
     pub(super) default_uplinks: Vec<Uplink>,
     /// Sockets that listen.
@@ -35,11 +39,20 @@ impl Facts {
         let on_link = routes
             .iter()
             .filter(|r| r.on_link && r.destination.prefix_len() > 0);
+        let routes6 = netlink.routes6().await?;
+        let on_link6 = routes6
+            .iter()
+            .filter(|r| r.on_link && r.destination.prefix_len() > 0);
+        let links = netlink.links().await?;
         let reserved = sysctl::read_optional(sysctl::LOCAL_RESERVED_PORTS)?.unwrap_or_default();
         let local = sysctl::read(sysctl::LOCAL_PORT_RANGE)?.replace('\t', "-");
         Ok(Self {
-            links: netlink.links().await?,
+            forwarding6: Forwarding6::look(netlink, &links).await?,
+            links,
             on_link: on_link
+                .flat_map(|r| r.interfaces.iter().map(|i| (r.destination, *i)))
+                .collect(),
+            on_link6: on_link6
                 .flat_map(|r| r.interfaces.iter().map(|i| (r.destination, *i)))
                 .collect(),
             default_uplinks: netlink.uplinks(&Uplinks::Auto, &[]).await?,

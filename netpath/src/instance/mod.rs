@@ -4,6 +4,7 @@
 //! how a change that fails half-way is undone. Commands, the agent and the lab call it. Single
 //! operations on the host are [`crate::net`]'s, on the datapath [`crate::bpf`]'s.
 
+mod create;
 mod down;
 mod edit;
 mod endpoint;
@@ -11,6 +12,7 @@ mod error;
 mod facts;
 mod forwarding;
 mod inspect;
+mod ipv6;
 mod network;
 mod plan;
 mod plan_endpoint;
@@ -32,7 +34,7 @@ use std::{fs, path::Path};
 
 pub use edit::NewEndpoint;
 pub use error::Error;
-pub use inspect::{ContainerView, NetworkView};
+pub use inspect::{ContainerView, EndpointView, NetworkView};
 pub use plan::{Plan, Step};
 pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
 pub use up::{Done, UpOptions};

@@ -2,13 +2,14 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NETWORK_XDP, NetworkRecord,
+    NETWORK_ROUTED, NETWORK_XDP, NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::Hook,
-    net::{PortFlags, sysctl},
+    config::Mode,
+    net::PortFlags,
     state::{Found, Network},
 };
 
@@ -99,9 +100,12 @@ impl Work<'_> {
             let addressed = addresses
                 .iter()
                 .any(|a| a.index == link.index && a.addr.addr() == n.gateway);
+            let addresses6 = netlink.addresses6().await?.into_iter();
+            let of_link = addresses6.filter(|a| a.index == link.index && a.permanent);
             n.found = Some(Found {
                 up: link.up,
                 addressed,
+                addresses6: of_link.map(|a| a.addr).collect(),
                 mtu: link.mtu,
                 segments: link.segments,
             });
@@ -124,13 +128,16 @@ impl Work<'_> {
             netlink.set_mtu(link.index, n.mtu).await?;
         }
         self.put_bridge_segments(&n, &link).await?;
-        self.set_sysctl(&sysctl::disable_ipv6(&n.bridge), "1", Some(name))?;
+        self.put_bridge_ipv6(&n)?;
 
         let record = record(&n);
         if datapath.network(n.slot)? != record {
             datapath.set_network(n.slot, &record)?;
         }
         datapath.set_subnet(n.subnet, n.slot)?;
+        if let Some(ipv6) = n.ipv6 {
+            datapath.set_subnet(ipv6.subnet, n.slot)?;
+        }
         let iface = IfaceRecord {
             kind: IFACE_BRIDGE,
             slot: n.slot.into(),
@@ -140,6 +147,7 @@ impl Work<'_> {
 
         let netlink = &self.instance.netlink;
         netlink.add_address(n.ifindex, n.gateway, prefix).await?;
+        self.put_bridge_addresses6(&n).await?;
         if !link.up {
             netlink.set_up(n.ifindex, true).await?;
         }
@@ -175,12 +183,13 @@ impl Work<'_> {
             }
         } else if !n.adopted {
             netlink.delete_link(n.ifindex).await?;
-        } else if let Some(found) = n.found {
+        } else if let Some(found) = &n.found {
             if !found.addressed {
                 netlink
                     .remove_address(n.ifindex, n.gateway, n.subnet.prefix_len())
                     .await?;
             }
+            self.remove_bridge_addresses6(&n).await?;
             if netlink.link_by_index(n.ifindex).await?.is_some() {
                 netlink.set_mtu(n.ifindex, found.mtu).await?;
                 if let Some(segments) = found.segments {
@@ -190,12 +199,16 @@ impl Work<'_> {
             }
         }
         self.restore_sysctls(Some(name))?;
+        self.restore_addresses6(&n).await?;
         if let Ok(datapath) = self.datapath() {
             if n.ifindex != 0 {
                 datapath.detach(Hook::Bridge, n.ifindex)?;
                 datapath.remove_iface(n.ifindex)?;
             }
             datapath.remove_subnet(n.subnet)?;
+            if let Some(ipv6) = n.ipv6 {
+                datapath.remove_subnet(ipv6.subnet)?;
+            }
             datapath.set_network(n.slot, &NetworkRecord::default())?;
         }
         self.state.networks.retain(|other| other.name != name);
@@ -219,17 +232,30 @@ impl Work<'_> {
 
 fn record(n: &Network) -> NetworkRecord {
     let flag = |on, bit| if on { bit } else { 0 };
+    let (routed, ipv6) = (n.mode == Mode::Routed, n.ipv6);
     NetworkRecord {
         bridge_ifindex: n.ifindex,
         gateway: n.gateway.octets(),
         subnet: n.subnet.network().octets(),
         mask: n.subnet.netmask().octets(),
-        flags: flag(n.masquerade, NETWORK_MASQUERADE)
+        flags: flag(n.masquerade && !routed, NETWORK_MASQUERADE)
+            | flag(routed, NETWORK_ROUTED)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.internal, NETWORK_INTERNAL)
             | flag(n.xdp_translate, NETWORK_XDP),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
-        ..NetworkRecord::default()
+        zero: 0,
+        gateway6: ipv6.map(|v6| v6.gateway.octets()).unwrap_or_default(),
+        subnet6: ipv6
+            .map(|v6| v6.subnet.network().octets())
+            .unwrap_or_default(),
+        mask6: ipv6
+            .map(|v6| v6.subnet.netmask().octets())
+            .unwrap_or_default(),
+        snat6: ipv6
+            .and_then(|v6| v6.snat)
+            .map(|a| a.octets())
+            .unwrap_or_default(),
     }
 }

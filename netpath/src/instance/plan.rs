@@ -4,10 +4,10 @@
 
 use std::{collections::HashSet, fmt};
 
-use super::{Error, facts::Facts, ports::Ports};
+use super::{Error, facts::Facts, forwarding, ports::Ports};
 use crate::{
     config::Config,
-    state::{Endpoint, Network, Origin, Rule, State},
+    state::{Endpoint, Ipv6, Network, Origin, Rule, State},
 };
 
 /// One step of a plan.
@@ -29,6 +29,8 @@ pub enum Step {
     Publish(String, Vec<Rule>),
     /// Give rules of an endpoint other allow lists.
     Allow(String, Vec<Rule>),
+    /// Turn IPv6 forwarding on; these interfaces keep listening to router advertisements.
+    ForwardIpv6(Vec<String>),
 }
 
 impl fmt::Display for Step {
@@ -46,17 +48,24 @@ impl fmt::Display for Step {
             Self::AddNetwork(n) => {
                 write!(
                     f,
-                    "add network {} ({} on bridge {}, gateway {})",
+                    "add network {} ({} on bridge {}, gateway {}",
                     n.name, n.subnet, n.bridge, n.gateway
-                )
+                )?;
+                if let Some(Ipv6 {
+                    subnet, gateway, ..
+                }) = n.ipv6
+                {
+                    write!(f, "; {subnet}, gateway {gateway}")?;
+                }
+                write!(f, ")")
             }
             Self::ChangeNetwork(n) => write!(f, "change network {}", n.name),
             Self::AddEndpoint(n, e) => {
-                write!(
-                    f,
-                    "add endpoint {} ({} in `{}`) to network {n}",
-                    e.name, e.addr, e.netns
-                )?;
+                write!(f, "add endpoint {} ({}", e.name, e.addr)?;
+                if let Some(addr6) = e.addr6 {
+                    write!(f, ", {addr6}")?;
+                }
+                write!(f, " in `{}`) to network {n}", e.netns)?;
                 if e.rules.is_empty() {
                     return Ok(());
                 }
@@ -70,6 +79,18 @@ impl fmt::Display for Step {
             Self::Allow(e, rules) => {
                 write!(f, "change allowed sources of {e}")?;
                 specs(f, rules)
+            }
+            Self::ForwardIpv6(advertised) => {
+                write!(f, "turn IPv6 forwarding on")?;
+                if advertised.is_empty() {
+                    return Ok(());
+                }
+                write!(
+                    f,
+                    ", and accept_ra = 2 on {}: the host's default route comes by router \
+                     advertisements and would go",
+                    advertised.join(", ")
+                )
             }
         }
     }
@@ -109,7 +130,7 @@ impl<'a> Planner<'a> {
         for wanted in &config.networks {
             let missing = self.next.network(&wanted.name).is_none();
             if missing {
-                self.add_network(wanted)?;
+                self.add_network(wanted, Origin::Config)?;
             } else {
                 self.change_network(wanted)?;
             }
@@ -151,8 +172,17 @@ impl<'a> Planner<'a> {
                     .push(Step::AddEndpoint(n.name.clone(), Box::new(e.clone())));
             }
         }
+        Ok(self.finish())
+    }
+
+    /// The plan in its order, with what its networks need of the host.
+    pub(super) fn finish(mut self) -> Plan {
+        if forwarding::needs_ipv6(&self.next.networks) && !self.facts.forwarding6.on {
+            let advertised = self.facts.forwarding6.advertised.clone();
+            self.plan.steps.push(Step::ForwardIpv6(advertised));
+        }
         self.plan.steps.sort_by_key(Step::rank);
-        Ok(self.plan)
+        self.plan
     }
 
     /// Plans one more endpoint.
@@ -209,6 +239,7 @@ impl Step {
             Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,
             Self::AddEndpoint(..) => 4,
             Self::Publish(..) => 5,
+            Self::ForwardIpv6(_) => 6,
         }
     }
 }

@@ -10,11 +10,12 @@ use netpath_common::maps::MAX_ENDPOINTS;
 use super::{
     Error,
     error::known,
+    ipv6::address6,
     plan::{Planner, Step},
-    ports::Ports,
+    ports::{Chosen, Ports},
 };
 use crate::{
-    config::{self, NetnsRef, PortSpec, check_endpoint_addr},
+    config::{self, Mode, NetnsRef, PortSpec, check_endpoint_addr},
     net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
@@ -121,6 +122,7 @@ impl Planner<'_> {
                 most: MAX_ENDPOINTS - 1,
             })?,
             addr: address(n, wanted)?,
+            addr6: address6(n, wanted)?,
             mac: wanted.mac.map_or_else(random_mac, Ok)?,
             ifname: self.ifname()?,
             ifindex: 0,
@@ -150,10 +152,9 @@ impl Planner<'_> {
         let Some((n, e)) = self.next.endpoint(endpoint) else {
             return;
         };
-        let binding = IpAddr::from(n.host_binding);
         let have: HashSet<&PortSpec> = e.rules.iter().map(|r| &r.spec).collect();
         let named: HashSet<&PortSpec> = wanted.iter().collect();
-        let is_bound = |r: &Rule| r.addr == r.spec.host_ip.unwrap_or(binding);
+        let is_bound = |r: &Rule| r.addr == published_at(n, e, &r.spec);
         let (mut stale, mut listed) = (Vec::new(), Vec::<Rule>::new());
         for rule in e.rules.iter().filter(|r| r.origin == Origin::Config) {
             if is_bound(rule) && named.contains(&rule.spec) {
@@ -250,22 +251,58 @@ impl Planner<'_> {
                     self.next.endpoints().map(|(_, e)| e.name.as_str()),
                 ),
             })?;
-        specs
-            .iter()
-            .map(|spec| {
-                let addr = spec.host_ip.unwrap_or(n.host_binding.into());
-                let chosen = ports.allocate(endpoint, &e.homes(), spec, addr)?;
-                Ok(Rule {
-                    slot: ports.slot()?,
-                    spec: spec.clone(),
-                    origin,
-                    addr,
-                    host: chosen.host,
-                    group: chosen.group,
-                    member: chosen.member,
-                })
-            })
-            .collect()
+        let mut rules: Vec<Rule> = Vec::new();
+        for spec in specs {
+            let addr = published_at(n, e, spec);
+            let chosen = match n.mode {
+                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, addr)?,
+                Mode::Routed => own_ports(e, &rules, spec)?,
+            };
+            rules.push(Rule {
+                slot: ports.slot()?,
+                spec: spec.clone(),
+                origin,
+                addr,
+                host: chosen.host,
+                group: chosen.group,
+                member: chosen.member,
+            });
+        }
+        Ok(rules)
+    }
+}
+
+/// The address at which the ports of a SPEC are published.
+fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> IpAddr {
+    match n.mode {
+        Mode::Nat => spec.host_ip.unwrap_or(n.host_binding.into()),
+        Mode::Routed => e.addr.into(),
+    }
+}
+
+/// The first port of a SPEC in a routed network, where the container's own ports are published, each
+/// once; ports of the host are not asked for.
+fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Error> {
+    if spec.balance {
+        return Err(Error::RoutedBalance {
+            endpoint: e.name.clone(),
+            spec: spec.clone(),
+        });
+    }
+    let same = |r: &&Rule| r.proto() == spec.proto && r.spec.container.overlaps(spec.container);
+    match e.rules.iter().chain(new).find(same) {
+        None => Ok(Chosen {
+            host: spec.container.first(),
+            group: 0,
+            member: 0,
+        }),
+        Some(r) => Err(Error::PortTaken {
+            endpoint: e.name.clone(),
+            addr: e.addr.into(),
+            port: r.spec.container.first().max(spec.container.first()),
+            proto: spec.proto,
+            holder: e.name.clone(),
+        }),
     }
 }
 
@@ -278,6 +315,7 @@ fn is_another(netns: &NetnsRef, ino: u64) -> bool {
 fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
     wanted.netns == e.netns
         && wanted.addr.is_none_or(|a| a == e.addr)
+        && wanted.addr6.is_none_or(|a| Some(a) == e.addr6)
         && wanted.mac.is_none_or(|m| m == e.mac)
 }
 
@@ -285,11 +323,13 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
-        check_endpoint_addr(&wanted.name, addr, &n.name, n.subnet, n.gateway)?;
+        let (subnet, gateway) = (n.subnet.into(), n.gateway.into());
+        check_endpoint_addr(&wanted.name, addr.into(), &n.name, subnet, gateway)?;
         return match holder(addr) {
             None => Ok(addr),
             Some(e) => {
                 let (name, other) = (wanted.name.clone(), e.name.clone());
+                let addr = addr.into();
                 Err(config::Error::AddressTaken { name, addr, other }.into())
             }
         };
@@ -298,6 +338,6 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
     n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
         network: n.name.clone(),
-        subnet: n.subnet,
+        subnet: n.subnet.into(),
     })
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{self, Mac, Uplinks, choose_subnet, overlaps},
     net::{hex_id, random_mac},
-    state::{Network, Origin},
+    state::{Ipv6, Network, Origin},
 };
 
 /// MTU of Ethernet, for a network without an uplink to take it from.
@@ -26,7 +26,8 @@ impl Planner<'_> {
         let wanted = |name: &str| config.networks.iter().find(|n| n.name == name);
         for n in self.next.networks.clone() {
             let stays = wanted(&n.name).is_some_and(|w| Self::same_ground(w, &n));
-            if stays {
+            let by_command = wanted(&n.name).is_none() && n.origin == Origin::Command;
+            if stays || by_command {
                 continue;
             }
             if wanted(&n.name).is_none() {
@@ -48,15 +49,22 @@ impl Planner<'_> {
         self.remove_endpoints(config);
     }
 
-    /// Whether a network may stay where it is: bridge, subnet and gateway are as asked for. A
+    /// Whether a network may stay where it is: bridge, subnets, gateways and mode are as asked for. A
     /// bridge that was deleted behind netpath's back is made again in place.
     fn same_ground(wanted: &config::Network, n: &Network) -> bool {
         wanted.bridge == n.bridge
             && wanted.subnet.is_none_or(|s| s == n.subnet)
             && wanted.gateway_in(n.subnet) == n.gateway
+            && wanted.ipv6 == n.ipv6.map(|v6| v6.subnet)
+            && wanted.ipv6_gateway() == n.ipv6.map(|v6| v6.gateway)
+            && wanted.mode == n.mode
     }
 
-    pub(super) fn add_network(&mut self, wanted: &config::Network) -> Result<(), Error> {
+    pub(super) fn add_network(
+        &mut self,
+        wanted: &config::Network,
+        origin: Origin,
+    ) -> Result<(), Error> {
         self.check_uplinks(wanted)?;
         self.check_segments(wanted)?;
         let goes = |n: &str| self.plan.steps.contains(&Step::RemoveNetwork(n.to_owned()));
@@ -85,7 +93,8 @@ impl Planner<'_> {
                 what: format!("network `{}`", n.name),
             });
         }
-        let subnet = self.subnet(wanted)?;
+        let (subnet, mtu) = (self.subnet(wanted)?, self.mtu(wanted));
+        self.check_ipv6_mtu(wanted, mtu)?;
         let network = Network {
             id: hex_id()?,
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
@@ -94,6 +103,7 @@ impl Planner<'_> {
                 most: MAX_NETWORKS - 1,
             })?,
             name: wanted.name.clone(),
+            origin,
             bridge: wanted.bridge.clone(),
             ifindex: 0,
             mac: found.map_or_else(random_mac, |l| Ok::<Mac, _>(l.mac))?,
@@ -101,7 +111,9 @@ impl Planner<'_> {
             found: None,
             subnet,
             gateway: wanted.gateway_in(subnet),
-            mtu: self.mtu(wanted),
+            ipv6: self.ipv6(wanted)?,
+            mode: wanted.mode,
+            mtu,
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
@@ -136,12 +148,17 @@ impl Planner<'_> {
             return Ok(());
         };
         let new = Network {
+            origin: Origin::Config,
             // Left out, it stays: the uplink's MTU when the network was made.
             mtu: mtu.unwrap_or(n.mtu),
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
             snat: wanted.snat,
+            ipv6: n.ipv6.map(|ipv6| Ipv6 {
+                snat: wanted.snat6,
+                ..ipv6
+            }),
             internal: wanted.internal,
             host_binding: wanted.host_binding,
             uplink_hook: wanted.uplink_hook,
@@ -180,16 +197,9 @@ impl Planner<'_> {
     }
 
     fn subnet(&self, wanted: &config::Network) -> Result<Ipv4Net, Error> {
-        let own = |index: u32| {
-            let on = |n: &Network| n.ifindex == index && index != 0;
-            self.before.networks.iter().any(on)
-                || self
-                    .facts
-                    .link(&wanted.bridge)
-                    .is_some_and(|l| l.index == index)
-        };
+        let others = |(_, index): &&(Ipv4Net, u32)| !self.is_own(wanted, *index);
         let mut used: Vec<(Ipv4Net, String)> = Vec::new();
-        for (route, index) in self.facts.on_link.iter().filter(|(_, index)| !own(*index)) {
+        for (route, index) in self.facts.on_link.iter().filter(others) {
             let by = self
                 .facts
                 .link_by_index(*index)
@@ -212,11 +222,18 @@ impl Planner<'_> {
             None => Ok(subnet),
             Some((route, ifname)) => Err(Error::SubnetRouted {
                 network: wanted.name.clone(),
-                subnet,
-                route,
+                subnet: subnet.into(),
+                route: route.into(),
                 ifname,
             }),
         }
+    }
+
+    /// Whether an interface is a bridge of netpath's, or the one that `wanted` names.
+    pub(super) fn is_own(&self, wanted: &config::Network, index: u32) -> bool {
+        let on = |n: &Network| n.ifindex == index && index != 0;
+        let named = self.facts.link(&wanted.bridge);
+        self.before.networks.iter().any(on) || named.is_some_and(|l| l.index == index)
     }
 
     fn check_uplinks(&self, wanted: &config::Network) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use netpath_common::{
 
 use crate::{
     bpf::{Allowed, PortChange, Reserved},
-    state::{Endpoint, Homes, Rule, State},
+    state::{Endpoint, Homes, Network, Rule, State},
 };
 
 /// A rule of an endpoint.
@@ -25,10 +25,10 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    pub(super) fn new(rule: &Rule, e: &Endpoint) -> Self {
+    pub(super) fn new(rule: &Rule, n: &Network, e: &Endpoint) -> Self {
         Self {
             rule: rule.clone(),
-            homes: e.homes(),
+            homes: e.homes(n),
             endpoint: e.slot,
         }
     }
@@ -55,20 +55,27 @@ struct Rules<'s> {
 }
 
 impl Rules<'_> {
-    /// Each with its endpoint.
-    fn iter(&self) -> impl Iterator<Item = (&Endpoint, &Rule)> {
-        self.state
-            .rules()
-            .filter(|(_, r)| !self.without.contains(&r.slot))
+    /// Each with the addresses and the slot of its endpoint.
+    fn iter(&self) -> impl Iterator<Item = (Homes, u16, &Rule)> {
+        placed(self.state).filter(|(.., r)| !self.without.contains(&r.slot))
     }
+}
+
+/// Every rule with the addresses and the slot of its endpoint.
+fn placed(state: &State) -> impl Iterator<Item = (Homes, u16, &Rule)> {
+    state.endpoints().flat_map(|(n, e)| {
+        let homes = e.homes(n);
+        e.rules.iter().map(move |r| (homes, e.slot, r))
+    })
 }
 
 fn start(rule: &Rule) -> (u8, u16) {
     (rule.proto().number(), rule.host)
 }
 
-fn reserve(reserved: &mut Reserved, rule: &Rule) {
-    if let Some(ports) = rule.host_range() {
+/// A routed network takes no port of the host.
+fn reserve(reserved: &mut Reserved, homes: &Homes, rule: &Rule) {
+    if let Some(ports) = rule.host_range().filter(|_| !homes.routed) {
         reserved.add(rule.proto().number(), ports.first()..=ports.last());
     }
 }
@@ -90,22 +97,24 @@ impl PortPlan {
             without: gone.iter().map(|p| p.rule.slot).collect(),
         };
         let mut reserved = Reserved::default();
-        for (_, rule) in stay.iter() {
-            reserve(&mut reserved, rule);
+        for (homes, _, rule) in stay.iter() {
+            reserve(&mut reserved, &homes, rule);
         }
-        come.iter().for_each(|p| reserve(&mut reserved, &p.rule));
+        for p in come {
+            reserve(&mut reserved, &p.homes, &p.rule);
+        }
         let before = starts_of(state.rules().map(|(_, r)| start(r)));
-        let staying = stay.iter().map(|(_, r)| start(r));
+        let staying = stay.iter().map(|(.., r)| start(r));
         let after = starts_of(staying.chain(come.iter().map(|p| start(&p.rule))));
         let of4 = |p: &Placed| p.rule.binding4(&p.homes, p.endpoint);
         let of6 = |p: &Placed| p.rule.binding6(&p.homes, p.endpoint);
         let stay4: Vec<_> = stay
             .iter()
-            .filter_map(|(e, r)| r.binding4(&e.homes(), e.slot))
+            .filter_map(|(homes, slot, r)| r.binding4(&homes, slot))
             .collect();
         let stay6: Vec<_> = stay
             .iter()
-            .filter_map(|(e, r)| r.binding6(&e.homes(), e.slot))
+            .filter_map(|(homes, slot, r)| r.binding6(&homes, slot))
             .collect();
         let starts = (&before, &after);
         let ports = PortChange {
@@ -117,7 +126,7 @@ impl PortPlan {
         let touched = gone.iter().chain(come).map(|p| p.rule.group);
         let touched: BTreeSet<u16> = touched.filter(|group| *group != 0).collect();
         let members = |group: u16| {
-            let stay = stay.iter().map(|(e, r)| (e.slot, r));
+            let stay = stay.iter().map(|(_, slot, r)| (slot, r));
             let all = stay.chain(come.iter().map(|p| (p.endpoint, &p.rule)));
             backends(all.filter(|(_, r)| r.group == group))
         };
@@ -175,15 +184,14 @@ impl Everything {
             ..Self::default()
         };
         let mut groups = BTreeSet::new();
-        for (e, rule) in state.rules() {
-            let homes = e.homes();
-            let four = rule.binding4(&homes, e.slot);
+        for (homes, slot, rule) in placed(state) {
+            let four = rule.binding4(&homes, slot);
             all.v4
                 .extend(four.iter().flat_map(|b| b.entries(&all.starts)));
-            let six = rule.binding6(&homes, e.slot);
+            let six = rule.binding6(&homes, slot);
             all.v6
                 .extend(six.iter().flat_map(|b| b.entries(&all.starts)));
-            reserve(&mut all.reserved, rule);
+            reserve(&mut all.reserved, &homes, rule);
             if rule.group != 0 {
                 groups.insert(rule.group);
             }

@@ -9,8 +9,8 @@ use netpath_common::{
 
 use super::{Error, facts::Facts};
 use crate::{
-    config::{Claim, Claims, PortRange, PortSpec, Taker},
-    state::{Endpoint, Homes, Rule, State, addrs_of},
+    config::{Claim, Claims, Mode, PortRange, PortSpec, Taker},
+    state::{Homes, Rule, State, addrs_of},
 };
 
 /// Who has a port.
@@ -57,10 +57,11 @@ impl<'a> Ports<'a> {
             state,
             groups: BTreeSet::new(),
         };
-        for (_, e) in state.endpoints() {
+        // A routed network takes no port of the host.
+        for (n, e) in state.endpoints().filter(|(n, _)| n.mode == Mode::Nat) {
             let endpoint: Rc<str> = e.name.as_str().into();
             for rule in &e.rules {
-                ports.take_rule(&endpoint, e, rule);
+                ports.take_rule(&endpoint, &e.homes(n), rule);
             }
         }
         for l in &facts.listeners {
@@ -77,7 +78,7 @@ impl<'a> Ports<'a> {
         ports
     }
 
-    fn take_rule(&mut self, endpoint: &Rc<str>, e: &Endpoint, rule: &Rule) {
+    fn take_rule(&mut self, endpoint: &Rc<str>, homes: &Homes, rule: &Rule) {
         let Some(ports) = rule.host_range() else {
             return;
         };
@@ -90,7 +91,7 @@ impl<'a> Ports<'a> {
         let by = Taker::Rule {
             balance: rule.spec.balance,
         };
-        for addr in rule.addrs(&e.homes()) {
+        for addr in rule.addrs(homes) {
             self.taken.add(Claim {
                 proto: rule.proto(),
                 ports,

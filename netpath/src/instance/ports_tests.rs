@@ -10,6 +10,7 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FOUR: Homes = Homes {
     v4: Some(Ipv4Addr::new(172, 17, 0, 2)),
     v6: None,
+    routed: false,
 };
 const BOTH: Homes = Homes {
     v6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2)),
@@ -20,6 +21,8 @@ fn facts() -> Facts {
     Facts {
         links: Vec::new(),
         on_link: Vec::new(),
+        on_link6: Vec::new(),
+        forwarding6: crate::instance::forwarding::Forwarding6::default(),
         default_uplinks: Vec::new(),
         listeners: vec![Listener {
             proto: Protocol::Tcp,

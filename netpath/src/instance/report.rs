@@ -1,11 +1,18 @@
 //! What `status` tells: everything about an instance, read at once.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use netpath_common::{V4, V6};
 
 use serde::Serialize;
 
 use super::{Error, Instance, xdp};
-use crate::{bpf::Datapath, ct, state::State};
+use crate::{
+    bpf::{Datapath, Family as _},
+    config::Mode,
+    ct,
+    state::{Network, State, Uplink},
+};
 
 /// An instance as `status` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +48,10 @@ pub struct NetworkStatus {
     pub subnet: String,
     /// Gateway.
     pub gateway: Ipv4Addr,
+    /// IPv6 subnet.
+    pub subnet6: Option<String>,
+    /// IPv6 gateway.
+    pub gateway6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
     /// What differs from the defaults.
@@ -56,6 +67,8 @@ pub struct EndpointStatus {
     pub network: String,
     /// Address.
     pub addr: Ipv4Addr,
+    /// IPv6 address.
+    pub addr6: Option<Ipv6Addr>,
     /// MAC address.
     pub mac: String,
     /// Host side of the pair.
@@ -81,6 +94,8 @@ pub struct UplinkStatus {
     pub name: String,
     /// The address that masquerade uses.
     pub addr: Option<Ipv4Addr>,
+    /// The IPv6 address that masquerade uses.
+    pub addr6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Hooks of its way in: `tc`, `tc, xdp` where nobody's packets are dropped early, or
@@ -91,12 +106,16 @@ pub struct UplinkStatus {
 /// The conntrack table.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ConntrackStatus {
-    /// Flows in the table.
+    /// Flows of IPv4 in their table.
     pub flows: usize,
-    /// Flows that it can hold.
+    /// Flows of IPv6 in theirs.
+    pub flows6: usize,
+    /// Flows that each table can hold.
     pub limit: u32,
-    /// Bytes of its entries when it is full; the memory is taken when it is made.
+    /// Bytes of the entries of IPv4 when their table is full; the memory is taken when it is made.
     pub bytes: u64,
+    /// Bytes of the entries of IPv6 that there are; their memory is taken one by one.
+    pub bytes6: u64,
 }
 
 /// Drops of one reason.
@@ -142,9 +161,11 @@ impl Instance {
             warnings,
             attachments,
             conntrack: ConntrackStatus {
-                flows: ct::count(&datapath, &ct::Filter::default())?,
+                flows: ct::count_of::<V4>(&datapath, &ct::Filter::default())?,
+                flows6: ct::count_of::<V6>(&datapath, &ct::Filter::default())?,
                 limit: state.conntrack,
-                bytes: datapath.memory(netpath_common::maps::CT4)?,
+                bytes: datapath.memory(V4::CT)?,
+                bytes6: datapath.memory(V6::CT)?,
             },
             counters: datapath
                 .counters()?
@@ -171,7 +192,9 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         (!n.icc, "no-icc"),
         (!n.masquerade, "no-masquerade"),
         (n.internal, "internal"),
+        (n.mode == Mode::Routed, "routed"),
         (n.snat.is_some(), "snat"),
+        (n.ipv6.is_some_and(|v6| v6.snat.is_some()), "snat6"),
         (n.adopted, "adopted-bridge"),
     ];
     NetworkStatus {
@@ -179,6 +202,8 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         bridge: n.bridge.clone(),
         subnet: n.subnet.to_string(),
         gateway: n.gateway,
+        subnet6: n.ipv6.map(|v6| v6.subnet.to_string()),
+        gateway6: n.ipv6.map(|v6| v6.gateway),
         mtu: n.mtu,
         flags: flags
             .iter()
@@ -193,6 +218,7 @@ fn uplink(datapath: &Datapath, u: &crate::state::Uplink) -> Result<UplinkStatus,
     Ok(UplinkStatus {
         name: u.name.clone(),
         addr,
+        addr6: u.addr6,
         mtu: u.mtu,
         hook: xdp::hook_in_use(datapath, u)?,
     })
@@ -207,13 +233,14 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
                 name: e.name.clone(),
                 network: n.name.clone(),
                 addr: e.addr,
+                addr6: e.addr6,
                 mac: e.mac.to_string(),
                 interface: e.ifname.clone(),
                 netns: e.netns.to_string(),
                 ports: e
                     .rules
                     .iter()
-                    .flat_map(|r| r.summaries(&e.homes()))
+                    .flat_map(|r| r.summaries(&e.homes(n)))
                     .collect(),
                 tx_packets: stats.tx_packets,
                 rx_packets: stats.rx_packets,
@@ -224,7 +251,12 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
         .collect()
 }
 
-/// Programs that should be attached and are not.
+fn masquerades_ipv6(n: &Network) -> bool {
+    let nat = n.masquerade && n.mode == Mode::Nat && !n.internal;
+    nat && n.ipv6.is_some_and(|v6| v6.snat.is_none())
+}
+
+/// Programs that should be attached and are not, and uplinks by which nothing can leave.
 fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
     use crate::bpf::Hook;
 
@@ -257,10 +289,22 @@ fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
     if state.uplinks.is_empty() && state.networks.iter().any(|n| !n.internal) {
         warnings.push("there is no uplink: no default route leads out".into());
     }
-    for u in state.uplinks.iter().filter(|u| u.addr.is_unspecified()) {
+    let mute = |u: &&Uplink| u.addr.is_unspecified() && u.addr6.is_none();
+    for u in state.uplinks.iter().filter(mute) {
         warnings.push(format!(
             "uplink {} has no address: nothing can leave by it",
             u.name
+        ));
+    }
+    // One uplink of a family is enough: containers leave by the routes.
+    if !state.uplinks.is_empty()
+        && state.uplinks.iter().all(|u| u.addr6.is_none())
+        && let Some(n) = state.networks.iter().find(|n| masquerades_ipv6(n))
+    {
+        warnings.push(format!(
+            "no uplink has a global IPv6 address: containers of network `{}` reach the outside by \
+             IPv4 alone; give an uplink one, or set snat6",
+            n.name
         ));
     }
     warnings.extend(xdp::warnings(state));

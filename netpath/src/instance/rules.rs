@@ -23,10 +23,10 @@ impl Work<'_> {
     pub(super) fn publish(&mut self, rules: &[(String, Vec<Rule>)]) -> Result<(), Error> {
         let mut come = Vec::new();
         for (endpoint, rules) in rules.iter().filter(|(_, rules)| !rules.is_empty()) {
-            let (_, e) = self.existing_endpoint(endpoint)?;
+            let (n, e) = self.existing_endpoint(endpoint)?;
             let slots = rules.iter().map(|r| r.slot).collect();
             self.undo.push(Undo::Unpublish(endpoint.clone(), slots));
-            come.extend(rules.iter().map(|r| Placed::new(r, &e)));
+            come.extend(rules.iter().map(|r| Placed::new(r, &n, &e)));
         }
         self.change_rules(&[], &come)?;
         for (endpoint, rules) in rules {
@@ -53,12 +53,12 @@ impl Work<'_> {
 
     /// As [`Work::unpublish`], without a note on the undo stack.
     pub(super) fn drop_rules(&mut self, endpoint: &str, slots: &[u16]) -> Result<(), Error> {
-        let Some((_, e)) = self.state.endpoint(endpoint) else {
+        let Some((n, e)) = self.state.endpoint(endpoint) else {
             return Ok(());
         };
         let going: HashSet<u16> = slots.iter().copied().collect();
         let gone = e.rules.iter().filter(|r| going.contains(&r.slot));
-        let gone: Vec<_> = gone.map(|r| Placed::new(r, e)).collect();
+        let gone: Vec<_> = gone.map(|r| Placed::new(r, n, e)).collect();
         self.change_rules(&gone, &[])?;
         if let Some(e) = self.state.endpoint_mut(endpoint) {
             e.rules.retain(|r| !going.contains(&r.slot));
@@ -75,7 +75,7 @@ impl Work<'_> {
                 if going.contains(e.name.as_str()) {
                     self.undo
                         .push(Undo::Publish(e.name.clone(), e.rules.clone()));
-                    gone.extend(e.rules.iter().map(|r| Placed::new(r, e)));
+                    gone.extend(e.rules.iter().map(|r| Placed::new(r, n, e)));
                 }
             }
         }

@@ -67,7 +67,7 @@ impl Work<'_> {
         let Some(now) = link.segments else {
             return Ok(());
         };
-        let found = n.found.and_then(|f| f.segments);
+        let found = n.found.as_ref().and_then(|f| f.segments);
         let want = match (n.gso_max_size, found) {
             (None, Some(found)) => found,
             _ => wanted(n, link, now),

@@ -66,26 +66,13 @@ impl Instance {
                 return Err(e);
             }
         };
-        let done = work.converge(&plan, &load).await;
+        let done = work.converge(&plan, Some(&load)).await;
         let maps = work.maps;
         work.finish(done).await.map(|()| Done { plan, maps })
     }
 
     async fn plan_up(&self, state: &State, config: &Config) -> Result<(Plan, LoadOptions), Error> {
-        let conntrack_flows = match (config.conntrack, state.conntrack) {
-            (None, 0) => default_conntrack(memory()),
-            (None, found) => found,
-            (Some(wanted), 0) => wanted,
-            (Some(wanted), found) if wanted == found => found,
-            (Some(wanted), found) => return Err(Error::ConntrackSize { wanted, found }),
-        };
-        let load = LoadOptions {
-            conntrack_flows,
-            netns_cookie: self.cookie,
-            timeouts: config.timeouts,
-            nat: config.nat,
-            quotas: config.quotas,
-        };
+        let load = load_options(state, config, self.cookie)?;
         let facts = Facts::gather(self).await?;
         Ok((Planner::new(state, &facts).converge(config)?, load))
     }
@@ -93,11 +80,21 @@ impl Instance {
 
 impl Work<'_> {
     /// Carries a plan out. The order keeps the host closed: programs before links, forwarding last.
-    async fn converge(&mut self, plan: &Plan, load: &LoadOptions) -> Result<(), Error> {
-        self.load(load)?;
+    /// Without `load` the instance is up and stays loaded as it is.
+    pub(super) async fn converge(
+        &mut self,
+        plan: &Plan,
+        load: Option<&LoadOptions>,
+    ) -> Result<(), Error> {
+        if let Some(load) = load {
+            self.load(load)?;
+        }
+        let forwarding = |step: &&Step| matches!(step, Step::ForwardIpv6(_));
         let (endpoints, networks): (Vec<_>, Vec<_>) = plan
             .steps
             .iter()
+            // The last thing to be done, below.
+            .filter(|step| !forwarding(step))
             .partition(|s| matches!(s, Step::AddEndpoint(..) | Step::Publish(..)));
         let going: Vec<&str> = networks
             .iter()
@@ -109,7 +106,8 @@ impl Work<'_> {
                 | Step::ChangeNetwork(_)
                 | Step::AddEndpoint(..)
                 | Step::Publish(..)
-                | Step::Allow(..) => None,
+                | Step::Allow(..)
+                | Step::ForwardIpv6(_) => None,
             })
             .collect();
         self.withdraw_all(&going)?;
@@ -141,7 +139,7 @@ impl Work<'_> {
                  mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
             );
         }
-        self.enable_forwarding()
+        self.enable_forwarding().await
     }
 
     /// Adds endpoints and publishes ports: one step for all of each kind, for one more must not cost
@@ -158,7 +156,8 @@ impl Work<'_> {
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
-                | Step::Allow(..) => self.step(step).await?,
+                | Step::Allow(..)
+                | Step::ForwardIpv6(_) => self.step(step).await?,
             }
         }
         self.add_endpoints(&endpoints).await?;
@@ -180,8 +179,31 @@ impl Work<'_> {
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
             Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),
+            Step::ForwardIpv6(_) => self.enable_forwarding().await,
         }
     }
+}
+
+/// What an instance is loaded with for a configuration.
+pub(super) fn load_options(
+    state: &State,
+    config: &Config,
+    netns_cookie: u64,
+) -> Result<LoadOptions, Error> {
+    let conntrack_flows = match (config.conntrack, state.conntrack) {
+        (None, 0) => default_conntrack(memory()),
+        (None, found) => found,
+        (Some(wanted), 0) => wanted,
+        (Some(wanted), found) if wanted == found => found,
+        (Some(wanted), found) => return Err(Error::ConntrackSize { wanted, found }),
+    };
+    Ok(LoadOptions {
+        conntrack_flows,
+        netns_cookie,
+        timeouts: config.timeouts,
+        nat: config.nat,
+        quotas: config.quotas,
+    })
 }
 
 /// Bytes of memory of this machine; 0 when the kernel does not tell.

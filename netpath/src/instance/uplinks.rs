@@ -3,12 +3,17 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use netpath_common::{
+    V4, V6,
     maps::MAX_UPLINKS,
     records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
 };
 
 use super::{Error, rollback::Undo, work::Work};
-use crate::{bpf::Hook, net, state::Uplink};
+use crate::{
+    bpf::{Family, Hook},
+    net,
+    state::Uplink,
+};
 
 impl Work<'_> {
     /// Brings uplinks and host addresses of the datapath in line with the host. Says whether
@@ -19,18 +24,26 @@ impl Work<'_> {
         Ok(addresses || uplinks)
     }
 
+    /// Every address but loopback ones. Of IPv6 also the link-local ones, which several links may
+    /// have; and those that are tentative, since without an agent nobody looks again.
     async fn sync_addresses(&self) -> Result<bool, Error> {
+        let netlink = &self.instance.netlink;
+        let v4 = netlink.addresses().await?.into_iter();
+        let v4 = v4.map(|a| (a.addr.addr(), a.index));
+        let v4 = v4.filter(|(addr, _)| !addr.is_loopback());
+        let v6 = netlink.addresses6().await?.into_iter();
+        let v6 = v6.map(|a| (a.addr.addr(), a.index));
+        let v6 = v6.filter(|(addr, _)| !addr.is_loopback());
+        let changed =
+            self.put_host_addrs::<V4>(v4.map(|(a, index)| (a.octets(), index)).collect())?;
+        let changed6 =
+            self.put_host_addrs::<V6>(v6.map(|(a, index)| (a.octets(), index)).collect())?;
+        Ok(changed || changed6)
+    }
+
+    fn put_host_addrs<A: Family>(&self, want: BTreeMap<A, u32>) -> Result<bool, Error> {
         let datapath = self.datapath()?;
-        let want: BTreeMap<Ipv4Addr, u32> = self
-            .instance
-            .netlink
-            .addresses()
-            .await?
-            .into_iter()
-            .filter(|a| !a.addr.addr().is_loopback())
-            .map(|a| (a.addr.addr(), a.index))
-            .collect();
-        if datapath.host_addrs()? == want {
+        if datapath.host_addrs::<A>()? == want {
             return Ok(false);
         }
         datapath.sync_host_addrs(&want)?;
@@ -106,6 +119,7 @@ impl Work<'_> {
             name: uplink.name.clone(),
             ifindex: uplink.index,
             addr,
+            addr6: uplink.addr6,
             mtu: uplink.mtu,
             xdp: known.as_ref().and_then(|u| u.xdp),
         };
@@ -115,7 +129,7 @@ impl Work<'_> {
             generation: found.generation,
             addr: addr.octets(),
             mtu: uplink.mtu,
-            ..UplinkRecord::default()
+            addr6: uplink.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         let same = record == found && found.generation != 0;
         if !same {
@@ -124,8 +138,8 @@ impl Work<'_> {
                 self.clear_iface(old.ifindex)?;
             }
             // Another MTU ends no flow; another address or interface does.
-            if (record.ifindex, record.addr) != (found.ifindex, found.addr) || found.generation == 0
-            {
+            let address = |r: &UplinkRecord| (r.ifindex, r.addr, r.addr6);
+            if address(&record) != address(&found) || found.generation == 0 {
                 record.generation = self.state.next_generation(found.generation);
             }
             datapath.set_uplink(slot, &record)?;

@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    io,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, BorrowedFd},
 };
@@ -15,9 +16,10 @@ use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
     packet_route::{
         AddressFamily,
+        address::AddressHeaderFlags,
         link::{LinkAttribute, LinkFlags},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState},
-        route::{RouteAddress, RouteAttribute, RouteType},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
 
@@ -150,20 +152,21 @@ fn set(what: &str, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Error>
     })
 }
 
-/// Gives `name` an address.
+/// Gives `name` an address. An IPv6 address can be used at once: nobody is asked whether they have it
+/// (`IFA_F_NODAD`).
 ///
 /// # Errors
 /// When it has it already, or there is no such interface.
-pub fn add_address(name: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Error> {
-    let index = index(name)?;
+pub fn add_address(name: &str, address: impl Into<IpAddr>, prefix: u8) -> Result<(), Error> {
+    let (index, address) = (index(name)?, address.into());
     request(
         &format!("add {address}/{prefix} to {name}"),
         |handle| async move {
-            handle
-                .address()
-                .add(index, IpAddr::V4(address), prefix)
-                .execute()
-                .await
+            let mut request = handle.address().add(index, address, prefix);
+            if address.is_ipv6() {
+                request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            }
+            request.execute().await
         },
     )
 }
@@ -172,39 +175,49 @@ pub fn add_address(name: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Erro
 ///
 /// # Errors
 /// When the gateway cannot be reached or the route is there.
-pub fn add_route(destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<(), Error> {
-    request(
-        &format!("add the route {destination}/{prefix} via {gateway}"),
-        |handle| async move {
-            let route = route_message(destination, prefix, gateway);
-            handle.route().add(route).execute().await
-        },
-    )
+pub fn add_route(
+    destination: impl Into<IpAddr>,
+    prefix: u8,
+    gateway: impl Into<IpAddr>,
+) -> Result<(), Error> {
+    let (destination, gateway) = (destination.into(), gateway.into());
+    let what = format!("add the route {destination}/{prefix} via {gateway}");
+    let route = route_message(&what, destination, prefix, gateway)?;
+    request(&what, |handle| async move {
+        handle.route().add(route).execute().await
+    })
 }
 
 /// Removes that route.
 ///
 /// # Errors
 /// When it is not there.
-pub fn remove_route(destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<(), Error> {
-    request(
-        &format!("remove the route {destination}/{prefix} via {gateway}"),
-        |handle| async move {
-            let route = route_message(destination, prefix, gateway);
-            handle.route().del(route).execute().await
-        },
-    )
+pub fn remove_route(
+    destination: impl Into<IpAddr>,
+    prefix: u8,
+    gateway: impl Into<IpAddr>,
+) -> Result<(), Error> {
+    let (destination, gateway) = (destination.into(), gateway.into());
+    let what = format!("remove the route {destination}/{prefix} via {gateway}");
+    let route = route_message(&what, destination, prefix, gateway)?;
+    request(&what, |handle| async move {
+        handle.route().del(route).execute().await
+    })
 }
 
 fn route_message(
-    destination: Ipv4Addr,
+    what: &str,
+    destination: IpAddr,
     prefix: u8,
-    gateway: Ipv4Addr,
-) -> rtnetlink::packet_route::route::RouteMessage {
-    RouteMessageBuilder::<Ipv4Addr>::new()
+    gateway: IpAddr,
+) -> Result<RouteMessage, Error> {
+    let builder = RouteMessageBuilder::<IpAddr>::new();
+    builder
         .destination_prefix(destination, prefix)
-        .gateway(gateway)
-        .build()
+        .and_then(|builder| builder.gateway(gateway))
+        .map(RouteMessageBuilder::build)
+        // A gateway of the other family, or a prefix that is too long.
+        .map_err(|error| Error::io(what)(io::Error::other(error)))
 }
 
 /// Every link of the namespace, by index.

@@ -15,6 +15,7 @@ pub mod links;
 pub mod netfilter;
 pub mod netns;
 pub mod ping;
+pub mod ping6;
 pub mod probe;
 mod report;
 pub mod server;

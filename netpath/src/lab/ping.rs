@@ -1,4 +1,4 @@
-//! Ping: ICMP echo from the namespace of the calling thread.
+//! Ping: ICMP echo by IPv4 from the namespace of the calling thread; `ping6` has IPv6.
 //!
 //! Owns the echo request and what comes back for it, errors included. A raw socket, because the
 //! kernel's ping sockets are closed to everyone in a new namespace.
@@ -19,14 +19,14 @@ const HEADER: usize = 8;
 
 /// What came back for an echo request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Reply<A = Ipv4Addr> {
     /// Who sent it.
-    pub from: Ipv4Addr,
-    /// ICMP type: 0 is the echo reply, anything else an error about the request.
+    pub from: A,
+    /// ICMP type: 0 (129 by IPv6) is the echo reply, anything else an error about the request.
     pub icmp_type: u8,
     /// ICMP code.
     pub code: u8,
-    /// Time to live on arrival.
+    /// Time to live, or hop limit, on arrival.
     pub ttl: u8,
     /// Bytes of ICMP payload.
     pub length: usize,
@@ -47,7 +47,7 @@ impl Reply {
 pub struct Options {
     /// Bytes of payload.
     pub payload: usize,
-    /// Time to live, the system's when not given.
+    /// Time to live, or hop limit, the system's when not given.
     pub ttl: Option<u32>,
     /// When silence counts.
     pub within: Duration,
@@ -68,11 +68,7 @@ impl Default for Options {
 /// # Errors
 /// `TimedOut` when nothing came back; what the socket says otherwise.
 pub fn ping(to: Ipv4Addr, options: Options) -> io::Result<Reply> {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    // Unique among the threads of this process; the process tells it from its neighbours.
-    let ident = (std::process::id() as u16)
-        .rotate_left(6)
-        .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let ident = next_ident();
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
     if let Some(ttl) = options.ttl {
         socket.set_ttl_v4(ttl)?;
@@ -102,6 +98,14 @@ pub fn ping(to: Ipv4Addr, options: Options) -> io::Result<Reply> {
             return Ok(reply);
         }
     }
+}
+
+/// Unique among the threads of this process; the process tells it from its neighbours.
+pub(super) fn next_ident() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    (std::process::id() as u16)
+        .rotate_left(6)
+        .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn echo_request(ident: u16, payload: usize) -> Vec<u8> {

@@ -1,11 +1,11 @@
 //! Probes: one question to a server, with a deadline.
 //!
-//! Owns the near end of TCP and UDP questions from the namespace of the calling thread; `ping` has
-//! ICMP and `frame` forged packets.
+//! Owns the near end of TCP and UDP questions of both families from the namespace of the calling
+//! thread; `ping` and `ping6` have ICMP and `frame` forged packets.
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -29,9 +29,18 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The address and port that the server says it saw.
+    /// The IPv4 address and port that the server says it saw.
     #[must_use]
     pub fn seen(&self) -> Option<SocketAddrV4> {
+        match self.client()? {
+            SocketAddr::V4(address) => Some(address),
+            SocketAddr::V6(_) => None,
+        }
+    }
+
+    /// The address of either family and the port that the server says it saw.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
         self.text
             .split_once(" saw ")
             .and_then(|(_, address)| address.parse().ok())
@@ -39,9 +48,10 @@ impl Answer {
 
     /// Whether the server called `name` answered and saw a client at `address`.
     #[must_use]
-    pub fn is_from(&self, name: &str, address: Ipv4Addr) -> bool {
+    pub fn is_from(&self, name: &str, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
         self.text.starts_with(&format!("{name} saw "))
-            && self.seen().is_some_and(|seen| *seen.ip() == address)
+            && self.client().is_some_and(|seen| seen.ip() == address)
     }
 }
 
@@ -49,7 +59,7 @@ impl Answer {
 ///
 /// # Errors
 /// What the socket says: refused, timed out, unreachable.
-pub fn tcp(to: SocketAddrV4, from: Option<SocketAddrV4>, within: Duration) -> io::Result<Answer> {
+pub fn tcp<T: Into<SocketAddr>>(to: T, from: Option<T>, within: Duration) -> io::Result<Answer> {
     let mut stream = tcp_connect(to, from, within)?;
     stream.write_all(b"who am I?\n")?;
     let mut text = String::new();
@@ -65,15 +75,16 @@ pub fn tcp(to: SocketAddrV4, from: Option<SocketAddrV4>, within: Duration) -> io
 ///
 /// # Errors
 /// What the socket says.
-pub fn tcp_connect(
-    to: SocketAddrV4,
-    from: Option<SocketAddrV4>,
+pub fn tcp_connect<T: Into<SocketAddr>>(
+    to: T,
+    from: Option<T>,
     within: Duration,
 ) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    let to = to.into();
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(from) = from {
         socket.set_reuse_address(true)?;
-        socket.bind(&from.into())?;
+        socket.bind(&from.into().into())?;
     }
     socket.connect_timeout(&to.into(), within)?;
     socket.set_read_timeout(Some(within))?;
@@ -85,10 +96,20 @@ pub fn tcp_connect(
 ///
 /// # Errors
 /// What the socket says: refused (an ICMP error came back), or no answer in time.
-pub fn udp(to: SocketAddrV4, from: Option<SocketAddrV4>, within: Duration) -> io::Result<Answer> {
-    let socket = UdpSocket::bind(from.unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)))?;
+pub fn udp<T: Into<SocketAddr>>(to: T, from: Option<T>, within: Duration) -> io::Result<Answer> {
+    let to = to.into();
+    let socket = UdpSocket::bind(from.map_or_else(|| any(to), Into::into))?;
     socket.connect(to)?;
     udp_again(&socket, within)
+}
+
+/// Any address of the family of `to`, and any port.
+fn any(to: SocketAddr) -> SocketAddr {
+    let address = match to {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(address, 0)
 }
 
 /// Asks once more over a connected socket.
@@ -113,8 +134,9 @@ pub fn udp_again(socket: &UdpSocket, within: Duration) -> io::Result<Answer> {
 ///
 /// # Errors
 /// When no answer came in time.
-pub fn udp_unconnected(to: SocketAddrV4, within: Duration) -> io::Result<Answer> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+pub fn udp_unconnected(to: impl Into<SocketAddr>, within: Duration) -> io::Result<Answer> {
+    let to = to.into();
+    let socket = UdpSocket::bind(any(to))?;
     socket.set_read_timeout(Some(within))?;
     socket.send_to(b"who am I?\n", to)?;
     let mut buffer = [0; 2048];

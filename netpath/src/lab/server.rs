@@ -1,11 +1,12 @@
 //! Small servers that answer with the address that they saw.
 //!
 //! Owns the far end of every probe: what a container or the outside host is told about its peer.
-//! The answer is one line, `NAME saw ADDRESS:PORT`, after a header where an HTTP client asks.
+//! The answer is one line, `NAME saw ADDRESS:PORT`, after a header where an HTTP client asks. A server
+//! at an IPv6 address takes IPv6 alone, so that one of each family can have the same port.
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Error, Namespace};
 
@@ -34,11 +35,17 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound there.
-    pub fn tcp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
+    pub fn tcp(
+        namespace: &Namespace,
+        name: &str,
+        at: impl Into<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let at = at.into();
         let what = format!("listen on TCP {at} in {}", namespace.name());
-        let listener = namespace
-            .run(|| TcpListener::bind(at))?
-            .map_err(Error::io(what.as_str()))?;
+        let listener: TcpListener = namespace
+            .run(|| bound(at, Type::STREAM, Protocol::TCP))?
+            .map_err(Error::io(what.as_str()))?
+            .into();
         let address = listener.local_addr().map_err(Error::io(what.as_str()))?;
         // accept() honours the receive time-out.
         SockRef::from(&listener)
@@ -59,11 +66,17 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound there.
-    pub fn udp(namespace: &Namespace, name: &str, at: SocketAddrV4) -> Result<Self, Error> {
+    pub fn udp(
+        namespace: &Namespace,
+        name: &str,
+        at: impl Into<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let at = at.into();
         let what = format!("listen on UDP {at} in {}", namespace.name());
-        let socket = namespace
-            .run(|| UdpSocket::bind(at))?
-            .map_err(Error::io(what.as_str()))?;
+        let socket: UdpSocket = namespace
+            .run(|| bound(at, Type::DGRAM, Protocol::UDP))?
+            .map_err(Error::io(what.as_str()))?
+            .into();
         let address = socket.local_addr().map_err(Error::io(what.as_str()))?;
         socket
             .set_read_timeout(Some(PATIENCE))
@@ -103,6 +116,22 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// A socket of one family alone, bound as std does it and, if it is TCP's, listening.
+fn bound(at: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), kind, Some(protocol))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&at.into())?;
+    if kind == Type::STREAM {
+        socket.listen(128)?;
+    }
+    Ok(socket)
 }
 
 fn answer(mut stream: std::net::TcpStream, name: &str, peer: SocketAddr) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! in. Does not know networks or endpoints and undoes nothing: [`crate::instance`] does.
 
 mod address;
+mod address6;
 mod bridge;
 pub mod container;
 mod device;
@@ -14,6 +15,7 @@ pub mod namespace;
 mod peer;
 mod random;
 mod route;
+mod route6;
 pub mod segments;
 pub mod sysctl;
 mod uplink;
@@ -24,12 +26,14 @@ use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
 pub use address::Address;
+pub use address6::{Address6, link_local};
 pub use bridge::PortFlags;
 pub use device::{driver, has_gro, has_tx_checksum, set_gro};
 pub use error::Error;
 pub use link::Link;
 pub use peer::Peer;
-pub use random::{hex_id, random_ifname, random_mac};
+pub use random::{hex_id, random_ifname, random_mac, random_subnet6};
+pub(crate) use route6::Route6;
 pub use segments::SegmentSizes;
 pub use uplink::Uplink;
 pub use veth::VethPair;

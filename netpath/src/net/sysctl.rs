@@ -6,6 +6,8 @@ use super::Error;
 
 /// Whether the host forwards IPv4.
 pub const IP_FORWARD: &str = "net/ipv4/ip_forward";
+/// Whether the host forwards IPv6, on every interface.
+pub const FORWARDING6: &str = "net/ipv6/conf/all/forwarding";
 /// The ports from which a host port is chosen.
 pub const LOCAL_PORT_RANGE: &str = "net/ipv4/ip_local_port_range";
 /// Ports that are never chosen.
@@ -14,7 +16,13 @@ pub const LOCAL_RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
 /// The setting that turns IPv6 off on an interface. Keys use `/`: an interface name may hold dots.
 #[must_use]
 pub fn disable_ipv6(ifname: &str) -> String {
-    format!("net/ipv6/conf/{ifname}/disable_ipv6")
+    ipv6(ifname, "disable_ipv6")
+}
+
+/// An IPv6 setting of an interface (`Documentation/networking/ip-sysctl.rst`).
+#[must_use]
+pub fn ipv6(ifname: &str, setting: &str) -> String {
+    format!("net/ipv6/conf/{ifname}/{setting}")
 }
 
 /// Reads a setting.

@@ -23,6 +23,8 @@ impl Watch {
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
         ];
         let (connection, _, mut messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(Error::Connect)?;

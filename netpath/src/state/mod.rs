@@ -5,23 +5,27 @@
 
 mod error;
 mod file;
+mod ipv6;
 mod lock;
 mod rule;
 mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Mac, NetnsRef, UplinkHook, Uplinks},
+    config::{Mac, Mode, NetnsRef, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
 pub use file::Store;
+pub use ipv6::Ipv6;
 pub use lock::Lock;
 pub use rule::{Homes, Rule, addrs_of};
 
@@ -55,10 +59,11 @@ pub struct State {
 }
 
 /// Who asked for an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The configuration: `up` removes it when it is gone from there.
+    #[default]
     Config,
     /// A command: it stays until a command removes it.
     Command,
@@ -76,6 +81,9 @@ pub struct Network {
     pub slot: u16,
     /// Name.
     pub name: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Name of the bridge device.
     pub bridge: String,
     /// Interface index of the bridge, 0 before it exists.
@@ -90,6 +98,12 @@ pub struct Network {
     pub subnet: Ipv4Net,
     /// The bridge's address.
     pub gateway: Ipv4Addr,
+    /// The IPv6 half, where the network has one.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6>,
+    /// Whether addresses are translated.
+    #[serde(default)]
+    pub mode: Mode,
     /// MTU in bytes.
     pub mtu: u32,
     /// Largest super-packet of its devices in bytes; `None` where that is not netpath's matter.
@@ -121,13 +135,17 @@ pub struct Network {
 }
 
 /// An adopted bridge before netpath changed it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Found {
     /// It was up.
     pub up: bool,
     /// It had the gateway's address.
     pub addressed: bool,
+    /// The IPv6 addresses that somebody had given it, which do not outlive its being set down, or IPv6
+    /// turned off.
+    #[serde(default)]
+    pub addresses6: Vec<Ipv6Net>,
     /// Its MTU.
     pub mtu: u32,
     /// Its largest super-packets.
@@ -153,6 +171,9 @@ pub struct Endpoint {
     pub slot: u16,
     /// Address.
     pub addr: Ipv4Addr,
+    /// IPv6 address, where the network has IPv6.
+    #[serde(default)]
+    pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side.
     pub mac: Mac,
     /// Name of the host side.
@@ -178,6 +199,9 @@ pub struct Uplink {
     pub ifindex: u32,
     /// The address that masquerade uses; unspecified if it has none.
     pub addr: Ipv4Addr,
+    /// The same of IPv6.
+    #[serde(default)]
+    pub addr6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
     /// The XDP program that it was given.
@@ -206,6 +230,7 @@ impl Network {
             created: self.created.clone(),
             name: self.name.clone(),
             bridge: self.bridge.clone(),
+            found: self.found.clone(),
             uplinks: self.uplinks.clone(),
             endpoints: Vec::new(),
             ..*self
@@ -214,12 +239,13 @@ impl Network {
 }
 
 impl Endpoint {
-    /// The container's addresses.
+    /// The container's addresses in its network.
     #[must_use]
-    pub const fn homes(&self) -> Homes {
+    pub const fn homes(&self, network: &Network) -> Homes {
         Homes {
             v4: Some(self.addr),
-            v6: None,
+            v6: self.addr6,
+            routed: matches!(network.mode, Mode::Routed),
         }
     }
 

@@ -22,9 +22,10 @@ pub struct Rule {
     pub spec: PortSpec,
     /// Who asked.
     pub origin: Origin,
-    /// Host address; unspecified means any of its family, see [`Rule::addrs`].
+    /// Host address; unspecified means any of its family, see [`Rule::addrs`]. In a routed network it
+    /// is the container's own.
     pub addr: IpAddr,
-    /// First port of the host.
+    /// First port of the host, or of the container in a routed network.
     pub host: u16,
     /// Slot of the endpoints that share the ports, 0 for none.
     #[serde(default)]
@@ -41,6 +42,8 @@ pub struct Homes {
     pub v4: Option<Ipv4Addr>,
     /// IPv6.
     pub v6: Option<Ipv6Addr>,
+    /// They are routed outside: published are the container's own ports at these addresses.
+    pub routed: bool,
 }
 
 impl Homes {
@@ -55,7 +58,8 @@ impl Homes {
 }
 
 /// The host's addresses that `spec` is published at where it is bound to `addr`: with none named, and
-/// the network's binding to any, those of both families that the container has (Docker's meaning).
+/// the network's binding to any, those of both families that the container has (Docker's meaning). In
+/// a routed network the container's own.
 pub fn addrs_of(
     spec: &PortSpec,
     addr: IpAddr,
@@ -63,8 +67,15 @@ pub fn addrs_of(
 ) -> impl Iterator<Item = IpAddr> + use<> {
     let any = addr == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let both = spec.host_ip.is_none() && any && homes.v6.is_some();
-    let other = both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    std::iter::once(addr).chain(other)
+    let (first, other) = if homes.routed {
+        (homes.v4.map(IpAddr::V4), homes.v6.map(IpAddr::V6))
+    } else {
+        (
+            Some(addr),
+            both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        )
+    };
+    first.into_iter().chain(other)
 }
 
 impl Rule {
@@ -79,6 +90,12 @@ impl Rule {
     #[must_use]
     pub const fn proto(&self) -> Protocol {
         self.spec.proto
+    }
+
+    /// Host and container port of each port of the rule.
+    pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> + use<> {
+        let container = self.spec.container;
+        (self.host..=u16::MAX).zip(container.first()..=container.last())
     }
 
     /// The host's addresses, for a container with these.
@@ -186,6 +203,7 @@ mod tests {
     const DUAL: Homes = Homes {
         v4: Some(Ipv4Addr::new(172, 17, 0, 2)),
         v6: Some(Ipv6Addr::new(0xfd00, 0x17, 0, 0, 0, 0, 0, 2)),
+        routed: false,
     };
     const ONLY4: Homes = Homes { v6: None, ..DUAL };
 
@@ -240,6 +258,29 @@ mod tests {
         let mut bound = rule("8080:80", 8080);
         bound.addr = Ipv4Addr::LOCALHOST.into();
         assert_eq!(bound.lines(&DUAL), ["80/tcp -> 127.0.0.1:8080"]);
+    }
+
+    #[test]
+    fn in_a_routed_network_the_ports_are_the_container_s_own() {
+        let routed = Homes {
+            routed: true,
+            ..DUAL
+        };
+        let mut own = rule("8080-8082:80-82", 80);
+        own.addr = Ipv4Addr::new(172, 17, 0, 2).into();
+        assert_eq!(
+            own.lines(&routed),
+            [
+                "80-82/tcp -> 172.17.0.2:80-82",
+                "80-82/tcp -> [fd00:17::2]:80-82"
+            ]
+        );
+        let (four, six) = (own.binding4(&routed, 3), own.binding6(&routed, 3));
+        let four = four.unwrap();
+        assert_eq!((four.key.addr, four.key.port), (four.to.addr, four.to.port));
+        assert_eq!((four.to.addr, four.to.last), ([172, 17, 0, 2], 82));
+        let six = six.unwrap();
+        assert_eq!((six.key.addr, six.key.port), (six.to.addr, six.to.port));
     }
 
     #[test]

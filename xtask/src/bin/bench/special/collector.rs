@@ -20,7 +20,10 @@ use netpath::{
     },
     lab::Namespace,
 };
-use netpath_common::testing::{Seen, numbered_flow};
+use netpath_common::{
+    V4,
+    testing::{Seen, numbered_flow},
+};
 use nix::time::{ClockId, clock_gettime};
 
 use super::Setup;
@@ -132,7 +135,7 @@ fn passes(router: &Namespace) -> Result<Values> {
 /// One pass with its pauses, and its seconds.
 fn pass(datapath: &Datapath) -> Result<(f64, SweepStats)> {
     let began = Instant::now();
-    let mut sweep = Sweep::begin(datapath, Orphans::Slice(0))?;
+    let mut sweep = Sweep::<V4>::begin(datapath, Orphans::Slice(0))?;
     while sweep.step()? {
         interrupt::check()?;
         thread::sleep(PAUSE);

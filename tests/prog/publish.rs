@@ -28,6 +28,8 @@ fn to(name: &'static str, input: (Hook, Frame), c: &Container, packet: &Datagram
 fn every_port_of_a_range_leads_to_its_own() {
     let mut r = Runner::new();
     r.tables.unpublish(UDP, 5353, RULE_DNS);
+    // Starts are of both families.
+    r.tables6.unpublish(UDP, 5353, RULE_DNS);
     r.tables
         .publish_range([0; 4], (100, u16::MAX), UDP, (&C2, 50), 3);
     r.sync();

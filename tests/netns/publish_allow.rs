@@ -204,3 +204,47 @@ fn up_puts_back_what_somebody_took_away() {
     });
     assert_eq!(lists.len(), 1);
 }
+
+#[test]
+fn both_families_by_one_rule() {
+    let world = World::new(&["a", "b"]);
+    let ipv6 = "ipv6 = \"fd00:17::/64\"";
+    let ports = [
+        "9000-9009:80-89/udp,allow=198.51.100.2,allow=2001:db8:51::2",
+        "[2001:db8:51::1]:5353:53/udp",
+    ];
+    world.up(&(world.network("bridge", "netpath0", "172.17.0.0/16", ipv6)
+        + &world.endpoint("a", A, &ports)
+        + &world.endpoint("b", B, &[])));
+    let shown = world.run(&["port", "a"]);
+    assert_eq!(
+        shown.lines().collect::<Vec<_>>(),
+        [
+            "80-89/udp -> 0.0.0.0:9000-9009",
+            "80-89/udp -> [::]:9000-9009",
+            "53/udp -> [2001:db8:51::1]:5353",
+        ]
+    );
+    let counts = within(&world.host, || {
+        let datapath = Datapath::open(world.instance()).unwrap().unwrap();
+        (
+            datapath.published().unwrap().len(),
+            datapath.published6().unwrap().len(),
+        )
+    });
+    assert_eq!(counts, (1, 2));
+    let lists = within(&world.host, || {
+        let datapath = Datapath::open(world.instance()).unwrap().unwrap();
+        datapath.allowed().unwrap().into_values().next().unwrap()
+    });
+    assert_eq!(lists.len(), 2);
+    let _server = udp_server(world.container("a"), "a", 87);
+    assert!(udp(&world.outside, at(HOST, 9007)).is_from("a", OUTSIDE));
+    world.run(&["unpublish", "a", "9000-9009:80-89/udp"]);
+    let refused = world.netpath(&["publish", "b", "[2001:db8:51::1]:5353:53/udp"]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        errors.contains("Bind for [2001:db8:51::1]:5353 failed: port is already allocated"),
+        "{errors}"
+    );
+}

@@ -13,8 +13,12 @@ use netpath_common::{
 use netpath_tests::{
     agent::Agent,
     conversation::Conversation,
+    dual_stack::{HOST6, OUTSIDE6},
     netns::within,
-    probe::{SOON, at, tcp, tcp_fails, tcp_server, udp, udp_server, udp_socket},
+    probe::{
+        BRIEFLY, SOON, at, at6, tcp, tcp_fails, tcp_server, udp, udp_server, udp_server6,
+        udp_socket, udp_socket6,
+    },
     topology::{A, B, HOST, OUTSIDE, World},
     wait,
 };
@@ -247,4 +251,28 @@ fn both_families_by_one_rule() {
         errors.contains("Bind for [2001:db8:51::1]:5353 failed: port is already allocated"),
         "{errors}"
     );
+}
+
+#[test]
+fn ranges_and_lists_hold_for_ipv6() {
+    let world = World::dual_stack(&["a", "b"]);
+    let list = format!("9000-9009:80-89/udp,allow={OUTSIDE6}");
+    world.up(&world.dual_stack_config(&["a", "b"], &[&list], ""));
+    let _server = udp_server6(world.container("a"), "a", 87);
+    let ask = |from, port| {
+        let socket = udp_socket6(from, 0, Some(at6(HOST6, port)));
+        socket.set_read_timeout(Some(BRIEFLY)).unwrap();
+        socket.send(b"?").unwrap();
+        let mut answer = [0; 100];
+        socket
+            .recv(&mut answer)
+            .is_ok_and(|n| answer[..n].starts_with(b"a saw "))
+    };
+    assert!(ask(&world.outside, 9007));
+    let before = world.dropped(DropReason::NotAllowed);
+    assert!(!ask(world.container("b"), 9007));
+    assert!(world.dropped(DropReason::NotAllowed) > before);
+    world.run(&["publish", "a", "9000-9009:80-89/udp,allow=fd00:17::/64"]);
+    assert!(ask(world.container("b"), 9007));
+    assert!(!ask(&world.outside, 9007));
 }

@@ -140,30 +140,20 @@ fn by_own_address<P: Packet, T: Tables>(
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
-    let kind = w.ip.kind;
-    match kind {
-        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
-        Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
+    let is_tail = matches!(w.ip.kind, Kind::Tail);
+    if is_tail && w.follow_first_fragment(t, 0) {
+        return Ok(Step::Ready);
+    }
+    if is_tail && hold(pkt, t, w) {
+        return Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
             Step::Ready
         } else {
             Step::Held
-        }),
-        Kind::Tcp
-        | Kind::Udp
-        | Kind::IcmpQuery
-        | Kind::IcmpError
-        | Kind::IcmpRedirect
-        | Kind::IcmpOther
-        | Kind::Tail
-        | Kind::Other
-        | Kind::Truncated
-        | Kind::BadL4
-        | Kind::Tiny => {
-            let open = routed::open(t, w, network, DropReason::DirectAccess)?;
-            let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
-            routed::plan(t, w, &open, 0, iface.slot as u16)
-        }
+        });
     }
+    let open = routed::open(t, w, network, DropReason::DirectAccess)?;
+    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+    routed::plan(t, w, &open, 0, iface.slot as u16)
 }
 
 /// Whether the packet's destination is an address of the host, as far as that matters.

@@ -56,6 +56,8 @@ counters! {
     FragmentReleased = "fragment-released",
     /// Sockets of the host that were connected to a published port.
     HostConnect = "host-connect",
+    /// Sockets of the host that were not given a published port.
+    BindRefused = "bind-refused",
     /// Drop events that found the ring buffer full, or that only repeated another one of a flood.
     EventLost = "event-lost",
     /// Containers that were told by an ICMP error that a flow of theirs was refused.

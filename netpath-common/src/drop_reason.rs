@@ -111,6 +111,8 @@ drop_reasons! {
     RogueDhcp = "rogue-dhcp",
     /// A client that the allow list of the published port does not have.
     NotAllowed = "not-allowed",
+    /// The host sent a published port of its own a packet that does not fit the container's interface, or whose TTL is 1.
+    TooLarge = "too-large",
 }
 
 impl DropReason {

@@ -18,6 +18,8 @@ pub enum Hook {
     UplinkEgress = 3,
     /// The driver of an uplink has received the packet.
     Xdp = 4,
+    /// Ingress of the loopback device: the host sends to itself.
+    Loopback = 5,
 }
 
 impl Hook {
@@ -30,6 +32,7 @@ impl Hook {
             Self::UplinkIngress => "uplink-in",
             Self::UplinkEgress => "uplink-out",
             Self::Xdp => "xdp",
+            Self::Loopback => "lo-in",
         }
     }
 
@@ -42,6 +45,7 @@ impl Hook {
             2 => Some(Self::UplinkIngress),
             3 => Some(Self::UplinkEgress),
             4 => Some(Self::Xdp),
+            5 => Some(Self::Loopback),
             _ => None,
         }
     }

@@ -32,6 +32,7 @@ pub mod packet;
 mod pod;
 pub mod publish;
 pub mod records;
+pub mod sock;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tuple;

@@ -52,8 +52,13 @@ pub const COUNTERS: &str = "np_counters";
 pub const ENDPOINT_STATS: &str = "np_ep_stats";
 /// Ring buffer of [`crate::event::DropEvent`].
 pub const EVENTS: &str = "np_events";
-/// Sockets of the host that were sent to a published port: [`crate::records::SockKey`].
-pub const SOCKS4: &str = "np_socks4";
+/// Sockets of the host that were sent to a published port, of both families:
+/// [`crate::sock::SockKey`].
+pub const SOCKS: &str = "np_socks";
+/// IPv6 addresses of the host by the IPv4 address that stands for each at the loopback device.
+pub const STAND_INS: &str = "np_stand_ins";
+/// Published ports that nobody else may bind: bitmap of u64 words, see [`taken_word`].
+pub const TAKEN: &str = "np_taken";
 /// Per-CPU bucket of packets to ports that nobody has: [`crate::datapath::Bucket`].
 pub const REFUSED: &str = "np_refused";
 /// Per-CPU leases of next hops: [`crate::datapath::NextHop`] by a hash of the flow's tuple.
@@ -92,8 +97,10 @@ pub const NEXT6_VETH: u32 = 0;
 pub const NEXT6_UPLINK_IN: u32 = 1;
 /// Index in [`NEXT6`]: egress of an uplink.
 pub const NEXT6_UPLINK_OUT: u32 = 2;
+/// Index in [`NEXT6`]: ingress of the loopback device.
+pub const NEXT6_LOOPBACK: u32 = 3;
 /// Places of [`NEXT6`].
-pub const NEXT6_HOOKS: usize = 3;
+pub const NEXT6_HOOKS: usize = 4;
 
 /// Every map that user space pins, by name.
 pub const PINNED: &[&str] = &[
@@ -122,7 +129,9 @@ pub const PINNED: &[&str] = &[
     COUNTERS,
     ENDPOINT_STATS,
     EVENTS,
-    SOCKS4,
+    SOCKS,
+    TAKEN,
+    STAND_INS,
     REFUSED,
     PORTS,
     CT6,
@@ -158,6 +167,8 @@ pub const MAX_ALLOWED: usize = 65_536;
 pub const MAX_RULES: usize = 65_536;
 /// Words of the bitmap of reserved ports: TCP, UDP, SCTP.
 pub const RESERVED_WORDS: usize = 3 * 1024;
+/// Words of the bitmap of taken ports: as [`RESERVED_WORDS`], IPv4 and then IPv6.
+pub const TAKEN_WORDS: usize = 2 * RESERVED_WORDS;
 /// Keys of flows that may be removed.
 pub const MAX_RECLAIM: usize = 16_384;
 /// The same of flows that the outside has begun.
@@ -197,4 +208,15 @@ pub const fn reserved_word(proto: u8, port: u16) -> Option<(u32, u64)> {
         _ => return None,
     };
     Some((base + (port as u32 >> 6), 1u64 << (port & 63)))
+}
+
+/// Where the bit of a taken port lives: (word index, bit mask). `None` for protocols without ports.
+#[inline(always)]
+#[must_use]
+pub const fn taken_word<A: crate::Addr>(proto: u8, port: u16) -> Option<(u32, u64)> {
+    let base = if A::IS_V6 { RESERVED_WORDS as u32 } else { 0 };
+    match reserved_word(proto, port) {
+        Some((word, bit)) => Some((base + word, bit)),
+        None => None,
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     event::DropEvent,
     publish::{Backends, Starts},
     records::*,
+    sock::{SockKey, SockRecord},
     tuple::Tuple,
 };
 
@@ -34,6 +35,8 @@ pod!(
     RuleRecord,
     Config,
     EndpointStats,
+    SockKey,
+    SockRecord,
 );
 
 pod_of_either_family!(
@@ -44,6 +47,4 @@ pod_of_either_family!(
     AllowedKey,
     FragKey,
     FragRecord,
-    SockKey,
-    SockRecord,
 );

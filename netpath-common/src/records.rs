@@ -46,6 +46,12 @@ pub const NETWORK_DIRECT: u32 = 8;
 pub const NETWORK_XDP: u32 = 16;
 /// Containers' own addresses are routed outside: no translation, and in comes what they publish.
 pub const NETWORK_ROUTED: u32 = 32;
+/// Somebody else's sockets hold the host's ports that the network publishes: binding them is left
+/// alone.
+pub const NETWORK_PORTS_HELD: u32 = 256;
+/// Nobody is kept from binding the ports that a network with one of these publishes: they are
+/// somebody else's, or not the host's.
+pub const NETWORK_PORTS_FREE: u32 = NETWORK_PORTS_HELD | NETWORK_ROUTED;
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
@@ -92,6 +98,13 @@ pub struct UplinkRecord {
     /// The same of IPv6.
     pub addr6: [u8; 16],
 }
+
+/// Interface index of the loopback device, in every network namespace (`LOOPBACK_IFINDEX`,
+/// `include/net/flow.h`).
+pub const LOOPBACK_IFINDEX: u32 = 1;
+/// Slot of the uplink that the loopback device stands for: the last one. Free where the host's sockets
+/// are translated instead.
+pub const LOOPBACK_UPLINK: u16 = crate::maps::MAX_UPLINKS as u16 - 1;
 
 /// The interface is the host side of an endpoint's veth.
 pub const IFACE_ENDPOINT: u32 = 1;
@@ -288,32 +301,6 @@ pub struct FragRecord<A = V4> {
     pub seen: [[u16; 2]; FRAG_PARTS],
 }
 
-/// Key of a socket of the host that was sent to a published port.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct SockKey<A = V4> {
-    /// Socket cookie.
-    pub cookie: u64,
-    /// The container's address.
-    pub addr: A,
-    /// The container's port.
-    pub port: u16,
-    /// Always zero.
-    pub zero: u16,
-}
-
-/// What the application asked for.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SockRecord<A = V4> {
-    /// Address of the host that was named.
-    pub addr: A,
-    /// Published port.
-    pub port: u16,
-    /// Slot of the rule.
-    pub rule: u16,
-}
-
 macro_rules! of_either_family {
     ($($t:ident),+) => { $(
         // SAFETY: all zero is a valid value of every field.
@@ -324,7 +311,7 @@ macro_rules! of_either_family {
     )+ };
 }
 
-of_either_family!(FragKey, FragRecord, SockKey, SockRecord);
+of_either_family!(FragKey, FragRecord);
 
 const _: () = {
     assert!(size_of::<EndpointRecord>() == 40);
@@ -334,9 +321,6 @@ const _: () = {
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
     assert!(size_of::<FragRecord>() == 64);
-    assert!(size_of::<SockKey>() == 16);
     assert!(size_of::<FragKey<V6>>() == 40);
     assert!(size_of::<FragRecord<V6>>() == 88);
-    assert!(size_of::<SockKey<V6>>() == 32);
-    assert!(size_of::<SockRecord<V6>>() == 20);
 };

@@ -45,7 +45,7 @@ pub(crate) trait Maps: Family {
     /// [`netpath_common::nat::reserve_and_index`] as a global function.
     fn make(ctx: *mut c_void) -> u32;
     /// [`netpath_common::datapath::find_port`] as a global function.
-    fn find(ctx: *mut c_void, exact: u32) -> u32;
+    fn find(ctx: *mut c_void, how: u32) -> u32;
     /// [`netpath_common::datapath::note_part`] as a global function.
     fn note(ctx: *mut c_void) -> u32;
     /// [`netpath_common::datapath::refuse`] as a global function.
@@ -165,8 +165,8 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
-        fn find(ctx: *mut c_void, exact: u32) -> u32 {
-            global::$find(ctx.cast(), exact)
+        fn find(ctx: *mut c_void, how: u32) -> u32 {
+            global::$find(ctx.cast(), how)
         }
 
         #[inline(always)]

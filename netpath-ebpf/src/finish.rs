@@ -12,7 +12,7 @@ use netpath_common::{
     Action, DropReason, V4,
     counters::Counter,
     event::Hook,
-    maps::{NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
+    maps::{NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
 };
 
 use crate::{counters, family::Maps, maps};
@@ -52,6 +52,16 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
     }
 }
 
+/// Lets up the stack what was redirected to the loopback device. On its way in by a veth it was another
+/// host's, by its MAC address, and `loopback_xmit` leaves it at that.
+#[inline(always)]
+pub(crate) fn to_itself(ctx: &TcContext) -> i32 {
+    const PACKET_HOST: u32 = 0;
+    // A packet whose type stays is dropped by the stack, and its sender sends it again.
+    let _ = ctx.change_type(PACKET_HOST);
+    NEXT
+}
+
 /// Carries out a decision. `to`: the interface that it names, if it does.
 #[inline(always)]
 pub(crate) fn finish<A: Maps>(
@@ -77,6 +87,12 @@ pub(crate) fn finish<A: Maps>(
                 }
             }
         }
+        // By the host side's transmission: that forgets the route to the host itself, which what the host
+        // sends to itself carries with it and the container's stack would follow.
+        // SAFETY: the helper has no preconditions.
+        Ok(Action::ToEndpoint) if matches!(hook, Hook::Loopback) => unsafe {
+            bpf_redirect(to, 0) as i32
+        },
         // SAFETY: the helper has no preconditions.
         Ok(Action::ToEndpoint | Action::ToNeighbour) => unsafe { bpf_redirect_peer(to, 0) as i32 },
         // The copy goes on; this packet ends here, and is no loss.
@@ -93,6 +109,7 @@ fn to_ipv6(ctx: &TcContext, hook: Hook) -> i32 {
         Hook::Veth => NEXT6_VETH,
         Hook::UplinkIngress => NEXT6_UPLINK_IN,
         Hook::UplinkEgress => NEXT6_UPLINK_OUT,
+        Hook::Loopback => NEXT6_LOOPBACK,
         Hook::Bridge | Hook::Xdp => return NEXT,
     };
     // SAFETY: the context is the program's own; programs of the array have the same type.

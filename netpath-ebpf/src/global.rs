@@ -13,7 +13,7 @@ use netpath_common::{
     nat::reserve_and_index,
 };
 
-use crate::{ctx::TcPacket, family::Maps, memory::work, tables::KernelTables};
+use crate::{ctx::TcPacket, family::Maps, hooks, memory::work, tables::KernelTables};
 
 /// Makes the flow in the working memory.
 #[unsafe(no_mangle)]
@@ -36,24 +36,31 @@ fn make<A: Maps>(ctx: *mut __sk_buff) -> u32 {
     reserve_and_index(&KernelTables::<_, A>::new(&ctx), &mut work.flow)
 }
 
-/// Looks for the published port that the packet in the working memory asks for, at its very address
-/// where `exact` is not 0: an `Answer`.
+/// Looks for the published port that the packet in the working memory asks for, `how` as
+/// [`find_port`] is told: an `Answer`.
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn np_find(ctx: *mut __sk_buff, exact: u32) -> u32 {
-    find::<V4>(ctx, exact)
+pub(crate) extern "C" fn np_find(ctx: *mut __sk_buff, how: u32) -> u32 {
+    find::<V4>(ctx, how)
 }
 
 /// As [`np_find`].
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn np_find6(ctx: *mut __sk_buff, exact: u32) -> u32 {
-    find::<V6>(ctx, exact)
+pub(crate) extern "C" fn np_find6(ctx: *mut __sk_buff, how: u32) -> u32 {
+    find::<V6>(ctx, how)
 }
 
 #[inline(always)]
-fn find<A: Maps>(ctx: *mut __sk_buff, exact: u32) -> u32 {
+fn find<A: Maps>(ctx: *mut __sk_buff, how: u32) -> u32 {
     let Some(work) = work::<A>() else { return 0 };
     let ctx = TcContext::new(ctx);
-    find_port(&KernelTables::<_, A>::new(&ctx), work, exact != 0)
+    find_port(&KernelTables::<_, A>::new(&ctx), work, how)
+}
+
+/// What the host has sent to itself, of IPv4: by itself, since the other half of `np_lo_in` needs much of
+/// the stack.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_loopback(ctx: *mut __sk_buff) -> i32 {
+    hooks::loopback::<V4>(&TcContext::new(ctx))
 }
 
 /// Notes which part of its datagram the packet in the working memory is.

@@ -5,7 +5,13 @@
 use aya_ebpf::{bindings::TC_ACT_SHOT, programs::TcContext};
 use netpath_common::{Action, datapath, event::Hook};
 
-use crate::{ctx::TcPacket, family::Maps, finish::finish, memory, tables::KernelTables};
+use crate::{
+    ctx::TcPacket,
+    family::Maps,
+    finish::{NEXT, finish},
+    memory,
+    tables::KernelTables,
+};
 
 /// Ethernet, IP and TCP without options: what is read at constant offsets, bytes.
 const fn fixed<A: Maps>() -> u32 {
@@ -55,4 +61,20 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
         datapath::note_sender(&tables, work);
     }
     finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result)
+}
+
+/// Ingress of the loopback device, of what the host has sent to itself.
+#[inline(always)]
+pub(crate) fn loopback<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let tables = KernelTables::<_, A>::new(ctx);
+    let mut pkt = TcPacket::with(ctx, fixed::<A>());
+    let result = datapath::loopback_ingress(&mut pkt, &tables, work);
+    if matches!(result, Ok(Action::Pass)) {
+        // The host's own, and not worth counting.
+        return NEXT;
+    }
+    finish::<A>(ctx, Hook::Loopback, work.to_ifindex, result)
 }

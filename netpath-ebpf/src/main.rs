@@ -23,6 +23,7 @@ mod maps;
 mod measure;
 mod memory;
 mod published;
+mod six;
 mod sock;
 mod tables;
 
@@ -42,10 +43,8 @@ use netpath_common::{
     datapath::{self, Bucket, Work},
     event::Hook,
 };
+use sock::PROCEED;
 use tables::KernelTables;
-
-/// Lets connect, sendmsg, recvmsg and getpeername go on.
-const PROCEED: i32 = 1;
 
 /// Ingress of the host side of an endpoint's veth.
 #[classifier]
@@ -89,6 +88,27 @@ pub fn np_uplink_out(ctx: TcContext) -> i32 {
         return NEXT;
     }
     hooks::uplink_out::<V4>(&ctx)
+}
+
+/// Ingress of the loopback device: what of the host's own the sockets cannot be sent.
+#[classifier]
+pub fn np_lo_in(ctx: TcContext) -> i32 {
+    if take_translated(&ctx) {
+        return six::finish(&ctx, six::np_to_ipv6(ctx.skb.skb));
+    }
+    if six::is_ipv6(&ctx) && six::np_is_for_ipv4(ctx.skb.skb) != 0 {
+        let action = six::np_to_ipv4(ctx.skb.skb);
+        if action != NEXT {
+            return six::finish(&ctx, action);
+        }
+    }
+    global::np_loopback(ctx.skb.skb)
+}
+
+/// The same, of IPv6 that stays IPv6.
+#[classifier]
+pub fn np_lo_in6(ctx: TcContext) -> i32 {
+    hooks::loopback::<V6>(&ctx)
 }
 
 /// The same, of IPv6.
@@ -182,18 +202,23 @@ pub fn np_connect4(ctx: SockAddrContext) -> i32 {
     PROCEED
 }
 
-/// connect(2) on IPv6 sockets, for v4-mapped addresses.
+/// connect(2) on IPv6 sockets.
 #[cgroup_sock_addr(connect6)]
 pub fn np_connect6(ctx: SockAddrContext) -> i32 {
-    sock::connect6(&ctx);
-    PROCEED
+    sock::connect6(&ctx)
 }
 
-/// sendto(2) and sendmsg(2) on unconnected IPv4 UDP sockets.
+/// sendto(2) and sendmsg(2) on unconnected UDP sockets, to an IPv4 address.
 #[cgroup_sock_addr(sendmsg4)]
 pub fn np_sendmsg4(ctx: SockAddrContext) -> i32 {
     sock::send4(&ctx);
     PROCEED
+}
+
+/// sendto(2) and sendmsg(2) on unconnected UDP sockets, to an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn np_sendmsg6(ctx: SockAddrContext) -> i32 {
+    sock::sendmsg6(&ctx)
 }
 
 /// recvfrom(2) and recvmsg(2) on IPv4 UDP sockets.
@@ -203,11 +228,51 @@ pub fn np_recvmsg4(ctx: SockAddrContext) -> i32 {
     PROCEED
 }
 
+/// recvfrom(2) and recvmsg(2) on IPv6 UDP sockets.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn np_recvmsg6(ctx: SockAddrContext) -> i32 {
+    sock::receive6(&ctx);
+    PROCEED
+}
+
 /// getpeername(2) on IPv4 sockets.
 #[cgroup_sock_addr(getpeername4)]
 pub fn np_peername4(ctx: SockAddrContext) -> i32 {
     sock::receive4(&ctx);
     PROCEED
+}
+
+/// getpeername(2) on IPv6 sockets.
+#[cgroup_sock_addr(getpeername6)]
+pub fn np_peername6(ctx: SockAddrContext) -> i32 {
+    sock::receive6(&ctx);
+    PROCEED
+}
+
+/// getsockname(2) on IPv4 sockets.
+#[cgroup_sock_addr(getsockname4)]
+pub fn np_sockname4(ctx: SockAddrContext) -> i32 {
+    sock::name4(&ctx);
+    PROCEED
+}
+
+/// getsockname(2) on IPv6 sockets.
+#[cgroup_sock_addr(getsockname6)]
+pub fn np_sockname6(ctx: SockAddrContext) -> i32 {
+    sock::name6(&ctx);
+    PROCEED
+}
+
+/// bind(2) on IPv4 sockets.
+#[cgroup_sock_addr(bind4)]
+pub fn np_bind4(ctx: SockAddrContext) -> i32 {
+    sock::bind4(&ctx)
+}
+
+/// bind(2) on IPv6 sockets.
+#[cgroup_sock_addr(bind6)]
+pub fn np_bind6(ctx: SockAddrContext) -> i32 {
+    sock::bind6(&ctx)
 }
 
 #[panic_handler]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netpath_common::{
-    Tuple, V6,
+    Tuple, V4, V6,
     conntrack::CtEntry,
     counters::Counter,
     datapath::{self, Bucket, Held, NextHop, PortUse, Work},
@@ -18,8 +18,9 @@ use netpath_common::{
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
         AllowedKey, Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord,
-        NetworkRecord, Published, PublishedKey, RuleRecord, SockKey, SockRecord, UplinkRecord,
+        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
     },
+    sock::{SockKey, SockRecord},
 };
 
 /// Written by the datapath; read by it and by `netpath ct`. Entries die when the datapath meets
@@ -174,8 +175,16 @@ pub(crate) static ENDPOINT_STATS: PerCpuArray<EndpointStats, { maps::MAX_ENDPOIN
 pub(crate) static EVENTS: RingBuf<DropEvent, { maps::EVENT_BYTES }> = RingBuf::new();
 
 /// Written and read by the socket programs; old entries are evicted.
-#[btf_map(name = "np_socks4")]
-pub(crate) static SOCKS4: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+#[btf_map(name = "np_socks")]
+pub(crate) static SOCKS: LruHashMap<SockKey, SockRecord, { maps::MAX_SOCKS }> = LruHashMap::new();
+
+/// Written and read by the program of the loopback device; as many as the host has addresses.
+#[btf_map(name = "np_stand_ins")]
+pub(crate) static STAND_INS: HashMap<V4, V6, { maps::MAX_HOST_ADDRS }, 1> = HashMap::new();
+
+/// Written by user space, read by the socket programs.
+#[btf_map(name = "np_taken")]
+pub(crate) static TAKEN: Array<u64, { maps::TAKEN_WORDS }> = Array::new();
 
 /// Written and read by the datapath; an entry holds for a second.
 #[btf_map(name = "np_next_hops")]

@@ -286,8 +286,8 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn find(&self, _w: &mut Work<A>, exact: bool) -> u32 {
-        A::find(self.ctx.as_ptr(), u32::from(exact))
+    fn find(&self, _w: &mut Work<A>, how: u32) -> u32 {
+        A::find(self.ctx.as_ptr(), how)
     }
 
     #[inline(always)]

@@ -10,17 +10,21 @@ use netpath_tests::{
     topology::{HOST, World},
 };
 
-/// Skips where the cgroup programs cannot be attached.
-fn world() -> Option<World> {
+/// Whether the cgroup programs can be attached; a skip where they cannot.
+pub(crate) fn needs_cgroup() -> bool {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     if !mounts
         .lines()
         .any(|line| line.split(' ').nth(2) == Some("cgroup2"))
     {
         skip::record("cgroup v2 is not mounted");
-        return None;
+        return false;
     }
-    Some(World::with_ports(&["a"], &["8080:80", "5353:53/udp"]))
+    true
+}
+
+fn world() -> Option<World> {
+    needs_cgroup().then(|| World::with_ports(&["a"], &["8080:80", "5353:53/udp"]))
 }
 
 fn servers(a: &Namespace) -> [Server; 2] {

@@ -1,14 +1,13 @@
 //! What netpath makes of a host and its containers for IPv6, and what it leaves of it: addresses,
-//! routes, settings. Traffic is another file's.
+//! routes, settings of either. Forwarding and uplinks are `ipv6_forwarding`'s, traffic is `ipv6`'s.
 
-use std::{fs, net::Ipv6Addr};
+use std::fs;
 
 use netpath_tests::{
-    dual_stack::{A6, B6, GATEWAY6, OUTSIDE6, addresses6, advertise, routes6, set6, setting6},
+    dual_stack::{A6, B6, GATEWAY6, OUTSIDE6, addresses6, routes6, set6, setting6},
     netns::{Namespace, stdout, within},
     probe::{BRIEFLY, SOON, pings, pings6},
-    topology::{A, B, OUTSIDE, UPLINK, World},
-    wait,
+    topology::{A, B, OUTSIDE, World},
     ways::ip,
 };
 
@@ -16,9 +15,6 @@ use crate::{
     bad_input::{refused, refused_config},
     lifecycle::{Snapshot, assert_same},
 };
-
-/// The prefix that routers outside advertise.
-const ADVERTISED: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0);
 
 fn everything(world: &World, containers: &[&str]) -> Vec<Snapshot> {
     let containers = containers.iter().map(|name| world.container(name));
@@ -275,84 +271,6 @@ fn a_network_of_ipv4_alone_has_no_ipv6() {
     ]);
     let errors = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success(), "{errors}");
-}
-
-#[test]
-fn an_internal_network_leads_nowhere() {
-    let world = World::dual_stack(&["a"]);
-    world.up(&world.dual_stack_config(&["a"], &[], "internal = true"));
-    let routes = routes6(world.container("a"));
-    assert_eq!(routes.len(), 1, "{routes:?}");
-    assert!(routes[0].starts_with("fd00:17::/64 "), "{routes:?}");
-    assert_eq!(setting6(&world.host, "all", "forwarding"), "0");
-}
-
-/// The host has made itself an address of the advertised prefix.
-fn has_advertised_address(world: &World) -> bool {
-    let addresses = addresses6(&world.host, Some(UPLINK));
-    addresses.iter().any(|line| line.contains(" 2001:db8:2:"))
-}
-
-#[test]
-fn the_hosts_own_default_route_by_router_advertisement_stays() {
-    let world = World::new(&["a"]);
-    let host = &world.host;
-    let config = world.dual_stack_config(&["a"], &[], "");
-    let default = || {
-        let routes = routes6(host);
-        let ra =
-            |route: &String| route.starts_with("default via fe80:") && route.contains("proto ra");
-        routes.into_iter().filter(ra).collect::<Vec<_>>()
-    };
-    // What an administrator has set for one interface alone comes back as well.
-    set6(host, "lo", "forwarding", "1");
-    wait::until("the host has a route by an advertisement", || {
-        advertise(&world, ADVERTISED);
-        !default().is_empty() && has_advertised_address(&world)
-    });
-    let (before, routes) = (Snapshot::of_host(&world), default());
-
-    let file = world.file("plan.toml");
-    fs::write(&file, &config).unwrap();
-    let plan = world.run(&["up", "--dry-run", "-c", file.to_str().unwrap()]);
-    assert!(
-        plan.contains("turn IPv6 forwarding on, and accept_ra = 2 on uplink0"),
-        "{plan}"
-    );
-    assert_eq!(setting6(host, UPLINK, "accept_ra"), "1");
-
-    world.up(&config);
-    assert_eq!(setting6(host, UPLINK, "accept_ra"), "2");
-    assert_eq!(setting6(host, "all", "forwarding"), "1");
-    assert_eq!(default(), routes);
-    // It listens on: a route that was taken away comes back.
-    ip(host, "-6 route del default");
-    wait::until("the host listens to the next advertisement", || {
-        advertise(&world, ADVERTISED);
-        default() == routes
-    });
-
-    world.run(&["down", "--all"]);
-    assert_eq!(setting6(host, "lo", "forwarding"), "1");
-    assert_eq!(default(), routes);
-    assert_same(&[Snapshot::of_host(&world)], &[before]);
-}
-
-#[test]
-fn forwarding_goes_with_the_last_network_that_needs_it() {
-    let world = World::dual_stack(&["a", "c"]);
-    let other = world.network("other", "netpath1", "172.18.0.0/16", "");
-    let both = world.dual_stack_config(&["a"], &[], "") + &other;
-    let forwarding = || setting6(&world.host, "all", "forwarding");
-    world.up(&both);
-    assert_eq!(forwarding(), "1");
-    world.run(&["down", "bridge"]);
-    assert_eq!(forwarding(), "0");
-    // By a new configuration as well.
-    world.up(&both);
-    assert_eq!(forwarding(), "1");
-    world.up(&other);
-    assert_eq!(forwarding(), "0");
 }
 
 #[test]

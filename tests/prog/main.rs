@@ -11,6 +11,7 @@ mod entropy;
 mod fragment;
 mod icmp_error;
 mod ipv6;
+mod ipv6_guard;
 mod next_hop;
 mod publish;
 mod race;

@@ -45,6 +45,17 @@ impl World {
     #[must_use]
     pub fn dual_stack(containers: &[&str]) -> Self {
         let world = Self::new(containers);
+        // Link-local addresses settle at once: until then a router asks for no neighbour on behalf of
+        // others (`ndisc_solicit`), and a first packet waits longer than a test does.
+        for (namespace, ifname) in [(&world.host, UPLINK), (&world.outside, "eth0")] {
+            for (setting, value) in [
+                ("accept_dad", "0"),
+                ("disable_ipv6", "1"),
+                ("disable_ipv6", "0"),
+            ] {
+                set6(namespace, ifname, setting, value);
+            }
+        }
         within(&world.host, || {
             links::add_address(UPLINK, HOST6, 64).unwrap();
             links::add_route(Ipv6Addr::UNSPECIFIED, 0, OUTSIDE6).unwrap();

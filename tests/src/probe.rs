@@ -223,12 +223,25 @@ pub fn transfer(
     length: usize,
 ) {
     let to = to.into();
-    let listener = within(server, || {
-        TcpListener::bind(every(to.is_ipv6(), port)).unwrap()
-    });
+    let connect = || within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
+    transfer_over(connect, to.is_ipv6(), server, port, length);
+}
+
+/// The same over a connection that `connect` opens, to a server of IPv6 or not.
+///
+/// # Panics
+/// As [`transfer`].
+#[track_caller]
+pub fn transfer_over(
+    connect: impl FnOnce() -> TcpStream,
+    is_ipv6: bool,
+    server: &Namespace,
+    port: u16,
+    length: usize,
+) {
+    let listener = within(server, || TcpListener::bind(every(is_ipv6, port)).unwrap());
     let accepted = thread::spawn(move || both_ways(listener.accept().unwrap().0, 2, 1, length));
-    let stream = within(client, || probe::tcp_connect(to, None, SOON)).unwrap();
-    both_ways(stream, 1, 2, length);
+    both_ways(connect(), 1, 2, length);
     accepted.join().unwrap();
 }
 

@@ -242,11 +242,10 @@ impl Runner {
     #[must_use]
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         let read = |name: &str, count: usize| -> Vec<u64> {
-            let map: PerCpuArray<_, u64> =
-                PerCpuArray::try_from(self.ebpf.map(name).unwrap()).unwrap();
-            (0..count as u32)
-                .map(|i| map.get(&i, 0).unwrap().iter().sum())
-                .collect()
+            let map = self.ebpf.map(name).unwrap();
+            let map = PerCpuArray::<_, u64>::try_from(map).unwrap();
+            let sum = |i| map.get(&i, 0).unwrap().iter().sum();
+            (0..count as u32).map(sum).collect()
         };
         let counters = read(maps::COUNTERS, Counter::COUNT);
         let drops = read(maps::DROPS, DropReason::COUNT);
@@ -282,6 +281,7 @@ pub const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Xdp => "np_uplink_xdp",
+        Hook::Loopback => "np_lo_in",
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     datapath::{Tables, generation},
     packet::Ip,
     publish::admits,
-    records::REVISION_SHIFT,
+    records::{LOOPBACK_UPLINK, REVISION_SHIFT},
     tuple::{self, Direction, Tuple},
 };
 
@@ -75,7 +75,8 @@ fn is_revised<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, was: u32, now
         return false;
     }
     let client = if is_record(e) { e.dst() } else { key.src };
-    if !admits(t, e.rule(), &client) {
+    // The host itself is on no list and let in by every one.
+    if e.uplink() != LOOPBACK_UPLINK && !admits(t, e.rule(), &client) {
         return false;
     }
     e.renew(was, now);

@@ -11,6 +11,7 @@ mod forward;
 mod fragment;
 mod hold;
 mod icmp_error;
+mod loopback;
 pub mod mss;
 mod neighbour6;
 mod next_hop;
@@ -29,6 +30,7 @@ pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use fragment::{Part, note_part};
 pub use hold::{HELD, HELD_BYTES, HOLD_NS, Held, HeldRef, release};
+pub use loopback::loopback_ingress;
 pub use neighbour6::{link_local, on_link};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
@@ -181,11 +183,11 @@ pub trait Tables: PublishedPorts<A: Family> {
     ///
     /// Not called directly, as with [`Tables::make`].
     #[inline(always)]
-    fn find(&self, w: &mut Work<Self::A>, exact: bool) -> u32
+    fn find(&self, w: &mut Work<Self::A>, how: u32) -> u32
     where
         Self: Sized,
     {
-        find_port(self, w, exact)
+        find_port(self, w, how)
     }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
@@ -216,26 +218,35 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
     sum
 }
 
+/// How [`find_port`] looks: published at this very address, not at any of the host.
+pub(crate) const FIND_EXACT: u32 = 1;
+/// The same: the host itself asks, which every allow list lets in.
+pub(crate) const FIND_FOR_HOST: u32 = 2;
+
 /// Looks for the published port that the packet asks for, into [`Work::look`]: what
-/// [`Tables::find`] is. `exact`: published at this very address, not at any of the host.
+/// [`Tables::find`] is. `how`: `FIND_*`.
 #[inline(always)]
-pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> u32 {
+pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, how: u32) -> u32 {
     let tuple = &w.ip.tuple;
     w.look.asked = Asked {
         dst: tuple.dst,
-        src: tuple.src,
+        src: if how & FIND_FOR_HOST != 0 {
+            T::A::NONE
+        } else {
+            tuple.src
+        },
         dport: tuple.dport,
         sport: tuple.sport,
         proto: tuple.proto,
-        exact,
+        exact: how & FIND_EXACT != 0,
     };
     find(t, &mut w.look) as u32
 }
 
-/// The answer to the packet in the working memory.
+/// The answer to the packet in the working memory. `how`: `FIND_*`.
 #[inline(always)]
-pub(crate) fn published<T: Tables>(t: &T, w: &mut Work<T::A>, exact: bool) -> Answer {
-    Answer::from_u32(t.find(w, exact))
+pub(crate) fn published<T: Tables>(t: &T, w: &mut Work<T::A>, how: u32) -> Answer {
+    Answer::from_u32(t.find(w, how))
 }
 
 /// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast

@@ -9,7 +9,7 @@ use crate::{
     addr::{Addr, V4, V6},
     conntrack::{CtRef, FLAG_RECORD, snapshot},
     drop_reason::DropReason,
-    records::{IFACE_UPLINK, NETWORK_ROUTED, NetworkRecord},
+    records::{IFACE_UPLINK, LOOPBACK_IFINDEX, NETWORK_ROUTED, NetworkRecord},
     tuple::Tuple,
 };
 
@@ -200,7 +200,16 @@ fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
     let Some(hop) = t.next_hop(slot(&w.ip.tuple)) else {
         return;
     };
-    t.route_out(&w.translated, back, hop);
+    if back == LOOPBACK_IFINDEX {
+        // To the host itself, and by no other way: routes say nothing about it.
+        hop.ifindex = back;
+        hop.source = T::A::NONE;
+        hop.mtu = 0;
+        hop.dst_mac = [0; 6];
+        hop.no_route = 0;
+    } else {
+        t.route_out(&w.translated, back, hop);
+    }
     if hop.ifindex == 0 {
         t.route(&w.ip.tuple, ifindex, hop);
         if hop.mtu == 0

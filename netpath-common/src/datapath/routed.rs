@@ -3,7 +3,7 @@
 //! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
-use super::{Tables, published, step::Step, work::Work};
+use super::{FIND_EXACT, Tables, published, step::Step, work::Work};
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
@@ -50,7 +50,7 @@ pub(super) fn open<T: Tables>(
     if !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
         return Err(closed);
     }
-    match published(t, w, true) {
+    match published(t, w, FIND_EXACT) {
         Answer::Found => {}
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Nothing => return Err(closed),

@@ -191,7 +191,7 @@ fn to_port<P: Packet, T: Tables>(
     if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
         return Ok(Step::Pass);
     }
-    let answer = published(t, w, false);
+    let answer = published(t, w, 0);
     if matches!(answer, Answer::Nothing) {
         return Ok(Step::Pass);
     }

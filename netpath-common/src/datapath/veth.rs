@@ -384,7 +384,7 @@ fn to_host<T: Tables>(
     {
         return Ok(Step::Pass);
     }
-    match published(t, w, false) {
+    match published(t, w, 0) {
         Answer::Nothing => return Ok(Step::Pass),
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Found => {}

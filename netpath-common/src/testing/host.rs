@@ -21,6 +21,7 @@ use crate::{
     drop_reason::DropReason,
     event::Hook,
     packet::Family,
+    records::LOOPBACK_IFINDEX,
     verdict::{Action, Verdict},
 };
 
@@ -128,6 +129,7 @@ fn tc<A: Family>(
             }
             result
         }
+        Hook::Loopback => datapath::loopback_ingress(frame, t, w),
         Hook::Bridge | Hook::Xdp => Ok(Action::Pass),
     };
     result.map(|action| w.verdict(action))
@@ -182,7 +184,9 @@ impl Host {
         let (t, w) = (&self.tables, &mut self.work);
         let mut result = match hook {
             Hook::Bridge => datapath::bridge_ingress(false).map(|action| w.verdict(action)),
-            Hook::Veth | Hook::UplinkIngress | Hook::UplinkEgress => tc(hook, &mut frame, t, w),
+            Hook::Veth | Hook::UplinkIngress | Hook::UplinkEgress | Hook::Loopback => {
+                tc(hook, &mut frame, t, w)
+            }
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp if self.xdp_translates => {
                 datapath::uplink_xdp_nat(&mut frame, t, w, &mut self.refused)
@@ -281,6 +285,15 @@ impl Host {
         self.run(
             Hook::UplinkEgress,
             &packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        )
+    }
+
+    /// The host sends a packet to itself.
+    #[track_caller]
+    pub fn from_itself(&mut self, packet: &Datagram) -> Outcome {
+        self.run(
+            Hook::Loopback,
+            &packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX),
         )
     }
 

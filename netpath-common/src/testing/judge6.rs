@@ -12,7 +12,7 @@ use super::{
     build6::Datagram6,
     frame::Frame,
     oracle::describe,
-    oracle6::{View6, view6},
+    oracle6::{View6, quoted6, view6},
 };
 use crate::tuple;
 
@@ -35,7 +35,7 @@ pub(super) fn blank6(frame: &[u8], blank: &mut dyn FnMut(usize, usize, usize)) {
     }
     if v.proto == tuple::ICMPV6 && matches!(v.l4.first(), Some(1..=4)) {
         let at = l4 + 8;
-        let Some(q) = v.l4.get(8..).and_then(view6) else {
+        let Some(q) = v.l4.get(8..).and_then(quoted6) else {
             return;
         };
         blank(at + 8, 32, end);

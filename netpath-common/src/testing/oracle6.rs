@@ -50,6 +50,15 @@ impl View6<'_> {
 }
 
 pub(super) fn view6(b: &[u8]) -> Option<View6<'_>> {
+    view_to(b, false)
+}
+
+/// The parts of a quoted packet, whose bytes end where the quote does, whatever its header says.
+pub(super) fn quoted6(b: &[u8]) -> Option<View6<'_>> {
+    view_to(b, true)
+}
+
+fn view_to(b: &[u8], is_quoted: bool) -> Option<View6<'_>> {
     let header = b.get(..40)?;
     if header[0] >> 4 != 6 {
         return None;
@@ -60,7 +69,11 @@ pub(super) fn view6(b: &[u8]) -> Option<View6<'_>> {
         0 if b.len() > usize::from(u16::MAX) => b.len(),
         field => 40 + field,
     };
-    let end = total.min(b.len());
+    let end = if is_quoted {
+        b.len()
+    } else {
+        total.min(b.len())
+    };
     let (mut proto, mut at, mut fragment) = (header[6], 40, None);
     while let Some(h) = b.get(at..end).and_then(<[u8]>::first_chunk::<8>) {
         let len = match proto {

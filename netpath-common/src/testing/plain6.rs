@@ -18,6 +18,12 @@ pub fn addr6(b: &[u8], at: usize) -> Addr6 {
     b[at..at + 16].try_into().unwrap()
 }
 
+/// An address of a container network, gateways included.
+#[must_use]
+pub const fn is_private6(a: Addr6) -> bool {
+    matches!(a, [0xfd, 0, 0, 0x17 | 0x18, 0, 0, 0, 0, ..])
+}
+
 impl Line<Addr6> {
     /// Of the packets that answer.
     #[must_use]

@@ -25,8 +25,8 @@ use crate::{
     maps,
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
-        Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
-        RuleRecord, UplinkRecord,
+        Config, EndpointRecord, EndpointStats, IfaceRecord, LOOPBACK_IFINDEX, LOOPBACK_UPLINK,
+        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
     },
     tuple::Tuple,
 };
@@ -98,6 +98,17 @@ pub struct MemTables<A: Addr = V4> {
 }
 
 impl<A: Addr> MemTables<A> {
+    /// What the host sends to itself is translated at its loopback device.
+    pub fn translate_at_loopback(&mut self) {
+        self.uplinks[usize::from(LOOPBACK_UPLINK)] = UplinkRecord {
+            ifindex: LOOPBACK_IFINDEX,
+            generation: 1,
+            addr: [127, 0, 0, 1],
+            mtu: 65_536,
+            ..UplinkRecord::default()
+        };
+    }
+
     /// Empty tables with the kernel's timeouts.
     #[must_use]
     pub fn new(seed: u64) -> Self {

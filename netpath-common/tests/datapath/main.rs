@@ -16,6 +16,8 @@ mod guard;
 mod hairpin;
 mod halves;
 mod icmp_error;
+mod ipv6;
+mod loopback;
 mod malformed;
 mod masquerade;
 mod mss;

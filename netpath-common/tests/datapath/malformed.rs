@@ -4,6 +4,7 @@ use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, FIN, RST, SYN},
     event::Hook,
+    records::LOOPBACK_IFINDEX,
     testing::*,
 };
 
@@ -14,6 +15,7 @@ fn frame(hook: Hook, packet: &Datagram) -> Frame {
     match hook {
         Hook::Veth | Hook::Bridge => packet.frame(C1.mac, BRIDGE1_MAC, C1.ifindex),
         Hook::UplinkIngress | Hook::Xdp => packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
+        Hook::Loopback => packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX),
         Hook::UplinkEgress => packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
     }
 }

@@ -119,6 +119,11 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
             h.tables.routes.clear();
             h.from(&C1, &udp(C1.addr, 53, S, 4000, b"!"))
         }
+        DropReason::TooLarge => {
+            h.tables.translate_at_loopback();
+            let question = udp([127, 0, 0, 1], 4000, [127, 0, 0, 1], 5353, &[0; 2000]);
+            h.from_itself(&question)
+        }
         DropReason::RewriteFailed => return rewrite_failed(&h),
         DropReason::UntranslatedSource => h.from_stack(&tcp([172, 17, 9, 9], 1, S, 2, SYN)),
         DropReason::NoConfig => {

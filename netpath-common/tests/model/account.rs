@@ -93,6 +93,7 @@ impl World {
             (Counter::FragmentTranslated, is(tail && translated)),
             (Counter::FragmentReleased, out.frame.again.len() as u64),
             (Counter::HostConnect, 0),
+            (Counter::BindRefused, 0),
             (Counter::EventLost, 0),
         ] {
             // What XDP has translated may be refused behind it.

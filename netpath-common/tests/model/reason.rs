@@ -79,7 +79,7 @@ impl Case<'_> {
                 None => Some(DropReason::UntranslatedSource),
                 Some(who) => self.must_leave(&ip, who),
             },
-            Hook::UplinkEgress | Hook::Bridge => None,
+            Hook::UplinkEgress | Hook::Bridge | Hook::Loopback => None,
         }
     }
 

@@ -102,8 +102,8 @@ impl Collector {
         }
         log(&pass.stats());
         let rest = pass.rest()?;
-        let (datapath, _) = instance.running()?;
-        if matches!(pass, Pass::V4(_)) && datapath.serves::<V6>() {
+        if matches!(pass, Pass::V4(_)) {
+            let (datapath, _) = instance.running()?;
             let sweep = Sweep::begin(&datapath, Orphans::Slice(self.turn))?;
             self.pass = Some(Pass::V6(sweep));
             self.other = rest;

@@ -2,7 +2,7 @@
 //!
 //! Owns where that is. The programs themselves leave every other network namespace alone.
 
-use std::{fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use aya::programs::{
     CgroupAttachMode, CgroupSockAddr, cgroup_sock_addr::CgroupSockAddrAttachType, links::FdLink,
@@ -19,11 +19,34 @@ const PROGRAMS: &[(&str, CgroupSockAddrAttachType)] = &[
     ("np_connect4", CgroupSockAddrAttachType::Connect4),
     ("np_connect6", CgroupSockAddrAttachType::Connect6),
     ("np_sendmsg4", CgroupSockAddrAttachType::UDPSendMsg4),
+    ("np_sendmsg6", CgroupSockAddrAttachType::UDPSendMsg6),
     ("np_recvmsg4", CgroupSockAddrAttachType::UDPRecvMsg4),
+    ("np_recvmsg6", CgroupSockAddrAttachType::UDPRecvMsg6),
     ("np_peername4", CgroupSockAddrAttachType::GetPeerName4),
+    ("np_peername6", CgroupSockAddrAttachType::GetPeerName6),
+    ("np_sockname4", CgroupSockAddrAttachType::GetSockName4),
+    ("np_sockname6", CgroupSockAddrAttachType::GetSockName6),
+    ("np_bind4", CgroupSockAddrAttachType::Bind4),
+    ("np_bind6", CgroupSockAddrAttachType::Bind6),
 ];
 
+/// Set to 1 to do as if there were no cgroup v2, for tests.
+const NO_CGROUP: &str = "NETPATH_NO_CGROUP";
+
 impl Datapath {
+    /// Whether every socket program is attached.
+    ///
+    /// # Errors
+    /// A pin cannot be read.
+    pub fn has_host_sockets(&self) -> Result<bool, Error> {
+        for (program, _) in PROGRAMS {
+            if !self.is_live(&LinkName::Cgroup((*program).to_owned()))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Attaches the socket programs, which translate the host's own connections to published
     /// ports; does nothing for those that are attached. `false` when there is no cgroup v2.
     ///
@@ -87,6 +110,9 @@ impl Datapath {
 
 /// Where the cgroup v2 hierarchy is mounted.
 fn cgroup2_root() -> Result<Option<PathBuf>, Error> {
+    if env::var(NO_CGROUP).is_ok_and(|v| v == "1") {
+        return Ok(None);
+    }
     let mounts = fs::read_to_string("/proc/self/mounts")
         .map_err(|e| Error::system("reading /proc/self/mounts", e))?;
     Ok(find_cgroup2(&mounts))

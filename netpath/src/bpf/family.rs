@@ -4,8 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netpath_common::{Addr, V4, V6, maps};
 
-use super::Datapath;
-
 /// A family of addresses with maps of its own.
 pub trait Family: Addr + aya::Pod + Ord {
     /// What `ip` and conntrack call it.
@@ -53,13 +51,5 @@ impl Family for V6 {
 
     fn ip(self) -> IpAddr {
         Ipv6Addr::from(self).into()
-    }
-}
-
-impl Datapath {
-    /// Whether the programs of a family are loaded.
-    #[must_use]
-    pub fn serves<A: Family>(&self) -> bool {
-        self.pins().program(A::COLLECTOR).exists()
     }
 }

@@ -10,11 +10,12 @@ use nix::net::if_::if_indextoname;
 
 use super::{Hook, xdp::XdpProgram};
 
-const HOOKS: [Hook; 4] = [
+const HOOKS: [Hook; 5] = [
     Hook::Veth,
     Hook::Bridge,
     Hook::UplinkIngress,
     Hook::UplinkEgress,
+    Hook::Loopback,
 ];
 
 /// What a pin in `links` stands for.
@@ -135,6 +136,7 @@ pub(super) const fn program_of(hook: Hook) -> &'static str {
         Hook::Bridge => "np_bridge",
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
+        Hook::Loopback => "np_lo_in",
     }
 }
 

@@ -227,6 +227,8 @@ impl Job<'_> {
         for table in [maps::CT4, maps::CT6] {
             loader.map_max_entries(table, self.options.conntrack_flows.saturating_mul(2));
         }
+        let v6only = super::btf::v6only();
+        loader.override_global(V6ONLY, &v6only, true);
         for (map, _) in self.wanted {
             unlink(&pins.pending_map(map))?;
             loader.map_pin_path(map, place(map));
@@ -272,6 +274,9 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
         }
     }
 }
+
+/// The constant that tells the socket programs where `IPV6_V6ONLY` is.
+const V6ONLY: &str = "NP_SK_V6ONLY";
 
 /// How the names of programs begin that are in the object only to be timed.
 const TIMED_ONLY: &str = "np_time_";

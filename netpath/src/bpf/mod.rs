@@ -7,6 +7,8 @@
 mod attach;
 mod backends;
 mod batch;
+mod bits;
+mod btf;
 mod cgroup;
 mod clsact;
 mod conntrack;
@@ -23,6 +25,7 @@ mod published;
 mod rules;
 mod sys;
 mod tables;
+mod taken;
 mod xdp;
 
 pub use netpath_common::event::Hook;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use aya::{maps::ProgramArray, programs::SchedClassifier};
-use netpath_common::maps::{self, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH};
+use netpath_common::maps::{self, NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH};
 
 use super::{Datapath, Error};
 
@@ -14,6 +14,7 @@ const PROGRAMS: [(u32, &str); maps::NEXT6_HOOKS] = [
     (NEXT6_VETH, "np_veth6"),
     (NEXT6_UPLINK_IN, "np_uplink_in6"),
     (NEXT6_UPLINK_OUT, "np_uplink_out6"),
+    (NEXT6_LOOPBACK, "np_lo_in6"),
 ];
 
 impl Datapath {
@@ -22,10 +23,6 @@ impl Datapath {
     pub(super) fn set_next6(&self, pin: impl Fn(&str) -> PathBuf) -> Result<(), Error> {
         let mut array: ProgramArray<_> = self.typed(maps::NEXT6)?;
         for (place, name) in PROGRAMS {
-            // An object without IPv6 has none.
-            if !pin(name).exists() {
-                continue;
-            }
             let opening = |e| Error::system(format!("opening {name}"), std::io::Error::other(e));
             let program = SchedClassifier::from_pin(pin(name)).map_err(opening)?;
             let fd = program.fd().map_err(opening)?;

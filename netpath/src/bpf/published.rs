@@ -15,7 +15,7 @@ use netpath_common::{
     tuple::{SCTP, TCP, UDP},
 };
 
-use super::{Datapath, Error, batch, sys};
+use super::{Datapath, Error, batch, bits, sys};
 
 /// Up to this many keys are looked up one by one; for more the whole map is read in batches.
 const FEW: usize = 16;
@@ -35,18 +35,9 @@ impl Default for Reserved {
 impl Reserved {
     /// Adds ports, a word at a time; nothing for protocols without ports.
     pub fn add(&mut self, proto: u8, ports: RangeInclusive<u16>) {
-        let (first, last) = (*ports.start(), *ports.end());
-        let (Some((from, _)), Some((to, _))) = (
-            maps::reserved_word(proto, first),
-            maps::reserved_word(proto, last),
-        ) else {
-            return;
-        };
-        for index in from..=to {
-            let low = if index == from { first & 63 } else { 0 };
-            let high = if index == to { last & 63 } else { 63 };
+        for (index, mask) in bits::of_ports(ports, |port| maps::reserved_word(proto, port)) {
             if let Some(word) = self.0.get_mut(index as usize) {
-                *word |= (u64::MAX << low) & (u64::MAX >> (63 - high));
+                *word |= mask;
             }
         }
     }
@@ -127,7 +118,8 @@ impl Datapath {
         Ok(all)
     }
 
-    /// Changes what is published, all or nothing.
+    /// Changes what is published, all or nothing. What goes stays taken until [`Datapath::sync_taken`]:
+    /// a port that endpoints share goes with the last of them.
     ///
     /// # Errors
     /// After an error the maps are as they were before.
@@ -154,6 +146,8 @@ impl Datapath {
         // Reserved first: no flow may take a port between the steps.
         let all = reserved.union(&before.reserved);
         self.write_reserved(&before.reserved, &all)?;
+        self.take(&change.v4.write)?;
+        self.take(&change.v6.write)?;
         write_pairs(self, maps::PUBLISHED4, &change.v4.write)?;
         write_pairs(self, maps::PUBLISHED6, &change.v6.write)?;
         self.write_starts(&before.starts, &change.starts)?;
@@ -218,7 +212,8 @@ impl Datapath {
         self.write_starts(&self.starts()?, &before.starts)?;
         restore_entries(self, maps::PUBLISHED4, &before.v4, true)?;
         restore_entries(self, maps::PUBLISHED6, &before.v6, true)?;
-        self.write_reserved(&self.reserved()?, &before.reserved)
+        self.write_reserved(&self.reserved()?, &before.reserved)?;
+        self.sync_taken()
     }
 
     /// Reserves what the administrator reserved, for a fresh instance.

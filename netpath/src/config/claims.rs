@@ -14,8 +14,11 @@ pub enum Taker {
         /// See there.
         balance: bool,
     },
-    /// A socket of the host.
-    Socket,
+    /// A socket of the host; `only6`: one of any IPv6 address to which no IPv4 comes (`IPV6_V6ONLY`).
+    Socket {
+        /// See there.
+        only6: bool,
+    },
 }
 
 /// Ports that are taken at an address; unspecified means any of its family.
@@ -48,16 +51,17 @@ impl<H> Claim<H> {
             (Taker::Rule { balance: a }, Taker::Rule { balance: b }) => {
                 self.addr == other.addr && !(a && b && self.ports == other.ports)
             }
-            (Taker::Socket, _) => sockets_meet(self.addr, other.addr),
-            (_, Taker::Socket) => sockets_meet(other.addr, self.addr),
+            (Taker::Socket { only6 }, _) => socket_meets(self.addr, only6, other.addr),
+            (_, Taker::Socket { only6 }) => socket_meets(other.addr, only6, self.addr),
         }
     }
 }
 
-/// Whether a socket bound to an address takes what comes to another one.
-fn sockets_meet(socket: IpAddr, addr: IpAddr) -> bool {
+/// Whether the kernel would refuse to bind `addr` beside a socket.
+fn socket_meets(socket: IpAddr, only6: bool, addr: IpAddr) -> bool {
     match (socket, addr) {
-        (IpAddr::V6(s), IpAddr::V4(_)) => s.is_unspecified(),
+        // A socket of IPv6 takes IPv4 at any address.
+        (IpAddr::V6(s), IpAddr::V4(_)) => s.is_unspecified() && !only6,
         (IpAddr::V4(_), IpAddr::V6(_)) => false,
         _ => socket == addr || socket.is_unspecified() || addr.is_unspecified(),
     }
@@ -100,11 +104,10 @@ impl<H> Claims<H> {
         single.chain(self.wide.iter().filter(wide))
     }
 
-    /// The first claim that is in the way of another one.
-    #[must_use]
-    pub fn in_the_way_of<G>(&self, other: &Claim<G>) -> Option<&Claim<H>> {
+    /// Every claim that is in the way of another one.
+    pub fn in_the_way_of<G>(&self, other: Claim<G>) -> impl Iterator<Item = &Claim<H>> {
         self.meeting(other.proto, other.ports)
-            .find(|c| c.is_in_the_way_of(other))
+            .filter(move |c| c.is_in_the_way_of(&other))
     }
 }
 
@@ -127,6 +130,8 @@ mod tests {
     fn what_is_in_whose_way() {
         const RULE: Taker = Taker::Rule { balance: false };
         const SHARED: Taker = Taker::Rule { balance: true };
+        const SOCKET: Taker = Taker::Socket { only6: false };
+        const ONLY6: Taker = Taker::Socket { only6: true };
         let cases = [
             ("0.0.0.0 80", RULE, "0.0.0.0 80", RULE, true),
             ("0.0.0.0 80", RULE, "0.0.0.0 81", RULE, false),
@@ -138,13 +143,19 @@ mod tests {
             ("0.0.0.0 80", SHARED, "0.0.0.0 80", SHARED, false),
             ("0.0.0.0 80", SHARED, "0.0.0.0 80", RULE, true),
             ("0.0.0.0 80-81", SHARED, "0.0.0.0 80", SHARED, true),
-            ("0.0.0.0 80", Taker::Socket, "127.0.0.1 80", RULE, true),
-            ("127.0.0.1 80", Taker::Socket, "0.0.0.0 1-99", RULE, true),
-            ("127.0.0.1 80", Taker::Socket, "192.0.2.1 80", RULE, false),
-            (":: 80", Taker::Socket, "192.0.2.1 80", RULE, true),
-            ("::1 80", Taker::Socket, "0.0.0.0 80", RULE, false),
-            ("0.0.0.0 80", Taker::Socket, ":: 80", RULE, false),
-            ("::1 80", Taker::Socket, ":: 80", RULE, true),
+            ("0.0.0.0 80", SOCKET, "127.0.0.1 80", RULE, true),
+            ("127.0.0.1 80", SOCKET, "0.0.0.0 1-99", RULE, true),
+            ("127.0.0.1 80", SOCKET, "192.0.2.1 80", RULE, false),
+            (":: 80", SOCKET, "192.0.2.1 80", RULE, true),
+            ("::1 80", SOCKET, "0.0.0.0 80", RULE, false),
+            ("0.0.0.0 80", SOCKET, ":: 80", RULE, false),
+            ("::1 80", SOCKET, ":: 80", RULE, true),
+            ("192.0.2.1 80", SOCKET, "192.0.2.1 80", RULE, true),
+            (":: 80", SOCKET, "2001:db8::1 80", RULE, true),
+            (":: 80", ONLY6, "192.0.2.1 80", RULE, false),
+            (":: 80", ONLY6, "2001:db8::1 80", RULE, true),
+            ("2001:db8::1 80", SOCKET, ":: 80", RULE, true),
+            ("::1 80", SOCKET, "2001:db8::1 80", RULE, false),
         ];
         for (a, by_a, b, by_b, want) in cases {
             let (x, y) = (claim(a, by_a), claim(b, by_b));
@@ -152,12 +163,16 @@ mod tests {
             assert_eq!(y.is_in_the_way_of(&x), want, "{b} and {a}");
             let mut all = Claims::default();
             all.add(x);
-            assert_eq!(all.in_the_way_of(&y).is_some(), want, "{a} and {b}");
+            assert_eq!(
+                all.in_the_way_of(y.clone()).next().is_some(),
+                want,
+                "{a} and {b}"
+            );
             let udp = Claim {
                 proto: Protocol::Udp,
                 ..y
             };
-            assert!(all.in_the_way_of(&udp).is_none());
+            assert!(all.in_the_way_of(udp).next().is_none());
         }
     }
 }

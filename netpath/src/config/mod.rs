@@ -107,6 +107,9 @@ pub struct Network {
     pub early_drop: bool,
     /// Translate packets of established flows in the uplinks' drivers as well.
     pub xdp_translate: bool,
+    /// Somebody else's sockets hold the host's ports that are published, such as a container
+    /// engine's: they may be bound, before and after.
+    pub ports_held: bool,
     /// Interfaces that lead out.
     pub uplinks: Uplinks,
     /// Endpoints in the order of the file.

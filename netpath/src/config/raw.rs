@@ -77,6 +77,7 @@ pub(super) struct Network {
     pub(super) uplink_hook: Option<String>,
     pub(super) early_drop: Option<bool>,
     pub(super) xdp_translate: Option<bool>,
+    pub(super) port_holder: Option<String>,
     pub(super) host_binding_ipv4: Option<String>,
     pub(super) uplinks: Option<Vec<String>>,
     #[serde(default)]

@@ -156,7 +156,7 @@ pub(super) fn ports<'a>(
                 },
                 holder: e.name.as_str(),
             };
-            if let Some(other) = taken.in_the_way_of(&claim) {
+            if let Some(other) = taken.in_the_way_of(claim.clone()).next() {
                 return Err(Error::PortTaken {
                     endpoint: e.name.clone(),
                     addr: claim.addr,

@@ -150,6 +150,14 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         let reason = "it needs uplink_hook = \"xdp\"; set that, or leave it out";
         return Err(invalid("xdp_translate", "true", reason.into()));
     }
+    let ports_held = match raw.port_holder.as_deref() {
+        None | Some("netpath") => false,
+        Some("engine") => true,
+        Some(other) => {
+            let reason = "the values are netpath, engine".into();
+            return Err(invalid("port_holder", other, reason));
+        }
+    };
     Ok(Network {
         bridge,
         subnet,
@@ -169,6 +177,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         uplink_hook,
         early_drop,
         xdp_translate,
+        ports_held,
         uplinks,
         endpoints: raw
             .endpoint

@@ -12,11 +12,12 @@ use clap::ValueEnum;
 use netpath_common::{V4, V6};
 
 use super::{
-    Filter, NatFilter, count, flush,
+    AnyFlow, Filter, NatFilter, count, delete, flush,
     format::{Printer, Style},
+    get,
     read::Flows,
 };
-use crate::bpf::{Datapath, Error, Family};
+use crate::bpf::{Datapath, Error, Family, coarse_now};
 
 /// Show and remove tracked connections.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,9 +31,15 @@ enum Command {
     /// Print every flow, as `conntrack -L` does
     #[command(short_flag = 'L', visible_alias = "ls")]
     List(ListArgs),
+    /// Print one flow, by its protocol, addresses and ports
+    #[command(short_flag = 'G', arg_required_else_help = true)]
+    Get(ListArgs),
     /// Print how many flows there are
     #[command(short_flag = 'C')]
     Count(FilterArgs),
+    /// Remove the flows that match, and print them
+    #[command(short_flag = 'D', arg_required_else_help = true)]
+    Delete(ListArgs),
     /// Remove flows: all of them, or those that match
     #[command(short_flag = 'F')]
     Flush(FilterArgs),
@@ -45,6 +52,18 @@ struct ListArgs {
     /// How to print the flows
     #[arg(short, long, value_name = "FORMAT", value_delimiter = ',')]
     output: Vec<Output>,
+}
+
+impl ListArgs {
+    fn style(&self, json: bool) -> Style {
+        if json || self.output.contains(&Output::Json) {
+            Style::Json
+        } else if self.output.contains(&Output::Extended) {
+            Style::Extended
+        } else {
+            Style::Plain
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,15 +134,27 @@ impl FilterArgs {
 pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
     match &args.command {
         Command::List(list) => {
-            let style = if json || list.output.contains(&Output::Json) {
-                Style::Json
-            } else if list.output.contains(&Output::Extended) {
-                Style::Extended
-            } else {
-                Style::Plain
-            };
-            let shown = show(dp, list.filter.filter(), style)?;
+            let shown = show(dp, list.filter.filter(), list.style(json))?;
             eprintln!("netpath ct: {shown} flow entries have been shown.");
+            Ok(())
+        }
+        Command::Get(list) => {
+            let filter = list.filter.filter();
+            let Some(flow) = get(dp, &filter)? else {
+                let none = "there is none; `netpath ct list` shows those that there are";
+                let e = io::Error::new(io::ErrorKind::NotFound, none);
+                return Err(Error::system("looking for the flow", e));
+            };
+            let mut printer = Printer::new(list.style(json), dp.config()?.timeouts);
+            print(&part(&mut printer, flow, coarse_now()?))?;
+            print(printer.end())
+        }
+        Command::Delete(list) => {
+            let mut printer = Printer::new(list.style(json), dp.config()?.timeouts);
+            let mut see = |flow, now| print(&part(&mut printer, flow, now));
+            let removed = delete(dp, &list.filter.filter(), &mut see)?;
+            print(printer.end())?;
+            eprintln!("netpath ct: {removed} flow entries have been deleted.");
             Ok(())
         }
         Command::Count(args) => {
@@ -143,6 +174,14 @@ pub fn run(args: &Args, dp: &Datapath, json: bool) -> Result<(), Error> {
             }
             Ok(())
         }
+    }
+}
+
+/// The text of one flow more.
+fn part(printer: &mut Printer, flow: AnyFlow, now: u64) -> String {
+    match flow {
+        AnyFlow::V4(flow) => printer.part(&[flow], now),
+        AnyFlow::V6(flow) => printer.part(&[flow], now),
     }
 }
 
@@ -264,6 +303,14 @@ mod tests {
         let filter = list.filter.filter();
         assert_eq!((filter.family, filter.proto), (Some(10), Some(58)));
         assert_eq!(filter.src, "fd00:17::2".parse().ok());
+        let Command::Get(_) = parse("netpath ct -G -p tcp -s 10.0.0.1 -d 10.0.0.2") else {
+            panic!()
+        };
+        let Command::Delete(_) = parse("netpath ct -D -f ipv6") else {
+            panic!()
+        };
+        // Everything is removed by another word.
+        assert!(Cli::try_parse_from(["netpath", "ct", "delete"]).is_err());
         assert!(Cli::try_parse_from(["netpath", "ct", "list", "-p", "carp?"]).is_err());
         assert!(Cli::try_parse_from(["netpath", "ct", "list", "-f", "ipv5"]).is_err());
     }

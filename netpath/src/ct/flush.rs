@@ -5,7 +5,7 @@
 use netpath_common::{Tuple, V4, V6};
 
 use super::{
-    Filter,
+    AnyFlow, Filter, Flow,
     collect::{Orphans, sweep},
     program::{KEYS, Mode, Program},
     read::Flows,
@@ -18,27 +18,46 @@ use crate::bpf::{Datapath, Error, Family};
 /// # Errors
 /// If the table cannot be read or the program cannot be run.
 pub fn flush(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
-    let removed = flush_of::<V4>(dp, filter)? + flush_of::<V6>(dp, filter)?;
+    let mut unseen = |_: AnyFlow, _: u64| Ok(());
+    let removed = delete(dp, filter, &mut unseen)?;
     if filter.is_empty() {
         sweep::<V4>(dp, Orphans::All)?;
-        if dp.serves::<V6>() {
-            sweep::<V6>(dp, Orphans::All)?;
-        }
+        sweep::<V6>(dp, Orphans::All)?;
     }
     Ok(removed)
 }
 
-fn flush_of<A: Family>(dp: &Datapath, filter: &Filter) -> Result<usize, Error> {
-    if !filter.asks_for::<A>() || !dp.serves::<A>() {
+/// Removes the flows that match, shows each to `see` with the time that it was read at, and says how
+/// many there were. One that has ended by itself meanwhile is shown and not counted.
+///
+/// # Errors
+/// If the table cannot be read or the program cannot be run, and those of `see`.
+pub fn delete(
+    dp: &Datapath,
+    filter: &Filter,
+    see: &mut impl FnMut(AnyFlow, u64) -> Result<(), Error>,
+) -> Result<usize, Error> {
+    let v4 = delete_of::<V4>(dp, filter, &mut |flow, now| see(AnyFlow::V4(flow), now))?;
+    let v6 = delete_of::<V6>(dp, filter, &mut |flow, now| see(AnyFlow::V6(flow), now))?;
+    Ok(v4 + v6)
+}
+
+fn delete_of<A: Family>(
+    dp: &Datapath,
+    filter: &Filter,
+    see: &mut impl FnMut(Flow<A>, u64) -> Result<(), Error>,
+) -> Result<usize, Error> {
+    if !filter.asks_for::<A>() {
         return Ok(0);
     }
     let program = Program::<A>::open(dp)?;
     let mut flows = Flows::<A>::new(dp, *filter)?;
     let mut removed = 0;
-    while let Some((flows, _)) = flows.next()? {
-        let keys: Vec<Tuple<A>> = flows.iter().map(|flow| flow.reply).collect();
-        for keys in keys.chunks(KEYS) {
-            removed += program.run(Mode::Any, keys)?;
+    while let Some((flows, now)) = flows.next()? {
+        for flows in flows.chunks(KEYS) {
+            let keys: Vec<Tuple<A>> = flows.iter().map(|flow| flow.reply).collect();
+            removed += program.run(Mode::Any, &keys)?;
+            flows.iter().try_for_each(|flow| see(*flow, now))?;
         }
     }
     Ok(removed)

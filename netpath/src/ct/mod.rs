@@ -9,6 +9,7 @@ pub mod collect;
 mod filter;
 mod flush;
 mod format;
+mod get;
 mod program;
 mod read;
 #[cfg(test)]
@@ -30,7 +31,8 @@ pub(crate) use self::read::reply_ports;
 pub use self::{
     args::{Args, run},
     filter::{Filter, NatFilter},
-    flush::flush,
+    flush::{delete, flush},
+    get::{AnyFlow, get},
     read::{count, count_of},
 };
 

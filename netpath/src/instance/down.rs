@@ -65,6 +65,7 @@ impl Work<'_> {
         for name in &names {
             note(self.remove_network(name).await);
         }
+        note(self.reserve_ports(&[], &[]));
         note(self.unload());
         if left.is_empty() {
             self.forget()?;

@@ -249,11 +249,12 @@ pub enum Error {
     },
     /// A socket of the host has the port; the first sentence is Docker's.
     #[error(
-        "failed to bind host port {}:{port}/{proto}: address already in use (endpoint `{endpoint}`; a \
-         socket of the host is bound to it; choose another port or end that program)",
+        "failed to bind host port {}:{port}/{proto}: address already in use (endpoint `{endpoint}`; \
+         a socket of the host is bound to {socket}; stop that program or choose another port; where a \
+         container engine holds the port for its container, give the network port_holder = \"engine\")",
         config::host_text(*addr)
     )]
-    PortInUse {
+    PortBound {
         /// Who asks.
         endpoint: String,
         /// Host address.
@@ -262,6 +263,8 @@ pub enum Error {
         port: u16,
         /// Protocol.
         proto: config::Protocol,
+        /// The address that the socket is bound to.
+        socket: IpAddr,
     },
     /// The host's address is of a family that the container does not have.
     #[error(

@@ -2,7 +2,7 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NETWORK_ROUTED, NETWORK_XDP, NetworkRecord,
+    NETWORK_PORTS_FREE, NETWORK_PORTS_HELD, NETWORK_ROUTED, NETWORK_XDP, NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -131,8 +131,12 @@ impl Work<'_> {
         self.put_bridge_ipv6(&n)?;
 
         let record = record(&n);
-        if datapath.network(n.slot)? != record {
+        let before = datapath.network(n.slot)?;
+        if before != record {
             datapath.set_network(n.slot, &record)?;
+        }
+        if (before.flags ^ record.flags) & NETWORK_PORTS_FREE != 0 {
+            datapath.sync_taken()?;
         }
         datapath.set_subnet(n.subnet, n.slot)?;
         if let Some(ipv6) = n.ipv6 {
@@ -242,7 +246,8 @@ fn record(n: &Network) -> NetworkRecord {
             | flag(routed, NETWORK_ROUTED)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.internal, NETWORK_INTERNAL)
-            | flag(n.xdp_translate, NETWORK_XDP),
+            | flag(n.xdp_translate, NETWORK_XDP)
+            | flag(n.ports_held, NETWORK_PORTS_HELD),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
         zero: 0,

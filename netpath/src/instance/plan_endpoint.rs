@@ -255,7 +255,7 @@ impl Planner<'_> {
         for spec in specs {
             let addr = published_at(n, e, spec);
             let chosen = match n.mode {
-                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, addr)?,
+                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, addr, n.ports_held)?,
                 Mode::Routed => own_ports(e, &rules, spec)?,
             };
             rules.push(Rule {

@@ -123,6 +123,7 @@ impl Planner<'_> {
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
+            ports_held: wanted.ports_held,
             uplinks: wanted.uplinks.clone(),
             endpoints: Vec::new(),
         };
@@ -164,6 +165,7 @@ impl Planner<'_> {
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
+            ports_held: wanted.ports_held,
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };

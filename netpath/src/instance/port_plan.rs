@@ -33,6 +33,11 @@ impl Placed {
         }
     }
 
+    /// A routed network takes no port of the host.
+    pub(super) const fn takes_host_ports(&self) -> bool {
+        !self.homes.routed
+    }
+
     /// Bits of its record.
     pub(super) const fn flags(&self) -> u32 {
         flags(&self.rule)

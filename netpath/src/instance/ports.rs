@@ -70,7 +70,7 @@ impl<'a> Ports<'a> {
                     proto: l.proto,
                     ports: range,
                     addr: l.addr,
-                    by: Taker::Socket,
+                    by: Taker::Socket { only6: l.only6 },
                     holder: Holder::Socket,
                 });
             }
@@ -110,13 +110,15 @@ impl<'a> Ports<'a> {
         })
     }
 
-    /// Takes the ports of `spec` at `addr` for an endpoint.
+    /// Takes the ports of `spec` at `addr` for an endpoint. `held` says that ports which are named are
+    /// somebody else's, whose sockets do not stand against it.
     pub(super) fn allocate(
         &mut self,
         endpoint: &str,
         homes: &Homes,
         spec: &PortSpec,
         addr: IpAddr,
+        held: bool,
     ) -> Result<Chosen, Error> {
         if !homes.has_family_of(addr) {
             return Err(Error::NoHome {
@@ -133,7 +135,7 @@ impl<'a> Ports<'a> {
             addrs: &addrs,
         };
         let ports = match spec.host {
-            Some(range) if range.width() == width => self.fixed(&ask, range)?,
+            Some(range) if range.width() == width => self.fixed(&ask, range, held)?,
             Some(range) => self.choose(&ask, range, &[])?,
             None => self.choose(&ask, self.facts.local_range, &self.facts.reserved)?,
         };
@@ -164,15 +166,19 @@ impl<'a> Ports<'a> {
         })
     }
 
-    /// What is in the way of a range, if anything is.
-    fn in_the_way(&self, ask: &Asking<'_>, ports: PortRange) -> Option<&Claim<Holder>> {
-        ask.addrs
-            .iter()
-            .find_map(|addr| self.taken.in_the_way_of(&ask.claim(*addr, ports)))
+    /// What is in the way of a range.
+    fn in_the_way(
+        &self,
+        ask: &Asking<'_>,
+        ports: PortRange,
+    ) -> impl Iterator<Item = &Claim<Holder>> {
+        let claims = ask.addrs.iter().map(move |addr| ask.claim(*addr, ports));
+        claims.flat_map(|claim| self.taken.in_the_way_of(claim))
     }
 
-    fn fixed(&self, ask: &Asking<'_>, range: PortRange) -> Result<PortRange, Error> {
-        match self.in_the_way(ask, range) {
+    fn fixed(&self, ask: &Asking<'_>, range: PortRange, held: bool) -> Result<PortRange, Error> {
+        let met = |c: &&Claim<Holder>| !(held && matches!(c.by, Taker::Socket { .. }));
+        match self.in_the_way(ask, range).find(met) {
             None => Ok(range),
             Some(claim) => Err(ask.refusal(range, claim)),
         }
@@ -231,7 +237,7 @@ impl<'a> Ports<'a> {
         for port in range.first()..=range.last() {
             let kept = reserved.iter().any(|r| r.holds(port));
             let free = PortRange::new(port, port)
-                .is_some_and(|one| !kept && self.in_the_way(ask, one).is_none());
+                .is_some_and(|one| !kept && self.in_the_way(ask, one).next().is_none());
             run = if free { run + 1 } else { 0 };
             // The run ends at `port` and holds `width` ports: it cannot begin below 0.
             if run == width
@@ -277,11 +283,12 @@ impl Asking<'_> {
         let addr = addr.copied().unwrap_or(claim.addr);
         let port = range.first().max(claim.ports.first());
         match &claim.holder {
-            Holder::Socket => Error::PortInUse {
+            Holder::Socket => Error::PortBound {
                 endpoint,
                 addr,
                 port,
                 proto,
+                socket: claim.addr,
             },
             Holder::Rule {
                 endpoint: other, ..

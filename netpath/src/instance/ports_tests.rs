@@ -28,6 +28,7 @@ fn facts() -> Facts {
             proto: Protocol::Tcp,
             addr: LOCAL,
             port: 22,
+            only6: false,
         }],
         local_range: PortRange::new(40_000, 40_009).unwrap(),
         reserved: vec![PortRange::new(40_000, 40_001).unwrap()],
@@ -39,7 +40,7 @@ fn ask(ports: &mut Ports<'_>, endpoint: &str, homes: &Homes, spec: &str) -> Resu
     let spec: PortSpec = spec.parse().unwrap();
     let addr = spec.host_ip.unwrap_or(ANY);
     ports
-        .allocate(endpoint, homes, &spec, addr)
+        .allocate(endpoint, homes, &spec, addr, false)
         .map_err(|e| e.to_string())
 }
 
@@ -68,7 +69,8 @@ fn a_port_is_given_once_in_docker_s_words() {
     refused(
         &mut ports,
         "20-30:20-30",
-        "failed to bind host port 0.0.0.0:22/tcp: address already in use",
+        "failed to bind host port 0.0.0.0:22/tcp: address already in use (endpoint `e`; a socket of the \
+         host is bound to 127.0.0.1;",
     );
     assert_eq!(host(&mut ports, "192.0.2.1:22:22"), Ok(22));
     // A range against what is within it, and what is within a range.
@@ -82,6 +84,18 @@ fn a_port_is_given_once_in_docker_s_words() {
         refused(&mut ports, spec, "Bind for 0.0.0.0:9");
     }
     assert_eq!(host(&mut ports, "9101:80"), Ok(9101));
+}
+
+#[test]
+fn a_port_that_somebody_holds_for_netpath_is_given() {
+    let (facts, state) = (facts(), State::default());
+    let mut ports = Ports::new(&state, &facts);
+    let spec = "22:22".parse().unwrap();
+    let chosen = ports.allocate("e", &FOUR, &spec, ANY, true).unwrap();
+    assert_eq!(chosen.host, 22);
+    // But once.
+    let e = ports.allocate("f", &FOUR, &spec, ANY, true).unwrap_err();
+    assert!(e.to_string().contains("already allocated"), "{e}");
 }
 
 #[test]
@@ -110,6 +124,7 @@ fn both_families_where_the_container_has_both() {
         proto: Protocol::Tcp,
         addr: Ipv6Addr::LOCALHOST.into(),
         port: 7000,
+        only6: false,
     });
     let mut ports = Ports::new(&state, &facts);
     assert!(ask(&mut ports, "a", &BOTH, "8080:80").is_ok());
@@ -140,7 +155,7 @@ fn open_ports_are_chosen_around_taken_and_reserved_ones() {
     assert!(e.contains("no 4 free ports"), "{e}");
     // At one address they are free.
     let spec: PortSpec = "127.0.0.1::80-83".parse().unwrap();
-    let chosen = ports.allocate("e", &FOUR, &spec, LOCAL).unwrap();
+    let chosen = ports.allocate("e", &FOUR, &spec, LOCAL, false).unwrap();
     assert_eq!(chosen.host, 40_002);
 }
 

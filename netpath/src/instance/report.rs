@@ -6,7 +6,7 @@ use netpath_common::{V4, V6};
 
 use serde::Serialize;
 
-use super::{Error, Instance, xdp};
+use super::{Error, Instance, host_access, xdp};
 use crate::{
     bpf::{Datapath, Family as _},
     config::Mode,
@@ -148,6 +148,9 @@ impl Instance {
             .collect();
         attachments.sort();
         let mut warnings = warnings(&state, &attachments);
+        if !state.networks.is_empty() {
+            warnings.extend(host_access::warning(&datapath, &attachments)?);
+        }
         warnings.extend(self.translation_warnings(&state, &links).await);
         Ok(Report {
             instance: self.name.clone(),
@@ -196,6 +199,7 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         (n.snat.is_some(), "snat"),
         (n.ipv6.is_some_and(|v6| v6.snat.is_some()), "snat6"),
         (n.adopted, "adopted-bridge"),
+        (n.ports_held, "ports-held"),
     ];
     NetworkStatus {
         name: n.name.clone(),

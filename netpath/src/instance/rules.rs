@@ -97,6 +97,11 @@ impl Work<'_> {
         if gone.is_empty() && come.is_empty() {
             return Ok(());
         }
+        let slots: Vec<u16> = gone.iter().map(|p| p.rule.slot).collect();
+        let of_host = come.iter().filter(|p| p.takes_host_ports());
+        let of_host: Vec<&Rule> = of_host.map(|p| &p.rule).collect();
+        // First: the datapath keeps from masquerade what is reserved there.
+        self.reserve_ports(&slots, &of_host)?;
         let plan = PortPlan::of(&self.state, gone, come);
         let (datapath, state) = (self.datapath()?, &mut self.state);
         self.maps.of(plan.ports.entries(), || {
@@ -155,7 +160,8 @@ impl Work<'_> {
         let state = &mut self.state;
         self.maps.of(change.entries(), || {
             bump_rules(&datapath, state, &renewed)?;
-            Ok(datapath.change_ports(&change)?)
+            datapath.change_ports(&change)?;
+            Ok(datapath.sync_taken()?)
         })
     }
 
@@ -213,6 +219,9 @@ fn come_and_go(
         datapath.set_backends(*group, backends)?;
     }
     datapath.change_ports(&plan.ports)?;
+    if !gone.is_empty() {
+        datapath.sync_taken()?;
+    }
     // Only now: a flow that was made until this moment ends as well.
     let records: Vec<_> = gone.iter().map(|p| (p.rule.slot, 0)).collect();
     bump_rules(datapath, state, &records)?;

@@ -133,12 +133,7 @@ impl Work<'_> {
         if self.state.networks.is_empty() {
             return Ok(());
         }
-        if !self.datapath()?.attach_host_sockets()? {
-            tracing::warn!(
-                "there is no cgroup v2: published ports do not answer on the host's own addresses; \
-                 mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
-            );
-        }
+        self.put_host_access().await?;
         self.enable_forwarding().await
     }
 

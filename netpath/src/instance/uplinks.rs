@@ -111,7 +111,7 @@ impl Work<'_> {
             Some(u) => u.slot,
             None => self.state.free_uplink_slot().ok_or(Error::NoSlot {
                 what: "uplink",
-                most: MAX_UPLINKS - 1,
+                most: MAX_UPLINKS - 2,
             })?,
         };
         let now = Uplink {

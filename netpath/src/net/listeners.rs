@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Error;
+use super::{Error, sock_diag};
 use crate::config::Protocol;
 
 /// A socket that would take a published port's packets.
@@ -15,18 +15,39 @@ use crate::config::Protocol;
 pub struct Listener {
     /// Protocol.
     pub proto: Protocol,
-    /// Address; unspecified for any. One of any IPv6 address takes IPv4 as well.
+    /// Address; unspecified for any.
     pub addr: IpAddr,
     /// Port.
     pub port: u16,
+    /// Of the unspecified IPv6 address: only IPv6 comes to it (`IPV6_V6ONLY`), not IPv4 as well.
+    pub only6: bool,
 }
 
-/// The listening TCP and unconnected UDP sockets of the current network namespace.
+/// The TCP sockets of the current network namespace that listen, or are bound to a port and do not
+/// (Linux 6.8), and the unconnected UDP sockets.
 ///
 /// # Errors
-/// `/proc` is not there.
+/// The kernel tells sockets neither by netlink nor in `/proc`.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
-    each_socket(parse)
+    let ask = |proto: Protocol, states: u32| {
+        let bound = sock_diag::bound(proto.number(), states)?;
+        Ok::<_, io::Error>(bound.into_iter().map(move |b| Listener {
+            proto,
+            addr: b.addr,
+            port: b.port,
+            only6: b.only6,
+        }))
+    };
+    let tcp = ask(Protocol::Tcp, sock_diag::LISTEN | sock_diag::BOUND);
+    let udp = ask(Protocol::Udp, sock_diag::CLOSE);
+    match tcp.and_then(|tcp| Ok(tcp.chain(udp?).collect())) {
+        Ok(all) => Ok(all),
+        // A kernel built without it still has the files, which do not tell `IPV6_V6ONLY`.
+        Err(e) => {
+            tracing::debug!("reading /proc/net instead of asking for sockets: {e}");
+            each_socket(parse)
+        }
+    }
 }
 
 /// Protocols and ports of every socket of the current network namespace, whatever its state.
@@ -76,25 +97,26 @@ fn parse(line: &str, proto: Protocol) -> Option<Listener> {
     };
     let (addr, port) = local.split_once(':').filter(|_| state == listening)?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |hex: &str| {
-        u32::from_str_radix(hex, 16)
-            .ok()
-            .map(|w| Ipv4Addr::from(w.to_ne_bytes()))
+    let word = |at: usize| {
+        let word = u32::from_str_radix(addr.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
     };
     let addr = match addr.len() {
-        8 => IpAddr::from(word(addr)?),
-        // ::ffff:a.b.c.d, an IPv4 address on an IPv6 socket.
-        32 if addr.get(..24)? == "0000000000000000FFFF0000" => word(addr.get(24..)?)?.into(),
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
         32 => {
-            let mut all = [0; 16];
-            for (i, bytes) in all.chunks_exact_mut(4).enumerate() {
-                bytes.copy_from_slice(&word(addr.get(8 * i..8 * i + 8)?)?.octets());
-            }
-            Ipv6Addr::from(all).into()
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            // An IPv4 address on an IPv6 socket is one.
+            IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
         }
         _ => return None,
     };
-    Some(Listener { proto, addr, port })
+    Some(Listener {
+        proto,
+        addr,
+        port,
+        only6: false,
+    })
 }
 
 #[cfg(test)]
@@ -105,33 +127,17 @@ mod tests {
 
     #[test]
     fn lines_of_proc() {
-        let tcp = |line| parse(line, Protocol::Tcp);
+        let tcp = |line| parse(line, Protocol::Tcp).map(|l| (l.addr.to_string(), l.port));
         let listening = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000";
-        assert_eq!(
-            tcp(listening),
-            Some(Listener {
-                proto: Protocol::Tcp,
-                addr: Ipv4Addr::LOCALHOST.into(),
-                port: 8080
-            })
-        );
+        assert_eq!(tcp(listening), Some(("127.0.0.1".into(), 8080)));
         assert_eq!(tcp("   1: 0100007F:1F90 0200007F:0001 01 0"), None);
         assert_eq!(tcp("  sl  local_address rem_address   st tx_queue"), None);
         let any6 = "   0: 00000000000000000000000000000000:0050 0:0 0A 0";
-        assert_eq!(
-            tcp(any6).map(|l| (l.addr, l.port)),
-            Some((Ipv6Addr::UNSPECIFIED.into(), 80))
-        );
+        assert_eq!(tcp(any6), Some(("::".into(), 80)));
         let mapped = "   0: 0000000000000000FFFF00000100007F:0050 0:0 0A 0";
-        assert_eq!(
-            tcp(mapped).map(|l| l.addr),
-            Some(Ipv4Addr::LOCALHOST.into())
-        );
+        assert_eq!(tcp(mapped), Some(("127.0.0.1".into(), 80)));
         let local6 = "   0: 00000000000000000000000001000000:0050 0:0 0A 0";
-        assert_eq!(
-            tcp(local6).map(|l| l.addr),
-            Some(Ipv6Addr::LOCALHOST.into())
-        );
+        assert_eq!(tcp(local6), Some(("::1".into(), 80)));
     }
 
     #[test]
@@ -143,14 +149,48 @@ mod tests {
     }
 
     #[test]
-    fn a_real_listener_is_seen() {
-        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
+    fn real_sockets_are_seen_with_their_options() {
+        use socket2::{Domain, Socket, Type};
+
+        let bind = |domain, kind, addr: &str, only6: bool| {
+            let socket = Socket::new(domain, kind, None).unwrap();
+            if domain == Domain::IPV6 {
+                socket.set_only_v6(only6).unwrap();
+            }
+            let addr: std::net::SocketAddr = addr.parse().unwrap();
+            socket.bind(&addr.into()).unwrap();
+            if kind == Type::STREAM {
+                socket.listen(1).unwrap();
+            }
+            let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+            (socket, port)
+        };
+        let sockets = [
+            (Domain::IPV4, Type::STREAM, "127.0.0.1:0", false),
+            (Domain::IPV6, Type::STREAM, "[::]:0", true),
+            (Domain::IPV6, Type::STREAM, "[::]:0", false),
+            (Domain::IPV6, Type::DGRAM, "[::1]:0", true),
+            (Domain::IPV6, Type::DGRAM, "[::ffff:127.0.0.1]:0", false),
+        ];
+        let bound: Vec<_> = sockets
+            .iter()
+            .map(|(domain, kind, addr, only6)| bind(*domain, *kind, addr, *only6))
+            .collect();
         let found = listeners().unwrap();
-        assert!(
-            found
-                .iter()
-                .any(|l| l.port == port && l.addr == Ipv4Addr::LOCALHOST)
-        );
+        for ((_, kind, addr, only6), (_, port)) in sockets.iter().zip(&bound) {
+            let addr: std::net::SocketAddr = addr.parse().unwrap();
+            let proto = if *kind == Type::STREAM {
+                Protocol::Tcp
+            } else {
+                Protocol::Udp
+            };
+            let want = Listener {
+                proto,
+                addr: addr.ip().to_canonical(),
+                port: *port,
+                only6: *only6,
+            };
+            assert!(found.contains(&want), "{want:?} not in {found:?}");
+        }
     }
 }

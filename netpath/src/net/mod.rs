@@ -17,6 +17,7 @@ mod random;
 mod route;
 mod route6;
 pub mod segments;
+mod sock_diag;
 pub mod sysctl;
 mod uplink;
 mod veth;

@@ -56,6 +56,9 @@ pub struct State {
     pub uplinks: Vec<Uplink>,
     /// Kernel settings that were changed.
     pub sysctls: Vec<Sysctl>,
+    /// Ports that netpath has added to `ip_local_reserved_ports`, in the kernel's form.
+    #[serde(default)]
+    pub reserved_ports: String,
 }
 
 /// Who asked for an object.
@@ -128,6 +131,9 @@ pub struct Network {
     /// Packets of established flows are translated in the uplinks' drivers.
     #[serde(default)]
     pub xdp_translate: bool,
+    /// Somebody else's sockets hold the published ports of the host.
+    #[serde(default)]
+    pub ports_held: bool,
     /// Interfaces that lead out, as they were asked for.
     pub uplinks: Uplinks,
     /// Endpoints in the order they were added.

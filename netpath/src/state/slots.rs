@@ -28,7 +28,8 @@ impl State {
     pub fn free_uplink_slot(&self) -> Option<u16> {
         free_slot(
             self.uplinks.iter().map(|u| u.slot),
-            netpath_common::maps::MAX_UPLINKS,
+            // The last one is the loopback device's.
+            netpath_common::maps::MAX_UPLINKS - 1,
         )
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use netpath_common::{
     event::Hook,
+    records::LOOPBACK_IFINDEX,
     testing::{BRIDGE1_IF, BRIDGE2_IF, BRIDGE2_MAC, C1, C2, C3, Container, UPLINK_IF},
 };
 use pcap_file::{
@@ -84,6 +85,7 @@ fn ifindex(source: &Source, bytes: &[u8]) -> u32 {
         Hook::Bridge if bytes.get(..6) == Some(&BRIDGE2_MAC) => BRIDGE2_IF,
         Hook::Bridge => BRIDGE1_IF,
         Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp => UPLINK_IF,
+        Hook::Loopback => LOOPBACK_IFINDEX,
     }
 }
 

@@ -300,5 +300,6 @@ fn interface(r: &Runner, frame: &Captured) -> String {
         }
         Hook::Bridge => "bridge1".to_owned(),
         Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp => "uplink".to_owned(),
+        Hook::Loopback => "the host".to_owned(),
     }
 }

@@ -10,18 +10,21 @@ use super::super::{
     host::Host,
     tables::MemTables,
     topology::{
-        BRIDGE1_IF, BRIDGE1_MAC, BRIDGE2_MAC, C1, C2, C3, GW1, H, NET1, NET2, ROUTER_MAC, RULE_DNS,
-        RULE_WEB, S, S2, UPLINK, UPLINK_IF, UPLINK_MAC,
+        BRIDGE1_IF, BRIDGE1_MAC, BRIDGE2_MAC, C1, C2, C3, Container, GW1, GW1_6, H, H6, NET1, NET2,
+        ROUTER_MAC, RULE_DNS, RULE_WEB, S, S2, S2_6, S6, UPLINK, UPLINK_IF, UPLINK_MAC,
+        endpoint_record,
     },
 };
 use crate::{
+    addr::{V4, V6},
     conntrack::{Budget, CtEntry, FLAG_RECORD, created_at, is_embryonic},
-    datapath::{Tables as _, generation},
+    datapath::{Tables as _, generation, link_local},
     event::Hook,
+    packet::Family,
     publish::{Backend, Backends},
     records::{
-        CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NETWORK_XDP, Published, PublishedKey,
+        CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, LOOPBACK_IFINDEX, NETWORK_DIRECT, NETWORK_ICC,
+        NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_XDP, Published, PublishedKey,
     },
     tuple::{self, Tuple},
 };
@@ -73,6 +76,19 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
     if bits >> 15 & 1 != 0 {
         share(t);
     }
+    // The records are those of both families.
+    let (t, t6) = (&host.tables, &mut host.tables6);
+    t6.config = t.config;
+    t6.endpoints = t.endpoints.clone();
+    t6.networks = t.networks.clone();
+    t6.uplinks = t.uplinks.clone();
+    t6.ct_capacity = t.ct_capacity;
+    if bits >> 10 & 1 != 0 {
+        t6.unpublish(tuple::TCP, 8080, RULE_WEB);
+    }
+    if bits >> 11 & 1 != 0 {
+        t6.publish(tuple::UDP, 5353, &C3, 53, RULE_DNS);
+    }
     Ok(())
 }
 
@@ -103,39 +119,56 @@ fn share(t: &mut MemTables) {
     t.set_published(key, shared);
 }
 
+/// The names of the standard host in a family.
+pub(super) trait Names: Family {
+    const OUTSIDE: Self;
+    const SERVERS: [Self; 2];
+    const ECHO: u8;
+}
+
+impl Names for V4 {
+    const OUTSIDE: Self = H;
+    const SERVERS: [Self; 2] = [S, S2];
+    const ECHO: u8 = tuple::ICMP_ECHO;
+}
+
+impl Names for V6 {
+    const OUTSIDE: Self = H6;
+    const SERVERS: [Self; 2] = [S6, S2_6];
+    const ECHO: u8 = tuple::ICMPV6_ECHO;
+}
+
 /// Puts a flow into the table; whether it is one that the datapath does not make.
-pub(super) fn put_flow(t: &MemTables, u: &mut Unstructured<'_>) -> Result<bool> {
-    let peer = *u.choose(&[S, S2])?;
+pub(super) fn put_flow<A: Names>(t: &MemTables<A>, u: &mut Unstructured<'_>) -> Result<bool> {
+    let peer = *u.choose(&A::SERVERS)?;
     let (sport, dport, outside) = (port(u)?, port(u)?, port(u)?);
-    let proto = *u.choose(&[tuple::TCP, tuple::UDP, tuple::ICMP])?;
+    let proto = *u.choose(&[tuple::TCP, tuple::UDP, A::ICMP])?;
     let c = *u.choose(&[C1, C2, C3])?;
+    let inner = |c: &Container| A::of_endpoint(&endpoint_record(c));
     let line = |src, sport, dst, dport| Tuple {
         src,
         dst,
         sport,
-        dport: if proto == tuple::ICMP { sport } else { dport },
+        dport: if proto == A::ICMP { sport } else { dport },
         proto,
-        icmp_type: if proto == tuple::ICMP {
-            tuple::ICMP_ECHO
-        } else {
-            0
-        },
+        icmp_type: if proto == A::ICMP { A::ECHO } else { 0 },
         zero: 0,
     };
     // Masquerade, a published port, a hairpin.
     let (original, translated, from, to, uplink, rule) = match u.int_in_range(0..=2)? {
         0 => {
-            let there = line(c.addr, sport, peer, dport);
-            (there, line(H, outside, peer, dport), c.slot, 0, UPLINK, 0)
+            let there = line(inner(&c), sport, peer, dport);
+            let here = line(A::OUTSIDE, outside, peer, dport);
+            (there, here, c.slot, 0, UPLINK, 0)
         }
         1 => {
-            let there = line(peer, sport, H, 8080);
-            let inside = line(peer, sport, c.addr, 80);
+            let there = line(peer, sport, A::OUTSIDE, 8080);
+            let inside = line(peer, sport, inner(&c), 80);
             (there, inside, 0, c.slot, UPLINK, RULE_WEB)
         }
         _ => {
-            let there = line(C2.addr, sport, H, 8080);
-            let inside = line(C2.addr, sport, c.addr, 80);
+            let there = line(inner(&C2), sport, A::OUTSIDE, 8080);
+            let inside = line(inner(&C2), sport, inner(&c), 80);
             (there, inside, C2.slot, c.slot, 0, RULE_WEB)
         }
     };
@@ -147,7 +180,7 @@ pub(super) fn put_flow(t: &MemTables, u: &mut Unstructured<'_>) -> Result<bool> 
     let stale = u32::from(odd & 3 == 3);
     let age: u32 = u.arbitrary()?;
     let at = t.now().saturating_sub(u64::from(age) * 100_000);
-    let entry = |to_be: Tuple, from, to, flags| CtEntry {
+    let entry = |to_be: Tuple<A>, from, to, flags| CtEntry {
         src: to_be.src,
         dst: to_be.dst,
         sport: to_be.sport,
@@ -190,7 +223,9 @@ pub(super) fn frame(hook: Hook, u: &mut Unstructured<'_>) -> Result<Frame> {
     let bits: u8 = u.arbitrary()?;
     let c = *u.choose(&[C1, C2, C3])?;
     let names = [C1.addr, C2.addr, C3.addr, GW1, H, S, S2, [127, 0, 0, 1]];
-    let (src, dst) = (*u.choose(&names)?, *u.choose(&names)?);
+    let link = link_local(c.mac);
+    let names6 = [C1.addr6, C2.addr6, C3.addr6, GW1_6, H6, S6, S2_6, link];
+    let (src, dst) = (u.choose_index(8)?, u.choose_index(8)?);
     let gso_size = if bits & 4 == 0 {
         0
     } else {
@@ -202,14 +237,21 @@ pub(super) fn frame(hook: Hook, u: &mut Unstructured<'_>) -> Result<Frame> {
         Hook::Veth if c.network == NET1 => (c.mac, BRIDGE1_MAC, c.ifindex),
         Hook::Veth => (c.mac, BRIDGE2_MAC, c.ifindex),
         Hook::UplinkEgress => (UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        Hook::Loopback => ([0; 6], [0; 6], LOOPBACK_IFINDEX),
         Hook::UplinkIngress | Hook::Xdp | Hook::Bridge => (ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
     };
     if bits & 1 == 0 {
-        let header = ethernet(from, to, 0x0800);
+        let is_v6 = bits & 32 != 0;
+        let header = ethernet(from, to, if is_v6 { 0x86dd } else { 0x0800 });
         bytes.splice(0..0, header);
-        if bits & 2 == 0 && bytes.len() >= 34 {
-            bytes[26..30].copy_from_slice(&src);
-            bytes[30..34].copy_from_slice(&dst);
+        if bits & 2 != 0 {
+            // Whatever addresses there are.
+        } else if is_v6 && bytes.len() >= 54 {
+            bytes[22..38].copy_from_slice(&names6[src]);
+            bytes[38..54].copy_from_slice(&names6[dst]);
+        } else if !is_v6 && bytes.len() >= 34 {
+            bytes[26..30].copy_from_slice(&names[src]);
+            bytes[30..34].copy_from_slice(&names[dst]);
         }
     }
     Ok(Frame {

@@ -13,18 +13,21 @@ use arbitrary::{Result, Unstructured};
 use input::{configure, frame, put_flow};
 
 use super::{
-    build::Addr,
     frame::Frame,
     host::{Host, Outcome},
     oracle::describe,
     plain::{Body, Line, Looks, is_private, look},
-    topology::{C1, C2, C3},
+    plain6::{is_private6, look6},
+    tables::MemTables,
+    topology::{C1, C2, C3, endpoint_record},
 };
 use crate::{
+    addr::{V4, V6},
     conntrack::{Budget, is_embryonic},
     counters::Counter,
     datapath::{Tables as _, collect},
     event::Hook,
+    packet::Family,
     tuple::Tuple,
     verdict::Verdict,
 };
@@ -46,23 +49,77 @@ pub fn run(data: &[u8]) {
 /// The run of one input.
 struct Run {
     host: Host,
-    /// First fragments that have gone into a container: addresses, identification, protocol.
-    heads: HashSet<(Addr, Addr, u32, u8)>,
+    /// First fragments that have gone into a container.
+    heads: HashSet<Datagram<V4>>,
+    heads6: HashSet<Datagram<V6>>,
     refused: u64,
     /// Entries were put there that the datapath has not made in this form.
     is_odd: bool,
 }
 
+/// A datagram that is in fragments: addresses, identification, and the protocol if that counts.
+type Datagram<A> = (A, A, u32, u8);
+
+/// What the run asks of a family.
+trait Side: Family {
+    fn look(frame: &[u8]) -> Looks<Self>;
+    fn is_private(addr: Self) -> bool;
+    fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>>;
+    fn tables(host: &Host) -> &MemTables<Self>;
+}
+
+impl Side for V4 {
+    fn look(frame: &[u8]) -> Looks<Self> {
+        look(frame)
+    }
+
+    fn is_private(addr: Self) -> bool {
+        is_private(addr)
+    }
+
+    fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>> {
+        &mut run.heads
+    }
+
+    fn tables(host: &Host) -> &MemTables<Self> {
+        &host.tables
+    }
+}
+
+impl Side for V6 {
+    fn look(frame: &[u8]) -> Looks<Self> {
+        look6(frame)
+    }
+
+    fn is_private(addr: Self) -> bool {
+        is_private6(addr)
+    }
+
+    fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>> {
+        &mut run.heads6
+    }
+
+    fn tables(host: &Host) -> &MemTables<Self> {
+        &host.tables6
+    }
+}
+
 fn play(u: &mut Unstructured<'_>) -> Result<()> {
+    let seed: u8 = u.arbitrary()?;
     let mut run = Run {
-        host: Host::seeded(u64::from(u.arbitrary::<u8>()?)),
+        host: Host::seeded(u64::from(seed)),
         heads: HashSet::new(),
+        heads6: HashSet::new(),
         refused: 0,
         is_odd: false,
     };
     configure(&mut run.host, u)?;
     for _ in 0..u.int_in_range(0..=FLOWS)? {
-        run.is_odd |= put_flow(&run.host.tables, u)?;
+        run.is_odd |= if seed & 1 == 0 {
+            put_flow(&run.host.tables, u)?
+        } else {
+            put_flow(&run.host.tables6, u)?
+        };
     }
     for _ in 0..EVENTS {
         run.event(u)?;
@@ -83,9 +140,9 @@ impl Run {
             3 => Hook::Xdp,
             4 | 5 => Hook::Veth,
             6 => {
-                self.host
-                    .tables
-                    .advance_ms(u64::from(u.arbitrary::<u32>()?));
+                let by = u64::from(u.arbitrary::<u32>()?);
+                self.host.tables.advance_ms(by);
+                self.host.tables6.advance_ms(by);
                 return Ok(());
             }
             _ => {
@@ -93,13 +150,20 @@ impl Run {
                 for (key, _) in self.host.tables.entries() {
                     collect(&self.host.tables, &key, force);
                 }
+                for (key, _) in self.host.tables6.entries() {
+                    collect(&self.host.tables6, &key, force);
+                }
                 return Ok(());
             }
         };
         let frame = frame(hook, u)?;
         let mut waiting = Vec::from([frame]);
         while let Some(frame) = waiting.pop() {
-            let again = self.show(hook, &frame);
+            let again = if frame.bytes.get(12..14) == Some(&[0x86, 0xdd]) {
+                self.show::<V6>(hook, &frame)
+            } else {
+                self.show::<V4>(hook, &frame)
+            };
             waiting.extend(again.into_iter().map(|bytes| Frame {
                 bytes,
                 ifindex: frame.ifindex,
@@ -110,8 +174,8 @@ impl Run {
     }
 
     /// Shows a frame to a hook and judges what becomes of it; what is sent to come in once more.
-    fn show(&mut self, hook: Hook, frame: &Frame) -> Vec<Vec<u8>> {
-        let invited = self.is_invited(frame);
+    fn show<A: Side>(&mut self, hook: Hook, frame: &Frame) -> Vec<Vec<u8>> {
+        let invited = self.is_invited::<A>(frame);
         let out = self.host.run(hook, frame);
         match out.result {
             Err(_) => self.refused += 1,
@@ -121,10 +185,10 @@ impl Run {
     }
 
     /// Where a packet of the outside may go by what the tables say; none: by an error or fragment.
-    fn is_invited(&self, frame: &Frame) -> Vec<Addr> {
-        let t = &self.host.tables;
+    fn is_invited<A: Side>(&self, frame: &Frame) -> Vec<A> {
+        let t = A::tables(&self.host);
         let mut to = Vec::new();
-        if let Looks::Ip(ip) = look(&frame.bytes) {
+        if let Looks::Ip(ip) = A::look(&frame.bytes) {
             match ip.body {
                 Body::Talk(line, _) => {
                     to.extend(t.entry(&key(&line)).map(|e| e.dst));
@@ -133,9 +197,13 @@ impl Run {
                             && (k.port..=p.last).contains(&line.dport)
                             && t.host_addrs.contains(&ip.dst)
                     });
-                    to.extend(open.flat_map(|(_, p)| match p.group {
-                        0 => Vec::from([p.addr]),
-                        _ => Vec::from([C1.addr, C2.addr]),
+                    to.extend(open.flat_map(|(_, p)| {
+                        match p.group {
+                            0 => Vec::from([p.addr]),
+                            _ => [C1, C2]
+                                .map(|c| A::of_endpoint(&endpoint_record(&c)))
+                                .to_vec(),
+                        }
                     }));
                 }
                 Body::Error(Some(quoted)) => {
@@ -154,21 +222,22 @@ impl Run {
         to
     }
 
-    fn judge(
+    fn judge<A: Side>(
         &mut self,
         hook: Hook,
         frame: &Frame,
         out: &Outcome,
         verdict: Verdict,
-        invited: &[Addr],
+        invited: &[A],
     ) {
-        let Looks::Ip(after) = look(&out.frame.bytes) else {
+        let Looks::Ip(after) = A::look(&out.frame.bytes) else {
             return;
         };
-        let Looks::Ip(before) = look(&frame.bytes) else {
+        let Looks::Ip(before) = A::look(&frame.bytes) else {
             // A super-packet of BIG TCP says nothing of its length.
+            let length = if A::IS_V6 { 18..20 } else { 16..18 };
             assert!(
-                frame.bytes[16..18] == [0, 0],
+                frame.bytes[length] == [0, 0],
                 "{verdict:?}: {}",
                 describe(frame)
             );
@@ -176,12 +245,17 @@ impl Run {
         };
         let what = || std::format!("{verdict:?}: {} became {}", describe(frame), out.text());
         let leaves = matches!(verdict, Verdict::ToUplink { .. }) || hook == Hook::UplinkEgress;
-        assert!(!leaves || !is_private(after.src), "{}", what());
+        assert!(!leaves || !A::is_private(after.src), "{}", what());
         let inwards = match verdict {
             Verdict::ToEndpoint { ifindex } => {
                 let c = [C1, C2, C3].into_iter().find(|c| c.ifindex == ifindex);
                 let c = c.unwrap_or_else(|| panic!("to nobody: {}", what()));
-                assert_eq!(after.dst, c.addr, "{}", what());
+                assert_eq!(
+                    after.dst,
+                    A::of_endpoint(&endpoint_record(&c)),
+                    "{}",
+                    what()
+                );
                 let _ = out.to_container(&c);
                 true
             }
@@ -195,22 +269,28 @@ impl Run {
         if !inwards {
             return;
         }
-        let datagram = (before.src, before.dst, before.id, before.proto);
+        let proto = if A::IS_V6 { 0 } else { before.proto };
+        let datagram = (before.src, before.dst, before.id, proto);
         let asked = if before.body == Body::Tail {
-            self.heads.contains(&datagram)
+            A::heads(self).contains(&datagram)
         } else {
             invited.contains(&after.dst)
         };
         assert!(asked, "uninvited at {hook:?}: {}", what());
         if before.is_head {
-            self.heads.insert(datagram);
+            A::heads(self).insert(datagram);
         }
     }
 
     /// What must hold between events.
     fn check(&self) {
-        let t = &self.host.tables;
         assert_eq!(self.host.drops.values().sum::<u64>(), self.refused);
+        self.check_tables::<V4>();
+        self.check_tables::<V6>();
+    }
+
+    fn check_tables<A: Side>(&self) {
+        let t = A::tables(&self.host);
         let held = t.counter(Counter::FragmentHeld) - t.counter(Counter::FragmentReleased);
         assert_eq!(t.live(Budget::HELD), (held - t.held_dropped()) as i64);
         if self.is_odd {
@@ -243,7 +323,7 @@ impl Run {
     }
 }
 
-fn key(line: &Line) -> Tuple {
+fn key<A: Copy>(line: &Line<A>) -> Tuple<A> {
     Tuple {
         src: line.src,
         dst: line.dst,

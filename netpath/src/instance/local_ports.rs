@@ -1,0 +1,102 @@
+//! Keeps the kernel from choosing published ports for the host's own sockets.
+//!
+//! Owns what netpath adds to `ip_local_reserved_ports`: published ports within the range that the kernel
+//! chooses from, for connect(2) and for bind(2) to port 0. A client with such a port would lose its
+//! answers to the container. What others have reserved stays theirs.
+
+use std::collections::BTreeSet;
+
+use super::{Error, work::Work};
+use crate::{
+    config::{Mode, PortRange},
+    net::sysctl,
+    state::{Rule, State},
+};
+
+impl Work<'_> {
+    /// Reserves the published ports of the state, without the rules in the slots `gone` and with
+    /// `new` ones.
+    pub(super) fn reserve_ports(&mut self, gone: &[u16], new: &[&Rule]) -> Result<(), Error> {
+        let Some(text) = sysctl::read_optional(sysctl::LOCAL_RESERVED_PORTS)? else {
+            return Ok(());
+        };
+        let range = sysctl::read(sysctl::LOCAL_PORT_RANGE)?.replace('\t', "-");
+        let found = parse(&text);
+        let ours = parse(&self.state.reserved_ports);
+        let others: BTreeSet<u16> = found.difference(&ours).copied().collect();
+        let wanted = match range.parse::<PortRange>() {
+            Ok(range) => published(&self.state, gone, new, range),
+            Err(_) => BTreeSet::new(),
+        };
+        // What others have reserved as well is not given back.
+        let added: BTreeSet<u16> = wanted.difference(&others).copied().collect();
+        let together: BTreeSet<u16> = others.union(&added).copied().collect();
+        if together == found && added == ours {
+            return Ok(());
+        }
+        // Remembered before it is done: what a killed command has added is known to be netpath's.
+        self.state.reserved_ports = print(&ours.union(&added).copied().collect());
+        self.save()?;
+        sysctl::write(sysctl::LOCAL_RESERVED_PORTS, &print(&together))?;
+        self.state.reserved_ports = print(&added);
+        Ok(())
+    }
+}
+
+/// Published ports of the host within `range`, of either protocol: the setting knows none.
+fn published(state: &State, gone: &[u16], new: &[&Rule], range: PortRange) -> BTreeSet<u16> {
+    state
+        .endpoints()
+        // A routed network takes no port of the host.
+        .filter(|(n, _)| n.mode == Mode::Nat)
+        .flat_map(|(_, e)| &e.rules)
+        .filter(|r| !gone.contains(&r.slot))
+        .chain(new.iter().copied())
+        .filter_map(Rule::host_range)
+        .flat_map(|r| r.first().max(range.first())..=r.last().min(range.last()))
+        .collect()
+}
+
+/// The kernel's form: `8080,9148-9150`; what cannot be read is left out.
+fn parse(text: &str) -> BTreeSet<u16> {
+    text.split(',')
+        .filter_map(|part| part.trim().parse::<PortRange>().ok())
+        .flat_map(|r| r.first()..=r.last())
+        .collect()
+}
+
+fn print(ports: &BTreeSet<u16>) -> String {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*port) => *last = *port,
+            Some(_) | None => ranges.push((*port, *port)),
+        }
+    }
+    let range = |(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let text = ranges.iter().map(range).collect::<Vec<_>>().join(",");
+    // An empty write changes nothing.
+    if text.is_empty() {
+        "\n".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_form_survives_a_round_trip() {
+        for text in ["8080", "8080,9148-9150", "1,3,5-65535"] {
+            assert_eq!(print(&parse(text)), text);
+        }
+        assert_eq!(print(&parse("2,1,3-4,4")), "1-4");
+        assert_eq!(print(&parse("")), "\n");
+        assert!(parse("a,-1,70000").is_empty());
+    }
+}

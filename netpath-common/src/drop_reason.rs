@@ -109,6 +109,8 @@ drop_reasons! {
     RogueRa = "rogue-ra",
     /// A container sent what only a DHCP server or relay sends, to a neighbour or the host: from port 67 or to port 68, with IPv6 547 and 546.
     RogueDhcp = "rogue-dhcp",
+    /// A client that the allow list of the published port does not have.
+    NotAllowed = "not-allowed",
     /// The host sent a published port of its own a packet that does not fit the container's interface, or whose TTL is 1.
     TooLarge = "too-large",
     /// A packet to a multicast, broadcast or link-local address, which means nothing beyond its link, would have left by masquerade.

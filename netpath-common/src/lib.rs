@@ -30,6 +30,7 @@ pub mod nat;
 pub mod packet;
 #[cfg(feature = "user")]
 mod pod;
+pub mod publish;
 pub mod records;
 pub mod sock;
 #[cfg(any(test, feature = "testing"))]

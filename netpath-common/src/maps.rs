@@ -18,8 +18,16 @@ pub const ENDPOINT_BY_ADDR4: &str = "np_ep_by_addr4";
 pub const SUBNETS4: &str = "np_subnets4";
 /// Addresses of the host: `[u8; 4]` to interface index (u32).
 pub const HOST_ADDRS4: &str = "np_host_addrs4";
-/// Published ports: [`crate::records::PublishedKey`] to [`crate::records::Published`].
+/// Published ranges of ports: [`crate::records::PublishedKey`] to [`crate::records::Published`].
 pub const PUBLISHED4: &str = "np_published4";
+/// Where published ranges begin: [`crate::publish::Starts`] by [`crate::publish::starts_index`].
+pub const STARTS: &str = "np_starts";
+/// Groups of endpoints that share a published range, by slot: [`crate::publish::Backends`].
+pub const BACKENDS: &str = "np_backends";
+/// Sources that rules let in, longest prefix first: [`crate::records::AllowedKey`] to 1.
+pub const ALLOWED4: &str = "np_allowed4";
+/// The same of IPv6.
+pub const ALLOWED6: &str = "np_allowed6";
 /// Publishing rules by slot: [`crate::records::RuleRecord`].
 pub const RULES: &str = "np_rules";
 /// Ports that masquerade never chooses: bitmap of u64 words, see [`reserved_word`].
@@ -105,6 +113,10 @@ pub const PINNED: &[&str] = &[
     SUBNETS4,
     HOST_ADDRS4,
     PUBLISHED4,
+    STARTS,
+    BACKENDS,
+    ALLOWED4,
+    ALLOWED6,
     RULES,
     RESERVED,
     FRAGS4,
@@ -145,12 +157,16 @@ pub const MAX_UPLINKS: usize = 16;
 pub const MAX_IFACES: usize = 8192;
 /// Addresses of the host.
 pub const MAX_HOST_ADDRS: usize = 4096;
-/// Published ports, ranges counted port by port.
+/// Published ranges of one family, counted once more for each other range that begins within.
 pub const MAX_PUBLISHED: usize = 131_072;
+/// Slots of groups of backends; slot 0 means none.
+pub const MAX_GROUPS: usize = 1024;
+/// Prefixes of all allow lists of one family.
+pub const MAX_ALLOWED: usize = 65_536;
 /// Slots of publishing rules; slot 0 means none.
 pub const MAX_RULES: usize = 65_536;
-/// Words of the bitmap of reserved ports: TCP, then UDP.
-pub const RESERVED_WORDS: usize = 2 * 1024;
+/// Words of the bitmap of reserved ports: TCP, UDP, SCTP.
+pub const RESERVED_WORDS: usize = 3 * 1024;
 /// Words of the bitmap of taken ports: as [`RESERVED_WORDS`], IPv4 and then IPv6.
 pub const TAKEN_WORDS: usize = 2 * RESERVED_WORDS;
 /// Keys of flows that may be removed.
@@ -188,6 +204,7 @@ pub const fn reserved_word(proto: u8, port: u16) -> Option<(u32, u64)> {
     let base = match proto {
         crate::tuple::TCP => 0,
         crate::tuple::UDP => 1024,
+        crate::tuple::SCTP => 2048,
         _ => return None,
     };
     Some((base + (port as u32 >> 6), 1u64 << (port & 63)))

@@ -4,6 +4,7 @@ use crate::{
     addr::Addr,
     conntrack::CtEntry,
     event::DropEvent,
+    publish::{Backends, Starts},
     records::*,
     sock::{SockKey, SockRecord},
     tuple::Tuple,
@@ -29,6 +30,8 @@ pod!(
     NetworkRecord,
     UplinkRecord,
     IfaceRecord,
+    Starts,
+    Backends,
     RuleRecord,
     Config,
     EndpointStats,
@@ -36,4 +39,12 @@ pod!(
     SockRecord,
 );
 
-pod_of_either_family!(Tuple, CtEntry, PublishedKey, Published, FragKey, FragRecord,);
+pod_of_either_family!(
+    Tuple,
+    CtEntry,
+    PublishedKey,
+    Published,
+    AllowedKey,
+    FragKey,
+    FragRecord,
+);

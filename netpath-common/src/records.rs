@@ -2,11 +2,12 @@
 //!
 //! Owns their byte layout: `repr(C)`, padding named and zero, sizes asserted. Addresses are in
 //! network order, ports and everything else in host order. The conntrack record is in
-//! [`crate::conntrack`].
+//! [`crate::conntrack`], those of published ports are in [`crate::publish`].
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::addr::{Addr, V4, V6};
+pub use crate::publish::records::*;
 
 /// A container's attachment to a network, by slot in `np_endpoints`. A free slot has `ifindex` 0.
 ///
@@ -123,46 +124,6 @@ pub struct IfaceRecord {
     pub kind: u32,
     /// Slot in the map of that kind.
     pub slot: u32,
-}
-
-/// Key of a published port. An all-zero address means any address of the host.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct PublishedKey<A = V4> {
-    /// Address of the host, or zero.
-    pub addr: A,
-    /// Port of the host.
-    pub port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Always zero.
-    pub zero: u8,
-}
-
-/// Where a published port leads.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Published<A = V4> {
-    /// The container's address.
-    pub addr: A,
-    /// The container's port.
-    pub port: u16,
-    /// Slot of the endpoint.
-    pub endpoint: u16,
-    /// Slot of the rule.
-    pub rule: u16,
-    /// Always zero.
-    pub zero: u16,
-}
-
-/// A publishing rule, by slot in `np_rules`.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct RuleRecord {
-    /// Grows whenever the rule is made, changed or removed.
-    pub generation: u32,
-    /// Always zero.
-    pub zero: u32,
 }
 
 /// Lifetimes in milliseconds.
@@ -356,20 +317,16 @@ macro_rules! of_either_family {
     )+ };
 }
 
-of_either_family!(PublishedKey, Published, FragKey, FragRecord);
+of_either_family!(FragKey, FragRecord);
 
 const _: () = {
     assert!(size_of::<EndpointRecord>() == 40);
     assert!(size_of::<NetworkRecord>() == 96);
     assert!(size_of::<UplinkRecord>() == 32);
-    assert!(size_of::<PublishedKey>() == 8);
-    assert!(size_of::<Published>() == 12);
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
     assert!(size_of::<FragRecord>() == 64);
-    assert!(size_of::<PublishedKey<V6>>() == 20);
-    assert!(size_of::<Published<V6>>() == 24);
     assert!(size_of::<FragKey<V6>>() == 40);
     assert!(size_of::<FragRecord<V6>>() == 88);
 };

@@ -15,7 +15,7 @@ use netpath_common::{
     datapath::{Held, NextHop, Work},
     event::DropEvent,
     packet::Family,
-    records::{FragKey, FragRecord, Published, PublishedKey},
+    records::{AllowedKey, FragKey, FragRecord, Published, PublishedKey, SourceKey},
 };
 
 use crate::{global, maps};
@@ -33,7 +33,8 @@ pub(crate) trait Maps: Family {
     fn endpoint_by_addr(addr: &Self) -> Option<u16>;
     fn subnet(addr: &Self) -> Option<u16>;
     fn is_host_addr(addr: &Self) -> bool;
-    fn published(key: &PublishedKey<Self>) -> Option<Published<Self>>;
+    fn published<'a>(key: &PublishedKey<Self>) -> Option<&'a Published<Self>>;
+    fn is_listed(source: &SourceKey<Self>) -> bool;
     fn frag(key: &FragKey<Self>) -> Option<*mut FragRecord<Self>>;
     fn frag_insert(key: &FragKey<Self>, record: &FragRecord<Self>);
     fn held(index: u32) -> Option<*mut Held<Self>>;
@@ -51,6 +52,8 @@ pub(crate) trait Maps: Family {
     fn bound(ctx: *mut c_void, from: u32, uplink: u32, as_bound: u32) -> u32;
     /// [`netpath_common::datapath::hold_tuple`] as a global function.
     fn hold(ctx: *mut c_void, ifindex: u32) -> u32;
+    /// [`netpath_common::datapath::find_port`] as a global function.
+    fn find(ctx: *mut c_void, how: u32) -> u32;
     /// [`netpath_common::datapath::note_part`] as a global function.
     fn note(ctx: *mut c_void) -> u32;
     /// [`netpath_common::datapath::refuse`] as a global function.
@@ -66,9 +69,10 @@ pub(crate) trait Maps: Family {
 }
 
 macro_rules! maps_of {
-    ($ct:ident, $by_addr:ident, $subnets:ident, $host_addrs:ident, $published:ident, $frags:ident,
+    ($ct:ident, $by_addr:ident, $subnets:ident, $host_addrs:ident, $published:ident,
+     $allowed:ident, $frags:ident,
      $held:ident, $reclaim:ident, $reclaim_in:ident, $next_hops:ident, $scratch:ident,
-     $consult:ident, $make:ident, $bind:ident, $bound:ident, $hold:ident, $note:ident, $refuse:ident) => {
+     $consult:ident, $make:ident, $find:ident, $bind:ident, $bound:ident, $hold:ident, $note:ident, $refuse:ident) => {
         #[inline(always)]
         fn ct(key: &Tuple<Self>) -> Option<*mut CtEntry<Self>> {
             maps::$ct.get_ptr_mut(key)
@@ -103,9 +107,16 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
-        fn published(key: &PublishedKey<Self>) -> Option<Published<Self>> {
-            // SAFETY: user space replaces values whole; a copy is made at once.
-            unsafe { maps::$published.get(key) }.copied()
+        fn published<'a>(key: &PublishedKey<Self>) -> Option<&'a Published<Self>> {
+            // SAFETY: user space replaces entries whole, and the old one stays until the program ends.
+            unsafe { maps::$published.get(key) }
+        }
+
+        #[inline(always)]
+        fn is_listed(source: &SourceKey<Self>) -> bool {
+            // SAFETY: both begin with the number of bits, and the key follows without a gap.
+            let key = unsafe { &*core::ptr::from_ref(source).cast::<Key<AllowedKey<Self>>>() };
+            maps::$allowed.get(key).is_some()
         }
 
         #[inline(always)]
@@ -182,6 +193,11 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
+        fn find(ctx: *mut c_void, how: u32) -> u32 {
+            global::$find(ctx.cast(), how)
+        }
+
+        #[inline(always)]
         fn note(ctx: *mut c_void) -> u32 {
             global::$note(ctx.cast())
         }
@@ -203,6 +219,7 @@ impl Maps for V4 {
         SUBNETS4,
         HOST_ADDRS4,
         PUBLISHED4,
+        ALLOWED4,
         FRAGS4,
         HELD,
         RECLAIM,
@@ -211,6 +228,7 @@ impl Maps for V4 {
         SCRATCH,
         np_consult,
         np_make,
+        np_find,
         np_binding,
         np_bound,
         np_hold,
@@ -267,6 +285,7 @@ impl Maps for V6 {
         SUBNETS6,
         HOST_ADDRS6,
         PUBLISHED6,
+        ALLOWED6,
         FRAGS6,
         HELD6,
         RECLAIM6,
@@ -275,6 +294,7 @@ impl Maps for V6 {
         SCRATCH6,
         np_consult6,
         np_make6,
+        np_find6,
         np_binding6,
         np_bound6,
         np_hold6,

@@ -12,11 +12,11 @@ use aya_ebpf::{
 };
 use netpath_common::{
     V4, V6, conntrack,
-    datapath::{self, note_part},
+    datapath::{self, find_port, note_part},
     nat::{self, reserve_and_index},
 };
 
-use crate::{ctx::TcPacket, family::Maps, memory::work, tables::KernelTables};
+use crate::{ctx::TcPacket, family::Maps, hooks, memory::work, tables::KernelTables};
 
 /// No context: for functions that programs of every type call.
 struct Anywhere;
@@ -137,6 +137,33 @@ fn hold<A: Maps>(ctx: *mut __sk_buff, ifindex: u32) -> u32 {
     let Some(work) = work::<A>() else { return 0 };
     let ctx = TcContext::new(core::hint::black_box(ctx));
     datapath::hold_tuple(&KernelTables::<_, A>::new(&ctx), work, ifindex)
+}
+
+/// Looks for the published port that the packet in the working memory asks for, `how` as
+/// [`find_port`] is told: an `Answer`.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_find(ctx: *mut __sk_buff, how: u32) -> u32 {
+    find::<V4>(ctx, how)
+}
+
+/// As [`np_find`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_find6(ctx: *mut __sk_buff, how: u32) -> u32 {
+    find::<V6>(ctx, how)
+}
+
+#[inline(always)]
+fn find<A: Maps>(ctx: *mut __sk_buff, how: u32) -> u32 {
+    let Some(work) = work::<A>() else { return 0 };
+    let ctx = TcContext::new(ctx);
+    find_port(&KernelTables::<_, A>::new(&ctx), work, how)
+}
+
+/// What the host has sent to itself, of IPv4: by itself, since the other half of `np_lo_in` needs much of
+/// the stack.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_loopback(ctx: *mut __sk_buff) -> i32 {
+    hooks::loopback::<V4>(&TcContext::new(ctx))
 }
 
 /// Notes which part of its datagram the packet in the working memory is.

@@ -22,6 +22,7 @@ mod hooks;
 mod maps;
 mod measure;
 mod memory;
+mod published;
 mod six;
 mod sock;
 mod tables;
@@ -99,13 +100,13 @@ pub fn np_lo_in(ctx: TcContext) -> i32 {
     if take_translated(&ctx) {
         return six::finish(&ctx, six::np_to_ipv6(ctx.skb.skb));
     }
-    if six::is_ipv6(&ctx) {
+    if six::is_ipv6(&ctx) && six::np_is_for_ipv4(ctx.skb.skb) != 0 {
         let action = six::np_to_ipv4(ctx.skb.skb);
         if action != NEXT {
             return six::finish(&ctx, action);
         }
     }
-    hooks::loopback::<V4>(&ctx)
+    global::np_loopback(ctx.skb.skb)
 }
 
 /// The same, of IPv6 that stays IPv6.

@@ -15,9 +15,10 @@ use netpath_common::{
     drop_reason::DropReason,
     event::DropEvent,
     maps,
+    publish::{Backends, START_PROTOCOLS, Starts},
     records::{
-        Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
-        Published, PublishedKey, RuleRecord, UplinkRecord,
+        AllowedKey, Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord,
+        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
     },
     sock::{SockKey, SockRecord},
 };
@@ -81,6 +82,23 @@ pub(crate) static PUBLISHED4: HashMap<PublishedKey, Published, { maps::MAX_PUBLI
 #[btf_map(name = "np_published6")]
 pub(crate) static PUBLISHED6: HashMap<PublishedKey<V6>, Published<V6>, { maps::MAX_PUBLISHED }, 1> =
     HashMap::new();
+
+/// Written by user space, read by the datapath for the first packet of a flow.
+#[btf_map(name = "np_starts")]
+pub(crate) static STARTS: Array<Starts, START_PROTOCOLS> = Array::new();
+
+/// Written by user space, read by the datapath for the first packet of a flow.
+#[btf_map(name = "np_backends")]
+pub(crate) static BACKENDS: Array<Backends, { maps::MAX_GROUPS }> = Array::new();
+
+/// Written by user space, read by the datapath for the first packet of a flow, and once for each
+/// direction of a flow whose list has been changed.
+#[btf_map(name = "np_allowed4")]
+pub(crate) static ALLOWED4: LpmTrie<AllowedKey, u32, { maps::MAX_ALLOWED }> = LpmTrie::new();
+
+/// As `np_allowed4`.
+#[btf_map(name = "np_allowed6")]
+pub(crate) static ALLOWED6: LpmTrie<AllowedKey<V6>, u32, { maps::MAX_ALLOWED }> = LpmTrie::new();
 
 /// Written by user space, read by the datapath.
 #[btf_map(name = "np_rules")]

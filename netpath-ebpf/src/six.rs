@@ -12,6 +12,7 @@ use netpath_common::{
     Addr, DropReason, V4, V6, checksum,
     event::Hook,
     maps::reserved_word,
+    publish::Target,
     records::LOOPBACK_IFINDEX,
     sock::{
         self, HostPorts, Plain, Sent6, checksum_to_ipv4, checksum_to_ipv6, is_stand_in, stand_in,
@@ -44,15 +45,15 @@ pub(crate) fn is_ipv6(ctx: &TcContext) -> bool {
     unsafe { (*ctx.skb.skb).protocol == u32::from(V6::ETHERTYPE.to_be()) }
 }
 
-/// Turns a packet of IPv6 to such a port into one of IPv4, and lets it in anew; [`NEXT`] for others.
-/// A function of its own, as is [`np_to_ipv6`], for the stack's sake.
+/// Whether a packet of IPv6 goes to such a port. A function of its own, as are [`np_to_ipv4`] and
+/// [`np_to_ipv6`], for the stack's sake.
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn np_to_ipv4(ctx: *mut __sk_buff) -> i32 {
-    to_ipv4(&TcContext::new(ctx)).unwrap_or(NEXT)
+pub(crate) extern "C" fn np_is_for_ipv4(ctx: *mut __sk_buff) -> u32 {
+    u32::from(is_for_ipv4(&TcContext::new(ctx)).is_some())
 }
 
 #[inline(always)]
-fn to_ipv4(ctx: &TcContext) -> Option<i32> {
+fn is_for_ipv4(ctx: &TcContext) -> Option<()> {
     let six = Plain::parse6(&ctx.load(ETH).ok()?)?;
     let [a, b, c, d] = ctx.load::<[u8; 4]>(ETH + 40).ok()?;
     let (sport, dport) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -65,10 +66,21 @@ fn to_ipv4(ctx: &TcContext) -> Option<i32> {
         return None;
     }
     // What the packet is turned into can be sent to IPv4, whatever its socket.
-    let sent = sock::destination6(&tables, six.proto, six.dst, dport, true);
-    if !matches!(sent, Sent6::Four(_)) {
-        return None;
-    }
+    let mut to = Target::default();
+    let sent = sock::destination6(&tables, six.proto, &six.dst, dport, true, &mut to);
+    matches!(sent, Sent6::Four).then_some(())
+}
+
+/// Turns such a packet into one of IPv4, and lets it in anew; [`NEXT`] where its addresses cannot be
+/// written down.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn np_to_ipv4(ctx: *mut __sk_buff) -> i32 {
+    to_ipv4(&TcContext::new(ctx)).unwrap_or(NEXT)
+}
+
+#[inline(always)]
+fn to_ipv4(ctx: &TcContext) -> Option<i32> {
+    let six = Plain::parse6(&ctx.load(ETH).ok()?)?;
     let four = six.over_ipv4(known(&six.src)?, known(&six.dst)?);
     let diff = checksum_to_ipv4(&six, &four);
     Some(change::<V4, 20>(ctx, &four.header4(), four.proto, diff, 0))

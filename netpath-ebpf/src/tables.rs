@@ -21,10 +21,7 @@ use netpath_common::{
     maps::{port_index, reserved_word},
     nat::NewFlow,
     packet::Ip,
-    records::{
-        Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord, NetworkRecord,
-        Published, PublishedKey, UplinkRecord,
-    },
+    records::{Config, EndpointStats, FragKey, FragRecord, IfaceRecord, UplinkRecord},
     tuple,
 };
 
@@ -36,7 +33,7 @@ const EEXIST: i32 = -17;
 
 /// The kernel's tables as seen from one program run.
 pub(crate) struct KernelTables<'c, C, A = V4> {
-    ctx: &'c C,
+    pub(crate) ctx: &'c C,
     family: PhantomData<A>,
 }
 
@@ -51,8 +48,6 @@ impl<'c, C: EbpfContext, A: Maps> KernelTables<'c, C, A> {
 }
 
 impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
-    type A = A;
-
     #[inline(always)]
     fn now(&self) -> u64 {
         let ahead = maps::CONFIG.get(0).map_or(0, |c| c.clock_offset_ns);
@@ -95,23 +90,8 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
-        maps::ENDPOINTS.get(u32::from(slot))
-    }
-
-    #[inline(always)]
-    fn network(&self, slot: u16) -> Option<&NetworkRecord> {
-        maps::NETWORKS.get(u32::from(slot))
-    }
-
-    #[inline(always)]
     fn uplink(&self, slot: u16) -> Option<&UplinkRecord> {
         maps::UPLINKS.get(u32::from(slot))
-    }
-
-    #[inline(always)]
-    fn rule_generation(&self, slot: u16) -> u32 {
-        maps::RULES.get(u32::from(slot)).map_or(0, |r| r.generation)
     }
 
     #[inline(always)]
@@ -133,11 +113,6 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     #[inline(always)]
     fn is_host_addr(&self, addr: &A) -> bool {
         A::is_host_addr(addr)
-    }
-
-    #[inline(always)]
-    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
-        A::published(key)
     }
 
     #[inline(always)]
@@ -306,8 +281,8 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {
-        repeat(n, state, body);
+    fn make(&self, _flow: &mut NewFlow<A>) -> u32 {
+        A::make(self.ctx.as_ptr())
     }
 
     #[inline(always)]
@@ -316,8 +291,8 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn make(&self, _flow: &mut NewFlow<A>) -> u32 {
-        A::make(self.ctx.as_ptr())
+    fn find(&self, _w: &mut Work<A>, how: u32) -> u32 {
+        A::find(self.ctx.as_ptr(), how)
     }
 
     #[inline(always)]

@@ -39,6 +39,8 @@ mod offload;
 mod other_protocol;
 mod path_mtu;
 mod publish;
+mod publish_allow;
+mod publish_range;
 mod refuse;
 mod rules;
 mod scale;

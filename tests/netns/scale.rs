@@ -46,7 +46,8 @@ fn trace(world: &World) -> Vec<String> {
     let rules: Vec<u32> = within(&world.host, || {
         let datapath = Datapath::open(world.instance()).unwrap().unwrap();
         let slots: Vec<u16> = (1..=PORTS).collect();
-        datapath.rule_generations(&slots).unwrap()
+        let rules = datapath.rules(&slots).unwrap();
+        rules.iter().map(|r| r.generation).collect()
     });
     seen.push(format!("{rules:?}"));
     for dir in ["progs", "links", "."] {

@@ -14,6 +14,7 @@ mod ipv6;
 mod ipv6_guard;
 mod next_hop;
 mod other_protocol;
+mod publish;
 mod race;
 mod race_collect;
 mod timing;

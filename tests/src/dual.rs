@@ -6,9 +6,13 @@
 use std::net::Ipv6Addr;
 
 use aya::maps::{HashMap, Map, MapData};
-use netpath::{bpf::Datapath, state::Store};
+use netpath::{
+    bpf::{Datapath, PortChange},
+    state::Store,
+};
 use netpath_common::{
     V6, maps,
+    publish::starts_index,
     records::{Published, PublishedKey},
 };
 
@@ -62,7 +66,16 @@ pub fn give_container(world: &World, name: &str) {
 /// Publishes ports of the container at IPv6 addresses of the host; unspecified is any.
 pub fn publish(world: &World, name: &str, proto: u8, ports: &[(Ipv6Addr, u16, u16)]) {
     let endpoint = slot_of(world, name);
+    let datapath = datapath(world);
+    let mut change = within(&world.host, || PortChange {
+        starts: datapath.starts().unwrap(),
+        reserved: datapath.reserved().unwrap(),
+        ..PortChange::default()
+    });
+    let index = starts_index(proto).expect("a protocol with ports") as usize;
     for (addr, host, port) in ports {
+        change.starts[index].insert(*host);
+        change.reserved.add(proto, *host..=*host);
         let key = PublishedKey::<V6> {
             addr: addr.octets(),
             port: *host,
@@ -74,11 +87,12 @@ pub fn publish(world: &World, name: &str, proto: u8, ports: &[(Ipv6Addr, u16, u1
             port: *port,
             endpoint,
             rule: 0,
-            zero: 0,
+            last: *host,
+            ..Published::default()
         };
-        write(world, maps::PUBLISHED6, &key, &to);
+        change.v6.write.push((key, to));
     }
-    within(&world.host, || datapath(world).sync_taken().unwrap());
+    within(&world.host, || datapath.change_ports(&change).unwrap());
 }
 
 fn add(world: &World, device: &str, addr: Ipv6Addr) {

@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod at_once;
 pub mod binary;
+pub mod conversation;
 pub mod corpus;
 pub mod dual;
 pub mod dual_stack;
@@ -30,6 +31,7 @@ pub mod sniff;
 mod standard_host;
 pub mod station;
 pub mod stream;
+mod sync;
 pub mod test_run;
 pub mod timing;
 pub mod topology;

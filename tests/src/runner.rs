@@ -7,16 +7,16 @@ use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
+    maps::{PerCpuArray, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier},
 };
 use netpath_common::{
-    DropReason, V4, V6,
+    DropReason, V6,
     counters::Counter,
     event::Hook,
     maps,
-    records::{EndpointStats, PublishedKey, RuleRecord},
-    testing::{Frame, MemTables, UPLINK_IF},
+    records::EndpointStats,
+    testing::{Frame, MemTables},
     tuple::Tuple,
 };
 
@@ -133,86 +133,6 @@ impl Runner {
         }
         connect_ipv6(&mut runner.ebpf);
         runner
-    }
-
-    /// Writes what user space writes.
-    pub fn sync(&mut self) {
-        let (ebpf, t) = (&mut self.ebpf, &self.tables);
-        macro_rules! array {
-            ($name:expr, $values:expr) => {
-                let mut map = Array::try_from(ebpf.map_mut($name).unwrap()).unwrap();
-                for (slot, value) in $values.into_iter().enumerate() {
-                    map.set(slot as u32, value, 0).unwrap();
-                }
-            };
-        }
-        macro_rules! hash {
-            ($name:expr, $key:ty, $values:expr) => {
-                let values: std::collections::HashMap<$key, _> = $values.into_iter().collect();
-                let mut map = HashMap::try_from(ebpf.map_mut($name).unwrap()).unwrap();
-                let old: Vec<$key> = map.keys().map(Result::unwrap).collect();
-                for key in old.iter().filter(|k| !values.contains_key(*k)) {
-                    map.remove(key).unwrap();
-                }
-                for (key, value) in values {
-                    map.insert(key, value, 0).unwrap();
-                }
-            };
-        }
-        array!(maps::ENDPOINTS, t.endpoints.iter().copied());
-        array!(maps::NETWORKS, t.networks.iter().copied());
-        array!(maps::UPLINKS, t.uplinks.iter().copied());
-        array!(
-            maps::RULES,
-            t.rules.iter().map(|generation| RuleRecord {
-                generation: *generation,
-                zero: 0
-            })
-        );
-        array!(maps::CONFIG, t.config);
-        let mut reserved: Array<_, u64> =
-            Array::try_from(ebpf.map_mut(maps::RESERVED).unwrap()).unwrap();
-        for (slot, word) in t.reserved_words().iter().enumerate() {
-            reserved.set(slot as u32, *word, 0).unwrap();
-        }
-        hash!(maps::IFACES, u32, t.ifaces.iter().map(|(k, v)| (*k, *v)));
-        macro_rules! addresses {
-            ($t:expr, $family:ty, $by_addr:expr, $hosts:expr, $published:expr, $subnets:expr) => {
-                let t = $t;
-                let slots = t.endpoint_by_addr.iter().map(|(k, v)| (*k, u32::from(*v)));
-                hash!($by_addr, $family, slots);
-                hash!(
-                    $hosts,
-                    $family,
-                    t.host_addrs.iter().map(|a| (*a, UPLINK_IF))
-                );
-                let published = t.published.iter().map(|(k, v)| (*k, *v));
-                hash!($published, PublishedKey<$family>, published);
-                let mut subnets: LpmTrie<_, $family, u32> =
-                    LpmTrie::try_from(ebpf.map_mut($subnets).unwrap()).unwrap();
-                for (subnet, len, slot) in &t.subnets {
-                    subnets
-                        .insert(&Key::new(u32::from(*len), *subnet), u32::from(*slot), 0)
-                        .unwrap();
-                }
-            };
-        }
-        addresses!(
-            t,
-            V4,
-            maps::ENDPOINT_BY_ADDR4,
-            maps::HOST_ADDRS4,
-            maps::PUBLISHED4,
-            maps::SUBNETS4
-        );
-        addresses!(
-            &self.tables6,
-            V6,
-            maps::ENDPOINT_BY_ADDR6,
-            maps::HOST_ADDRS6,
-            maps::PUBLISHED6,
-            maps::SUBNETS6
-        );
     }
 
     /// Runs `ip` in the namespace of the programs.

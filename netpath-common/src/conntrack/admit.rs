@@ -18,6 +18,8 @@ use crate::{
     counters::Counter,
     datapath::{Tables, generation},
     packet::Ip,
+    publish::admits,
+    records::{LOOPBACK_UPLINK, REVISION_SHIFT},
     tuple::{self, Direction, Tuple},
 };
 
@@ -59,7 +61,7 @@ impl Admission {
 #[inline(always)]
 pub fn admit<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission {
     let salt = e.salt();
-    if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
+    if !is_current(t, &ip.tuple, e) {
         forget(t, &ip.tuple, e, salt);
         return Admission::Miss;
     }
@@ -69,6 +71,32 @@ pub fn admit<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admis
         return Admission::Live;
     }
     Admission::from_u32(t.consult(ip, now))
+}
+
+/// Whether everything that the flow depends on is as it was when the flow was made, but for an allow
+/// list that still has the client.
+#[inline(always)]
+fn is_current<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>) -> bool {
+    let now = generation(t, e.from(), e.to(), e.uplink(), e.rule());
+    let was = e.generation();
+    now == was || is_revised(t, key, e, was, now)
+}
+
+/// Judges a flow anew whose rule has another allow list now. One whose client is still let in takes
+/// the new generation: nothing else of it changes.
+#[inline(never)]
+fn is_revised<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, was: u32, now: u32) -> bool {
+    // Below that are the generations, which are no others.
+    if (was ^ now) << (32 - REVISION_SHIFT) != 0 || e.rule() == 0 {
+        return false;
+    }
+    let client = if is_record(e) { e.dst() } else { key.src };
+    // The host itself is on no list and let in by every one.
+    if e.uplink() != LOOPBACK_UPLINK && !admits(t, e.rule(), &client) {
+        return false;
+    }
+    e.renew(was, now);
+    true
 }
 
 /// The key of the other entry of the flow.
@@ -284,10 +312,18 @@ fn remove<T: Tables>(t: &T, key: &Tuple<T::A>, record: CtRef<T::A>, salt: u32) -
     true
 }
 
+/// As [`is_over`], or its client is no longer let in.
+pub fn is_useless<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) -> bool {
+    !is_current(t, key, e) || is_over(t, key, e, now)
+}
+
 /// Whether the flow of an entry has no use any more: expired, outdated, claimed for removal, or
 /// without its record.
 pub fn is_over<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) -> bool {
-    if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation() {
+    // An allow list that has changed is judged by the flow's own packets and the collector: nobody
+    // else is in a hurry, and the stack of the programs is small.
+    let now_is = generation(t, e.from(), e.to(), e.uplink(), e.rule());
+    if (now_is ^ e.generation()) << (32 - REVISION_SHIFT) != 0 {
         return true;
     }
     let other = t.ct(&other_key(e, key)).filter(|o| o.salt() == e.salt());

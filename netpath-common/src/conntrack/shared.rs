@@ -215,6 +215,14 @@ impl<A: Addr> CtRef<A> {
         unsafe { cas32(&raw mut (*self.p()).state, old, new) }
     }
 
+    /// Replaces the sum of generations if it is still `old`. Where it is not, the slot has another life,
+    /// or another processor has done it.
+    #[inline(always)]
+    pub(super) fn renew(self, old: u32, new: u32) {
+        // SAFETY: the pointer is valid by the contract of `new`, and aligned.
+        let _ = unsafe { cas32(&raw mut (*self.p()).generation, old, new) };
+    }
+
     /// Claims the flow for removal: true for exactly one caller, and for none once the slot has another
     /// life than the one with this salt. To be read before the flow is judged: a flow that is made in
     /// between in the same slot is not the one that was found over.

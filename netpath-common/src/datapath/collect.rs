@@ -4,7 +4,7 @@
 
 use super::Tables;
 use crate::{
-    conntrack::{forget, is_over},
+    conntrack::{forget, is_useless},
     tuple::Tuple,
 };
 
@@ -14,5 +14,5 @@ use crate::{
 pub fn collect<T: Tables>(t: &T, key: &Tuple<T::A>, force: bool) -> bool {
     let Some(e) = t.ct(key) else { return false };
     let salt = e.salt();
-    (force || is_over(t, key, e, t.now())) && forget(t, key, e, salt)
+    (force || is_useless(t, key, e, t.now())) && forget(t, key, e, salt)
 }

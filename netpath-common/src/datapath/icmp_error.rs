@@ -5,7 +5,7 @@
 
 use super::{Tables, generation, work::Work};
 use crate::{
-    conntrack::{is_over, snapshot},
+    conntrack::{is_useless, snapshot},
     packet::{Family, Packet, Rewrite},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn plan<P: Packet, T: Tables>(
     if generation(t, e.from(), e.to(), e.uplink(), e.rule()) != e.generation()
         || (from_endpoint != ANYONE && from_endpoint != u32::from(e.from()))
         || w.ip.tuple.dst != w.quoted_to.dst
-        || is_over(t, &w.quoted_to, e, w.now)
+        || is_useless(t, &w.quoted_to, e, w.now)
     {
         return false;
     }

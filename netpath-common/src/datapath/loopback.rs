@@ -5,7 +5,7 @@
 //! to the host itself, which is what the stack asks of a packet to 127.0.0.1 that comes in.
 
 use super::{
-    Tables, published,
+    FIND_FOR_HOST, Tables, published,
     step::{Step, Word},
     veth::{admitted, to_published},
     work::Work,
@@ -16,10 +16,8 @@ use crate::{
     drop_reason::DropReason,
     event::Hook,
     packet::{ETHERTYPE_IPV6, Kind, Packet},
-    records::{
-        LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, Published,
-        UplinkRecord,
-    },
+    publish::Answer,
+    records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, UplinkRecord},
     sock::is_stand_in,
     verdict::Action,
 };
@@ -98,28 +96,31 @@ fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
     if matches!(w.ip.kind, Kind::Tcp) && w.ip.flags & (tcp::SYN | tcp::ACK) != tcp::SYN {
         return Ok(Step::Pass);
     }
-    let Some(p) = published(t, &w.ip.tuple) else {
+    match published(t, w, FIND_FOR_HOST) {
+        Answer::Nothing => return Ok(Step::Pass),
+        Answer::NotAllowed => return Err(DropReason::NotAllowed),
+        Answer::Found => {}
+    }
+    let Some(network) = t
+        .endpoint(w.look.target.endpoint)
+        .and_then(|e| t.network(e.network))
+    else {
         return Ok(Step::Pass);
     };
-    let Some(source) = source(t, w, &p) else {
-        return Ok(Step::Pass);
-    };
-    to_published(t, w, &p, 0, LOOPBACK_UPLINK, source)
-}
-
-/// The address in place of the client's, none to keep that: no container can answer to loopback.
-/// `None` where the network's ports are not at the host's addresses.
-#[inline(always)]
-fn source<T: Tables>(t: &T, w: &Work<T::A>, p: &Published<T::A>) -> Option<T::A> {
-    let network = t.network(t.endpoint(p.endpoint)?.network)?;
+    // The ports of such networks are not at the host's addresses.
     if network.flags & (NETWORK_INTERNAL | NETWORK_ROUTED) != 0 {
-        return None;
+        return Ok(Step::Pass);
     }
-    if !w.ip.tuple.src.is_loopback() {
-        return Some(T::A::NONE);
+    // No container can answer to loopback.
+    let source = if w.ip.tuple.src.is_loopback() {
+        T::A::gateway(network)
+    } else {
+        T::A::NONE
+    };
+    if w.ip.tuple.src.is_loopback() && source == T::A::NONE {
+        return Ok(Step::Pass);
     }
-    let gateway = T::A::gateway(network);
-    (gateway != T::A::NONE).then_some(gateway)
+    to_published(t, w, 0, LOOPBACK_UPLINK, source)
 }
 
 /// Whether everything is translated here: the uplink that the device stands for has an address.

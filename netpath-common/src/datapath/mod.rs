@@ -54,10 +54,8 @@ use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, bind, reserve_and_index},
     packet::{Family, Ip, Kind},
-    records::{
-        Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
-        PublishedKey, UplinkRecord,
-    },
+    publish::{Answer, Asked, PublishedPorts, find},
+    records::{Config, FragKey, FragRecord, IfaceRecord, UplinkRecord},
     tuple::Tuple,
 };
 
@@ -73,10 +71,7 @@ pub enum InsertError {
 /// Everything that the datapath asks of the world besides the packet.
 ///
 /// Getters by slot answer `None` for slots out of range; a free slot answers a zero record.
-pub trait Tables {
-    /// The family of the addresses.
-    type A: Family;
-
+pub trait Tables: PublishedPorts<A: Family> {
     /// The coarse monotonic clock in nanoseconds.
     fn now(&self) -> u64;
     /// 32 random bits.
@@ -92,14 +87,8 @@ pub trait Tables {
     fn ct_insert(&self, key: &Tuple<Self::A>, entry: &CtEntry<Self::A>) -> Result<(), InsertError>;
     /// Deletes an entry.
     fn ct_delete(&self, key: &Tuple<Self::A>);
-    /// An endpoint by slot.
-    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord>;
-    /// A network by slot.
-    fn network(&self, slot: u16) -> Option<&NetworkRecord>;
     /// An uplink by slot.
     fn uplink(&self, slot: u16) -> Option<&UplinkRecord>;
-    /// Generation of a publishing rule; 0 for slot 0.
-    fn rule_generation(&self, slot: u16) -> u32;
     /// What an interface is.
     fn iface(&self, ifindex: u32) -> Option<IfaceRecord>;
     /// The endpoint that has this address.
@@ -108,8 +97,6 @@ pub trait Tables {
     fn subnet(&self, addr: &Self::A) -> Option<u16>;
     /// Whether the address is one of the host's (without loopback).
     fn is_host_addr(&self, addr: &Self::A) -> bool;
-    /// Where a published port leads: exact key only.
-    fn published(&self, key: &PublishedKey<Self::A>) -> Option<Published<Self::A>>;
     /// Whether masquerade must not choose this port.
     fn is_reserved(&self, proto: u8, port: u16) -> bool;
     /// The record of a fragmented datagram. Other processors may change it.
@@ -174,10 +161,6 @@ pub trait Tables {
     fn set_used(&self, proto: u8, port: u16);
     /// Remembers that a translated flow has had a port, see [`PortUse::translated`].
     fn set_translated(&self, proto: u8, port: u16);
-    /// Calls `body(i, state)` for `i` from 0 to `n` - 1 until it returns something but 0.
-    ///
-    /// The kernel's verifier walks a loop once for each turn, but a callback of `bpf_loop` once.
-    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64);
     /// [`consult`] about the packet in the working memory, which `ip` is, at its time `now`.
     ///
     /// Not called directly, as with [`Tables::make`].
@@ -239,6 +222,16 @@ pub trait Tables {
     {
         hold_tuple(self, w, ifindex)
     }
+    /// [`find_port`] of the packet in the working memory, which `w` is: an [`Answer`].
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn find(&self, w: &mut Work<Self::A>, how: u32) -> u32
+    where
+        Self: Sized,
+    {
+        find_port(self, w, how)
+    }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
     /// Counts a translated packet that an endpoint sent.
@@ -263,7 +256,7 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
         sum = sum.wrapping_add(t.uplink(uplink).map_or(0, |u| u.generation));
     }
     if rule != 0 {
-        sum = sum.wrapping_add(t.rule_generation(rule));
+        sum = sum.wrapping_add(t.rule(rule).map_or(0, |r| r.generation));
     }
     sum
 }
@@ -275,19 +268,35 @@ pub(crate) fn may_be_published<T: Tables>(t: &T, w: &Work<T::A>) -> bool {
     t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) || matches!(w.ip.kind, Kind::Sctp)
 }
 
-/// Where a published port leads: the exact address first, then any address of the host.
+/// How [`find_port`] looks: published at this very address, not at any of the host.
+pub(crate) const FIND_EXACT: u32 = 1;
+/// The same: the host itself asks, which every allow list lets in.
+pub(crate) const FIND_FOR_HOST: u32 = 2;
+
+/// Looks for the published port that the packet asks for, into [`Work::look`]: what
+/// [`Tables::find`] is. `how`: `FIND_*`.
 #[inline(always)]
-pub(crate) fn published<T: Tables>(t: &T, tuple: &Tuple<T::A>) -> Option<Published<T::A>> {
-    let mut key = PublishedKey {
-        addr: tuple.dst,
-        port: tuple.dport,
+pub fn find_port<T: Tables>(t: &T, w: &mut Work<T::A>, how: u32) -> u32 {
+    let tuple = &w.ip.tuple;
+    w.look.asked = Asked {
+        dst: tuple.dst,
+        src: if how & FIND_FOR_HOST != 0 {
+            T::A::NONE
+        } else {
+            tuple.src
+        },
+        dport: tuple.dport,
+        sport: tuple.sport,
         proto: tuple.proto,
-        zero: 0,
+        exact: how & FIND_EXACT != 0,
     };
-    t.published(&key).or_else(|| {
-        key.addr = T::A::NONE;
-        t.published(&key)
-    })
+    find(t, &mut w.look) as u32
+}
+
+/// The answer to the packet in the working memory. `how`: `FIND_*`.
+#[inline(always)]
+pub(crate) fn published<T: Tables>(t: &T, w: &mut Work<T::A>, how: u32) -> Answer {
+    Answer::from_u32(t.find(w, how))
 }
 
 /// Whether no packet of the outside can have this source: loopback, multicast, limited broadcast

@@ -4,17 +4,18 @@
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
 use super::{
-    Tables,
+    FIND_EXACT, Tables,
     hold::{hold, take_back},
-    is_martian_source,
+    is_martian_source, published,
     step::Step,
     work::Work,
 };
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
-    packet::{Ip, Kind, Packet},
-    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord, PublishedKey},
+    packet::{Kind, Packet},
+    publish::Answer,
+    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord},
     tuple::is_icmp_request,
 };
 
@@ -34,39 +35,37 @@ pub(super) const fn leaves(network: &NetworkRecord) -> bool {
 }
 
 /// Whether a packet to an address of the network in this slot may begin a flow there.
+///
+/// # Errors
+/// `closed` where nothing is open, or [`DropReason::NotAllowed`].
 #[inline(always)]
-pub(super) fn open<T: Tables>(t: &T, ip: &Ip<T::A>, network: u16) -> Option<Open> {
-    let flags = t.network(network)?.flags;
+pub(super) fn open<T: Tables>(
+    t: &T,
+    w: &mut Work<T::A>,
+    network: u16,
+    closed: DropReason,
+) -> Result<Open, DropReason> {
+    let flags = t.network(network).ok_or(closed)?.flags;
     if flags & NETWORK_ROUTED == 0 || flags & NETWORK_INTERNAL != 0 {
-        return None;
+        return Err(closed);
     }
-    let endpoint = t.endpoint_by_addr(&ip.tuple.dst)?;
-    let rule = match ip.kind {
-        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => {
-            let p = t.published(&PublishedKey {
-                addr: ip.tuple.dst,
-                port: ip.tuple.dport,
-                proto: ip.tuple.proto,
-                zero: 0,
-            })?;
-            if p.endpoint != endpoint {
-                return None;
-            }
-            p.rule
-        }
-        Kind::IcmpQuery if is_icmp_request::<T::A>(ip.flags) => 0,
-        Kind::IcmpQuery
-        | Kind::IcmpError
-        | Kind::IcmpRedirect
-        | Kind::IcmpOther
-        | Kind::Tail
-        | Kind::Other
-        | Kind::Unsupported
-        | Kind::Truncated
-        | Kind::BadL4
-        | Kind::Tiny => return None,
-    };
-    Some(Open { endpoint, rule })
+    let endpoint = t.endpoint_by_addr(&w.ip.tuple.dst).ok_or(closed)?;
+    if matches!(w.ip.kind, Kind::IcmpQuery) && is_icmp_request::<T::A>(w.ip.flags) {
+        return Ok(Open { endpoint, rule: 0 });
+    }
+    if !w.ip.has_ports() {
+        return Err(closed);
+    }
+    match published(t, w, FIND_EXACT) {
+        Answer::Found => {}
+        Answer::NotAllowed => return Err(DropReason::NotAllowed),
+        Answer::Nothing => return Err(closed),
+    }
+    if w.look.target.endpoint != endpoint {
+        return Err(closed);
+    }
+    let rule = w.look.target.rule;
+    Ok(Open { endpoint, rule })
 }
 
 /// Plans the flow.
@@ -112,31 +111,18 @@ pub(super) fn by_own_address<P: Packet, T: Tables>(
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
-    let kind = w.ip.kind;
-    match kind {
-        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
-        Kind::Tail if hold(pkt, t, w) => Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
+    let is_tail = matches!(w.ip.kind, Kind::Tail);
+    if is_tail && w.follow_first_fragment(t, 0) {
+        return Ok(Step::Ready);
+    }
+    if is_tail && hold(pkt, t, w) {
+        return Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
             Step::Ready
         } else {
             Step::Held
-        }),
-        Kind::Tcp
-        | Kind::Udp
-        | Kind::Sctp
-        | Kind::Dccp
-        | Kind::IcmpQuery
-        | Kind::IcmpError
-        | Kind::IcmpRedirect
-        | Kind::IcmpOther
-        | Kind::Tail
-        | Kind::Other
-        | Kind::Unsupported
-        | Kind::Truncated
-        | Kind::BadL4
-        | Kind::Tiny => {
-            let open = open(t, &w.ip, network).ok_or(DropReason::DirectAccess)?;
-            let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
-            plan(t, w, &open, 0, iface.slot as u16)
-        }
+        });
     }
+    let open = open(t, w, network, DropReason::DirectAccess)?;
+    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+    plan(t, w, &open, 0, iface.slot as u16)
 }

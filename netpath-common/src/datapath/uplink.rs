@@ -22,6 +22,7 @@ use crate::{
     event::Hook,
     nat::{self, NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
+    publish::Answer,
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NetworkRecord},
     verdict::Action,
 };
@@ -160,9 +161,10 @@ fn to_port<P: Packet, T: Tables>(
     if !may_be_published(t, w) {
         return bound::from_outside(pkt, t, w);
     }
-    let Some(p) = published(t, &w.ip.tuple) else {
+    let answer = published(t, w, 0);
+    if matches!(answer, Answer::Nothing) {
         return Ok(Step::Pass);
-    };
+    }
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
@@ -179,7 +181,10 @@ fn to_port<P: Packet, T: Tables>(
     if iface.kind != IFACE_UPLINK {
         return Err(DropReason::NoConfig);
     }
-    to_published(t, w, &p, 0, iface.slot as u16, T::A::NONE)
+    if matches!(answer, Answer::NotAllowed) {
+        return Err(DropReason::NotAllowed);
+    }
+    to_published(t, w, 0, iface.slot as u16, T::A::NONE)
 }
 
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent

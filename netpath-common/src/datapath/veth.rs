@@ -24,9 +24,10 @@ use crate::{
     event::Hook,
     nat::{NewFlow, initial_state},
     packet::{Family, Kind, Packet},
+    publish::Answer,
     records::{
         EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NetworkRecord, Published,
+        NetworkRecord,
     },
     tuple::Tuple,
     verdict::Action,
@@ -199,12 +200,11 @@ fn no_flow<P: Packet, T: Tables>(
         return to_host(t, w, slot, network);
     }
     if let Some(other) = t.subnet(&w.ip.tuple.dst) {
-        return match routed::open(t, &w.ip, other) {
-            Some(open) if network.flags & NETWORK_INTERNAL == 0 => {
-                routed::plan(t, w, &open, slot, 0)
-            }
-            _ => Err(DropReason::OtherNetwork),
-        };
+        if network.flags & NETWORK_INTERNAL != 0 {
+            return Err(DropReason::OtherNetwork);
+        }
+        let open = routed::open(t, w, other, DropReason::OtherNetwork)?;
+        return routed::plan(t, w, &open, slot, 0);
     }
     if network.flags & NETWORK_INTERNAL != 0 {
         return Err(DropReason::NotRoutable);
@@ -323,28 +323,30 @@ fn to_host<T: Tables>(
     if !may_be_published(t, w) {
         return bound::from_inside(t, w, slot, network);
     }
-    let Some(p) = published(t, &w.ip.tuple) else {
-        return Ok(Step::Pass);
-    };
-    let itself = if p.endpoint == slot {
+    match published(t, w, 0) {
+        Answer::Nothing => return Ok(Step::Pass),
+        Answer::NotAllowed => return Err(DropReason::NotAllowed),
+        Answer::Found => {}
+    }
+    let itself = if w.look.target.endpoint == slot {
         T::A::gateway(network)
     } else {
         T::A::NONE
     };
-    to_published(t, w, &p, slot, 0, itself)
+    to_published(t, w, slot, 0, itself)
 }
 
-/// Plans a flow to a published port; `source` replaces the client's address, unless it is none. (An
-/// `Option` would pass an undefined register.)
+/// Plans a flow to the published port in [`Work::look`]; `source` replaces the client's address,
+/// unless it is none. (An `Option` would pass an undefined register.)
 #[inline(always)]
 pub(super) fn to_published<T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
-    p: &Published<T::A>,
     from: u16,
     uplink: u16,
     source: T::A,
 ) -> Result<Step<T::A>, DropReason> {
+    let p = w.look.target;
     let endpoint = t.endpoint(p.endpoint).ok_or(DropReason::NoConfig)?;
     let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
     if endpoint.ifindex == 0 {

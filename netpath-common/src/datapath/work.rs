@@ -18,6 +18,7 @@ use crate::{
     event::Hook,
     nat::{NewFlow, create},
     packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
+    publish::Lookup,
     records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
     verdict::{Action, Verdict},
@@ -80,6 +81,8 @@ pub struct Work<A: Addr = V4> {
     pub part: Part,
     /// Working memory of the walk through a SYN's options.
     pub mss: mss::Walk,
+    /// The look-up of the published port that the packet asks for.
+    pub look: Lookup<A>,
     /// The flow that is to be made.
     pub flow: NewFlow<A>,
     /// Now, nanoseconds of the coarse monotonic clock.

@@ -6,13 +6,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Tables, Work, bound, is_martian_source, published};
+use super::{Tables, Work, bound, is_martian_source};
 use crate::{
     addr::Addr,
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
-    records::NETWORK_ROUTED,
+    publish::{Asked, entry_of},
+    records::{NETWORK_ROUTED, PublishedKey},
     tuple,
     verdict::Action,
 };
@@ -217,8 +218,9 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Acti
     }
     match ip.kind {
         Kind::Tcp | Kind::Udp => {
-            // Published ports are reserved, so this bit spares everything else two hash lookups.
-            if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && published(t, &ip.tuple).is_some() {
+            // Published ports are reserved, so this bit spares everything else the look-ups. Who may
+            // use one is asked where flows are made.
+            if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && is_published::<T>(t, ip) {
                 return Ok(Action::Pass);
             }
             if bound::is_bound(t, &ip.tuple) {
@@ -253,6 +255,18 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Acti
         );
     }
     Err(DropReason::UnpublishedFlood)
+}
+
+/// Whether the packet asks for a published port.
+#[inline(always)]
+fn is_published<T: Tables>(t: &T, ip: &Ip<T::A>) -> bool {
+    let asked = Asked {
+        dst: ip.tuple.dst,
+        dport: ip.tuple.dport,
+        proto: ip.tuple.proto,
+        ..Asked::default()
+    };
+    entry_of(t, &mut PublishedKey::default(), &asked).is_some()
 }
 
 /// Whether a transport header that contradicts itself does so by a length: those packets every

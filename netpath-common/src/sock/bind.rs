@@ -6,6 +6,7 @@
 use super::{HostPorts, Sockets, owner, published, unmapped};
 use crate::{
     addr::{Addr, V4, V6},
+    publish::Target,
     records::NETWORK_PORTS_FREE,
 };
 
@@ -36,8 +37,10 @@ fn is_taken<A: Addr, S: Sockets + HostPorts<A>>(s: &S, proto: u8, addr: A, port:
         return true;
     }
     // Some address's; this one's, or every one's?
-    published(s, proto, addr, port)
-        .and_then(|p| owner(s, p.endpoint))
+    let mut to = Target::default();
+    published(s, proto, &addr, port, false, &mut to)
+        .then(|| owner(s, to.endpoint))
+        .flatten()
         .is_some_and(|(_, flags)| flags & NETWORK_PORTS_FREE == 0)
 }
 
@@ -116,6 +119,16 @@ mod tests {
         assert!(is_taken4(&s, TCP, ANY, 8080));
         assert!(is_taken4(&s, TCP, [203, 0, 113, 1], 8080));
         assert!(!is_taken4(&s, TCP, ONE, 8080));
+    }
+
+    #[test]
+    fn every_port_of_a_range_is_taken() {
+        let mut s = Host::new();
+        s.publish_range4(ONE, 9000, 9002, ONLY4);
+        for (port, taken) in [(8999, false), (9000, true), (9002, true), (9003, false)] {
+            assert_eq!(is_taken4(&s, TCP, ONE, port), taken, "{port}");
+            assert!(!is_taken4(&s, TCP, OTHER, port), "{port}");
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub use six::{Plain, checksum_to_ipv4, checksum_to_ipv6, is_stand_in, stand_in};
 
 use crate::{
     addr::{Addr, V4, V6},
-    records::{EndpointRecord, NetworkRecord, Published, PublishedKey},
+    publish::{Answer, Lookup, PublishedPorts, Target, find},
+    records::{EndpointRecord, NetworkRecord},
     tuple,
 };
 
@@ -25,16 +26,22 @@ const MPTCP: u32 = 262;
 
 /// What the decisions need to know of one family.
 pub trait HostPorts<A: Addr> {
+    /// The published ports.
+    type Ports: PublishedPorts<A = A>;
+
+    /// The published ports.
+    fn ports(&self) -> &Self::Ports;
     /// Whether an interface of the host has the address; loopback ones need not be known.
     fn is_host_addr(&self, addr: &A) -> bool;
-    /// Where the published port with this very key leads.
-    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>>;
     /// Whether a published port of some address has this number, and nobody may bind it.
     fn is_taken(&self, proto: u8, port: u16) -> bool;
 }
 
 /// What the decisions need to know.
 pub trait Sockets: HostPorts<V4> + HostPorts<V6> {
+    /// What tells this client from others where endpoints share a port, always the same of one socket: it
+    /// may ask again with each datagram, and has to be led to the same place.
+    fn client(&self) -> u16;
     /// An endpoint by slot.
     fn endpoint(&self, slot: u16) -> Option<&EndpointRecord>;
     /// A network by slot.
@@ -87,30 +94,52 @@ pub const fn words(a: &V6) -> [u32; 4] {
     ]
 }
 
-/// Who has a port at an address of the host: whoever published it there, else whoever published it at
-/// any address.
+/// Who has a port at an address of the host: whoever published it there, else, unless `exact` is set,
+/// whoever published it at any address.
 ///
 /// The host's own clients are on no allow list and need not be: who may enter a host may reach what it
-/// publishes.
+/// publishes. The target is written where there is one.
 #[inline(always)]
-fn published<A: Addr, S: HostPorts<A>>(
+fn published<A: Addr, S: Sockets + HostPorts<A>>(
     s: &S,
     proto: u8,
-    addr: A,
+    addr: &A,
     port: u16,
-) -> Option<Published<A>> {
-    let key = PublishedKey {
-        addr,
-        port,
-        proto,
-        zero: 0,
-    };
-    match s.published(&key) {
-        Some(p) => Some(p),
-        None => s.published(&PublishedKey {
-            addr: A::NONE,
-            ..key
-        }),
+    exact: bool,
+    target: &mut Target<A>,
+) -> bool {
+    let ports = u32::from(s.client()) << 16 | u32::from(port);
+    let how = if exact { EXACT } else { 0 } | u32::from(proto);
+    find_target(HostPorts::<A>::ports(s), addr, ports, how, target) != 0
+}
+
+/// Beside the protocol, see [`published`].
+const EXACT: u32 = 256;
+
+/// Writes where a port leads; 0 where it is not published. Of `ports` the upper half is the client's.
+/// A subprogram: its memory would be too large beside what the socket programs keep on their stack.
+#[inline(never)]
+fn find_target<T: PublishedPorts>(
+    t: &T,
+    addr: &T::A,
+    ports: u32,
+    how: u32,
+    target: &mut Target<T::A>,
+) -> u32 {
+    // In place: a copy would be on the stack as well.
+    let mut look = Lookup::default();
+    look.asked.dst = *addr;
+    look.asked.src = T::A::NONE;
+    look.asked.dport = ports as u16;
+    look.asked.sport = (ports >> 16) as u16;
+    look.asked.proto = how as u8;
+    look.asked.exact = how & EXACT != 0;
+    match find(t, &mut look) {
+        Answer::Found => {
+            *target = look.target;
+            1
+        }
+        Answer::Nothing | Answer::NotAllowed => 0,
     }
 }
 

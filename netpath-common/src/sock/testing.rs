@@ -1,9 +1,12 @@
 //! A host in memory for the tests of this module.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::*;
-use crate::records::NETWORK_PORTS_FREE;
+use crate::{
+    records::{NETWORK_PORTS_FREE, Published, PublishedKey},
+    testing::MemTables,
+};
 
 /// `::1`.
 pub(super) const LOCAL6: V6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -20,8 +23,9 @@ pub(super) struct Host {
     pub(super) endpoints: [EndpointRecord; 4],
     pub(super) networks: [NetworkRecord; 3],
     pub(super) listening6: HashSet<(u8, V6, u16)>,
-    published4: HashMap<PublishedKey<V4>, Published<V4>>,
-    published6: HashMap<PublishedKey<V6>, Published<V6>>,
+    pub(super) ports4: MemTables<V4>,
+    pub(super) ports6: MemTables<V6>,
+    pub(super) client: u16,
     taken: HashSet<(bool, u8, u16)>,
 }
 
@@ -43,20 +47,30 @@ impl Host {
             ],
             networks: [NetworkRecord::default(); 3],
             listening6: HashSet::new(),
-            published4: HashMap::new(),
-            published6: HashMap::new(),
+            ports4: MemTables::new(1),
+            ports6: MemTables::new(1),
+            client: 0,
             taken: HashSet::new(),
         }
     }
 
     pub(super) fn publish4(&mut self, addr: V4, port: u16, proto: u8, endpoint: u16) {
         let (key, to) = self.entry(addr, port, proto, endpoint);
-        self.published4.insert(key, to);
+        self.ports4.set_published(key, to);
     }
 
     pub(super) fn publish6(&mut self, addr: V6, port: u16, proto: u8, endpoint: u16) {
         let (key, to) = self.entry(addr, port, proto, endpoint);
-        self.published6.insert(key, to);
+        self.ports6.set_published(key, to);
+    }
+
+    /// Publishes a range of IPv4 at an address, TCP.
+    pub(super) fn publish_range4(&mut self, addr: V4, first: u16, last: u16, endpoint: u16) {
+        let (key, to) = self.entry(addr, first, tuple::TCP, endpoint);
+        self.ports4.set_published(key, Published { last, ..to });
+        for port in first..=last {
+            self.taken.insert((false, tuple::TCP, port));
+        }
     }
 
     fn entry<A: Addr>(
@@ -81,19 +95,22 @@ impl Host {
             port: 80,
             endpoint,
             rule: 1,
-            zero: 0,
+            last: port,
+            ..Published::default()
         };
         (key, to)
     }
 }
 
 impl HostPorts<V4> for Host {
-    fn is_host_addr(&self, addr: &V4) -> bool {
-        *addr == [198, 51, 100, 1]
+    type Ports = MemTables<V4>;
+
+    fn ports(&self) -> &MemTables<V4> {
+        &self.ports4
     }
 
-    fn published(&self, key: &PublishedKey<V4>) -> Option<Published<V4>> {
-        self.published4.get(key).copied()
+    fn is_host_addr(&self, addr: &V4) -> bool {
+        *addr == [198, 51, 100, 1]
     }
 
     fn is_taken(&self, proto: u8, port: u16) -> bool {
@@ -102,12 +119,14 @@ impl HostPorts<V4> for Host {
 }
 
 impl HostPorts<V6> for Host {
-    fn is_host_addr(&self, addr: &V6) -> bool {
-        *addr == HOST6
+    type Ports = MemTables<V6>;
+
+    fn ports(&self) -> &MemTables<V6> {
+        &self.ports6
     }
 
-    fn published(&self, key: &PublishedKey<V6>) -> Option<Published<V6>> {
-        self.published6.get(key).copied()
+    fn is_host_addr(&self, addr: &V6) -> bool {
+        *addr == HOST6
     }
 
     fn is_taken(&self, proto: u8, port: u16) -> bool {
@@ -116,6 +135,10 @@ impl HostPorts<V6> for Host {
 }
 
 impl Sockets for Host {
+    fn client(&self) -> u16 {
+        self.client
+    }
+
     fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
         self.endpoints.get(usize::from(slot))
     }

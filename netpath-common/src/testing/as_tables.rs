@@ -11,10 +11,7 @@ use crate::{
     drop_reason::DropReason,
     maps,
     packet::{Family, Ip},
-    records::{
-        Config, EndpointRecord, FragKey, FragRecord, IfaceRecord, NetworkRecord, Published,
-        PublishedKey, UplinkRecord,
-    },
+    records::{Config, FragKey, FragRecord, IfaceRecord, UplinkRecord},
     tuple::Tuple,
 };
 
@@ -22,8 +19,6 @@ use crate::{
 const TICK_NS: u64 = 4_000_000;
 
 impl<A: Family> Tables for MemTables<A> {
-    type A = A;
-
     fn now(&self) -> u64 {
         let offset = self.config.map_or(0, |c| c.clock_offset_ns);
         self.now / TICK_NS * TICK_NS + offset
@@ -69,20 +64,8 @@ impl<A: Family> Tables for MemTables<A> {
         }
     }
 
-    fn endpoint(&self, slot: u16) -> Option<&EndpointRecord> {
-        self.endpoints.get(usize::from(slot))
-    }
-
-    fn network(&self, slot: u16) -> Option<&NetworkRecord> {
-        self.networks.get(usize::from(slot))
-    }
-
     fn uplink(&self, slot: u16) -> Option<&UplinkRecord> {
         self.uplinks.get(usize::from(slot))
-    }
-
-    fn rule_generation(&self, slot: u16) -> u32 {
-        self.rules.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
     fn iface(&self, ifindex: u32) -> Option<IfaceRecord> {
@@ -103,10 +86,6 @@ impl<A: Family> Tables for MemTables<A> {
 
     fn is_host_addr(&self, addr: &A) -> bool {
         self.host_addrs.contains(addr)
-    }
-
-    fn published(&self, key: &PublishedKey<A>) -> Option<Published<A>> {
-        self.published.get(key).copied()
     }
 
     fn is_reserved(&self, proto: u8, port: u16) -> bool {
@@ -201,14 +180,6 @@ impl<A: Family> Tables for MemTables<A> {
 
     fn set_translated(&self, proto: u8, port: u16) {
         self.ports.change(proto, port, |p| p.translated = 1);
-    }
-
-    fn repeat<S>(&self, n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) -> i64) {
-        for i in 0..n {
-            if body(i, state) != 0 {
-                break;
-            }
-        }
     }
 
     fn count(&self, counter: Counter) {

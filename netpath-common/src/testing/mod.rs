@@ -26,6 +26,7 @@ pub mod plain;
 pub mod plain6;
 mod plain_other;
 mod ports;
+mod published;
 mod randomness;
 mod routes;
 mod tables;

@@ -23,9 +23,10 @@ use crate::{
     counters::Counter,
     datapath::{Bucket, NEXT_HOPS, NextHop},
     maps,
+    publish::{Backends, START_PROTOCOLS, Starts},
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, LOOPBACK_IFINDEX, LOOPBACK_UPLINK,
-        NetworkRecord, Published, PublishedKey, UplinkRecord,
+        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
     },
     tuple::Tuple,
 };
@@ -43,8 +44,8 @@ pub struct MemTables<A: Addr = V4> {
     pub networks: Vec<NetworkRecord>,
     /// By slot.
     pub uplinks: Vec<UplinkRecord>,
-    /// Generations of rules, by slot.
-    pub rules: Vec<u32>,
+    /// By slot.
+    pub rules: Vec<RuleRecord>,
     /// By interface index.
     pub ifaces: HashMap<u32, IfaceRecord>,
     /// Endpoint slots.
@@ -55,8 +56,17 @@ pub struct MemTables<A: Addr = V4> {
     pub host_addrs: HashSet<A>,
     /// Addresses of the host that the kernel knows and user space has not written yet.
     pub local: HashSet<A>,
-    /// Published ports.
+    /// Published ranges. Whoever writes them writes their starts as well, see
+    /// [`MemTables::set_published`].
     pub published: HashMap<PublishedKey<A>, Published<A>>,
+    /// Where they begin, by protocol.
+    pub starts: Vec<Starts>,
+    /// Groups of endpoints behind a port, by slot.
+    pub backends: Vec<Backends>,
+    /// What the allow lists of rules hold: rule, prefix, its length.
+    pub allowed: Vec<(u16, A, u8)>,
+    /// Interfaces that are gone though user space's records still name them.
+    pub gone: HashSet<u32>,
     /// The configuration; `None`: not written yet.
     pub config: Option<Config>,
     /// The kernel's.
@@ -107,13 +117,17 @@ impl<A: Addr> MemTables<A> {
             endpoints: vec![EndpointRecord::default(); 16],
             networks: vec![NetworkRecord::default(); 8],
             uplinks: vec![UplinkRecord::default(); maps::MAX_UPLINKS],
-            rules: vec![0; 32],
+            rules: vec![RuleRecord::default(); 32],
             ifaces: HashMap::new(),
             endpoint_by_addr: HashMap::new(),
             subnets: Vec::new(),
             host_addrs: HashSet::new(),
             local: HashSet::new(),
             published: HashMap::new(),
+            starts: vec![Starts::default(); START_PROTOCOLS],
+            backends: vec![Backends::default(); 4],
+            allowed: Vec::new(),
+            gone: HashSet::new(),
             config: Some(Config::new(1)),
             routes: Vec::new(),
             host_sockets: HashSet::new(),

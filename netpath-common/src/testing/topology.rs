@@ -9,7 +9,7 @@ use crate::{
     datapath::NextHop,
     records::{
         EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IFACE_UPLINK, IfaceRecord, NETWORK_ICC,
-        NETWORK_MASQUERADE, NetworkRecord, Published, PublishedKey, UplinkRecord,
+        NETWORK_MASQUERADE, NetworkRecord, UplinkRecord,
     },
     tuple,
 };
@@ -258,37 +258,5 @@ impl<A: Addr> MemTables<A> {
         self.endpoint_by_addr
             .remove(&A::of_endpoint(&endpoint_record(c)));
         self.ifaces.remove(&c.ifindex);
-    }
-
-    /// Publishes a port on any address of the host, or moves it; the rule's generation grows.
-    pub fn publish(&mut self, proto: u8, port: u16, to: &Container, to_port: u16, rule: u16) {
-        self.rules[usize::from(rule)] += 1;
-        let key = PublishedKey {
-            addr: A::NONE,
-            port,
-            proto,
-            zero: 0,
-        };
-        let target = Published {
-            addr: A::of_endpoint(&endpoint_record(to)),
-            port: to_port,
-            endpoint: to.slot,
-            rule,
-            zero: 0,
-        };
-        self.published.insert(key, target);
-        self.set_reserved(proto, port, true);
-    }
-
-    /// Takes a published port back; the rule's generation grows.
-    pub fn unpublish(&mut self, proto: u8, port: u16, rule: u16) {
-        self.rules[usize::from(rule)] += 1;
-        self.published.remove(&PublishedKey {
-            addr: A::NONE,
-            port,
-            proto,
-            zero: 0,
-        });
-        self.set_reserved(proto, port, false);
     }
 }

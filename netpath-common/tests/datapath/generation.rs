@@ -107,7 +107,7 @@ fn an_unrelated_change_changes_nothing() {
     let mut h = Host::new();
     open(&mut h);
     h.tables.endpoints[usize::from(C2.slot)].generation += 1;
-    h.tables.rules[usize::from(RULE_WEB)] += 1;
+    h.tables.rules[usize::from(RULE_WEB)].generation += 1;
     h.tables.uplinks[2].generation += 1;
     let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
     assert_eq!(h.tables.counter(Counter::FlowNew), 1);

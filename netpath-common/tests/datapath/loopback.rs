@@ -52,6 +52,28 @@ fn a_client_at_loopback_appears_as_the_gateway() {
 }
 
 #[test]
+fn the_host_needs_no_listing() {
+    let mut h = host();
+    h.tables.allow(RULE_WEB, &[(S, 32)]);
+    for src in [LO, H] {
+        let seen = if src == LO { GW1 } else { src };
+        let out = h.from_itself(&tcp(src, 40000, H, 8080, SYN));
+        let want = format!(
+            "tcp {}:40000 > 172.17.0.2:80",
+            std::net::Ipv4Addr::from(seen)
+        );
+        assert_eq!(out.to_container(&C1), want);
+        h.from(&C1, &tcp(C1.addr, 80, seen, 40000, SYN | ACK));
+        // Another list does not end the flow.
+        h.tables.allow(RULE_WEB, &[(S2, 32)]);
+        let out = h.from_itself(&tcp(src, 40000, H, 8080, ACK));
+        assert_eq!(out.to_container(&C1), want);
+        let back = h.from(&C1, &tcp(C1.addr, 80, seen, 40000, ACK));
+        to_itself(&back);
+    }
+}
+
+#[test]
 fn a_client_at_an_address_of_the_host_keeps_it() {
     let mut h = host();
     for dst in [H, LO] {

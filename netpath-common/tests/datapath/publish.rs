@@ -3,7 +3,7 @@
 use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, FIN, SYN},
-    records::{NETWORK_INTERNAL, Published, PublishedKey},
+    records::NETWORK_INTERNAL,
     testing::*,
     tuple,
 };
@@ -47,20 +47,8 @@ fn a_gateway_is_no_address_of_the_outside() {
 #[test]
 fn an_exact_address_wins_over_any() {
     let mut h = Host::new();
-    let key = PublishedKey {
-        addr: H,
-        port: 8080,
-        proto: tuple::TCP,
-        zero: 0,
-    };
-    let to = Published {
-        addr: C2.addr,
-        port: 81,
-        endpoint: C2.slot,
-        rule: 3,
-        zero: 0,
-    };
-    h.tables.published.insert(key, to);
+    h.tables
+        .publish_range(H, (8080, 8080), tuple::TCP, (&C2, 81), 3);
     let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
     assert_eq!(
         out.to_container(&C2),

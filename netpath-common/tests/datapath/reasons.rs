@@ -55,6 +55,10 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
             }
             h.run(Hook::Xdp, &nobodys)
         }
+        DropReason::NotAllowed => {
+            h.tables.allow(RULE_WEB, &[(S2, 32)]);
+            h.from_outside(&tcp(S, 1, H, 8080, SYN))
+        }
         DropReason::IcmpUnmatched => h.from(&C1, &query(C1.addr, S, 0, 1)),
         DropReason::IcmpErrorUnmatched => h.from(&C1, &error(C1.addr, S, 3, 3, &syn, 8)),
         DropReason::IcmpRedirect => h.from(&C1, &error(C1.addr, S, 5, 1, &syn, 8)),

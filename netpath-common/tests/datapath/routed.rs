@@ -5,7 +5,7 @@ use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, SYN},
     event::Hook,
-    records::{NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED, Published, PublishedKey},
+    records::{NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED},
     testing::*,
     tuple::{TCP, UDP},
 };
@@ -17,20 +17,8 @@ fn host() -> Host {
     let mut h = Host::new();
     h.tables.networks[usize::from(NET1)].flags = NETWORK_ROUTED | NETWORK_ICC;
     for (proto, port) in [(TCP, 80), (UDP, 53)] {
-        let key = PublishedKey {
-            addr: C1.addr,
-            port,
-            proto,
-            zero: 0,
-        };
-        let open = Published {
-            addr: C1.addr,
-            port,
-            endpoint: C1.slot,
-            rule: RULE,
-            zero: 0,
-        };
-        h.tables.published.insert(key, open);
+        h.tables
+            .publish_range(C1.addr, (port, port), proto, (&C1, port), RULE);
     }
     h
 }
@@ -166,8 +154,37 @@ fn closing_a_port_ends_its_flows() {
     let _ = h
         .from_outside(&tcp(S, 51000, C1.addr, 80, SYN))
         .to_container(&C1);
-    h.tables.rules[usize::from(RULE)] += 1;
+    h.tables.rules[usize::from(RULE)].generation += 1;
     h.tables.published.clear();
     let out = h.from_outside(&tcp(S, 51000, C1.addr, 80, ACK));
+    assert_eq!(out.dropped(), Some(DropReason::DirectAccess));
+}
+
+#[test]
+fn ranges_and_allow_lists_hold_there_too() {
+    let mut h = host();
+    h.tables
+        .publish_range(C1.addr, (9000, 9009), TCP, (&C1, 9000), RULE);
+    let web = h.from_outside(&tcp(S, 51000, C1.addr, 9007, SYN));
+    assert_eq!(
+        web.to_container(&C1),
+        "tcp 198.51.100.9:51000 > 172.17.0.2:9007"
+    );
+    let out = h.from_outside(&tcp(S, 51000, C1.addr, 9010, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::DirectAccess));
+    h.tables.allow(RULE, &[(S2, 32)]);
+    let out = h.from_outside(&tcp(S, 51001, C1.addr, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
+    let out = h.from(&C3, &tcp(C3.addr, 51001, C1.addr, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
+    let out = h.from_outside(&tcp(S2, 51001, C1.addr, 80, SYN));
+    let _ = out.to_container(&C1);
+}
+
+#[test]
+fn what_is_published_at_any_address_of_the_host_opens_nothing() {
+    let mut h = host();
+    h.tables.publish(TCP, 8080, &C1, 8080, RULE);
+    let out = h.from_outside(&tcp(S, 51000, C1.addr, 8080, SYN));
     assert_eq!(out.dropped(), Some(DropReason::DirectAccess));
 }

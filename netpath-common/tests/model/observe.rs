@@ -228,8 +228,10 @@ impl World {
             .published(x.proto, x.dport)
             .filter(|_| scene.is_host(x.dst));
         let inside = scene.at(x.src);
+        let allowed = scene.lets_in(x.proto, x.src);
         match (hook, inside, asked) {
             (Hook::Veth, Some(c), Some((to, port, rule))) => {
+                assert!(allowed, "2: {x:?} is not allowed, and became {y:?}");
                 let own = &scene.containers[c];
                 let source = if to == c { gateway(own) } else { own.addr };
                 let want = (source, scene.containers[to].addr, port);
@@ -238,6 +240,7 @@ impl World {
                 (Kind::Hairpin(c, to), vec![c, to, rule])
             }
             (Hook::UplinkIngress, None, Some((to, port, rule))) => {
+                assert!(allowed, "2: {x:?} is not allowed, and became {y:?}");
                 let want = (x.src, scene.containers[to].addr, port);
                 assert_eq!((y.src, y.dst, y.dport), want, "{x:?} became {y:?}");
                 assert!(scene.is_reachable(to) && !is_gateway(x.dst));

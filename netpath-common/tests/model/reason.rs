@@ -95,6 +95,13 @@ impl Case<'_> {
         if ip.dst[0] == 127 {
             return Some(DropReason::Martian);
         }
+        if let Body::Talk(line, _) = ip.body
+            && self.scene.is_host(ip.dst)
+            && self.scene.is_reachable(who)
+            && self.is_refused(&line)
+        {
+            return Some(DropReason::NotAllowed);
+        }
         if matches!(ip.body, Body::Error(_) | Body::Tail) || self.scene.is_host(ip.dst) {
             return None;
         }
@@ -151,9 +158,17 @@ impl Case<'_> {
             Some(DropReason::Martian)
         } else if is_gateway(ip.dst) {
             Some(DropReason::DirectAccess)
+        } else if self.is_refused(&line) {
+            Some(DropReason::NotAllowed)
         } else {
             None
         }
+    }
+
+    /// Whether a packet asks for a published port that does not let its sender in.
+    fn is_refused(&self, line: &Line) -> bool {
+        self.scene.published(line.proto, line.dport).is_some()
+            && !self.scene.lets_in(line.proto, line.src)
     }
 
     /// Whether the frame may be dropped for this reason.
@@ -200,6 +215,10 @@ impl Case<'_> {
             DropReason::OtherNetwork => veth && is_private(ip.dst) && !same_net(ip.src, ip.dst),
             DropReason::IccDisabled => {
                 veth && same_net(ip.src, ip.dst) && !life.icc && ip.src[1] == 18
+            }
+            DropReason::NotAllowed => {
+                self.hook != Hook::UplinkEgress
+                    && talk.is_some_and(|(line, _)| self.is_refused(&line))
             }
             DropReason::NotRoutable => sender.is_some_and(|who| !self.scene.goes_out(who)),
             DropReason::UnsupportedProtocol => ip.body == Body::Other,

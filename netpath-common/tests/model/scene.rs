@@ -5,7 +5,7 @@
 
 use netpath_common::{
     testing::{
-        Addr, C1, C2, C3, Container, H, NET1,
+        Addr, C1, C2, C3, Container, H, NET1, S, S2,
         plain::{Line, is_private},
     },
     tuple,
@@ -37,9 +37,19 @@ pub(crate) struct Scene {
     /// Where the published ports lead: TCP 8080, UDP 5353.
     pub(crate) web: Option<(usize, u16)>,
     pub(crate) dns: Option<(usize, u16)>,
+    /// Their allow lists, by number.
+    lists: [Option<usize>; 2],
     /// Ports that sockets of the host listen at, TCP and UDP.
     pub(crate) listening: Vec<u16>,
 }
+
+/// Allow lists that a published port may have: prefixes of whole bytes, and how many of these.
+pub(crate) const LISTS: [&[(Addr, usize)]; 4] = [
+    &[(S, 4)],
+    &[([172, 17, 0, 0], 2)],
+    &[(S2, 4), (C1.addr, 4), (C3.addr, 2)],
+    &[([198, 51, 0, 0], 2)],
+];
 
 impl Scene {
     pub(crate) fn new(life: Life, ns: u64) -> Self {
@@ -51,8 +61,21 @@ impl Scene {
             incarnations: [0; PARTIES],
             web: Some((0, 80)),
             dns: Some((0, 53)),
+            lists: [None; 2],
             listening: Vec::new(),
         }
+    }
+
+    /// A published port has another allow list.
+    pub(crate) fn allow(&mut self, udp: bool, list: Option<usize>) {
+        self.lists[usize::from(udp)] = list;
+    }
+
+    /// Whether a published port may be asked by this client.
+    pub(crate) fn lets_in(&self, proto: u8, client: Addr) -> bool {
+        let list = self.lists[usize::from(proto == tuple::UDP)];
+        let holds = |(net, n): &(Addr, usize)| net[..*n] == client[..*n];
+        list.is_none_or(|list| LISTS[list].iter().any(holds))
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {

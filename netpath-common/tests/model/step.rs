@@ -5,7 +5,7 @@
 use netpath_common::testing::{Addr, C1, C2, C3, GW1, H, S, S2};
 use proptest::{prelude::*, sample::select};
 
-use crate::life::H2;
+use crate::{life::H2, scene::LISTS};
 
 /// A transport of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +112,8 @@ pub(crate) enum Step {
     Replace { who: usize },
     /// The port is published, at another container perhaps, or taken back.
     Publish { udp: bool, to: Option<usize> },
+    /// The port has another allow list, by number; none: everybody.
+    Allow { udp: bool, list: Option<usize> },
     /// The uplink's generation grows, perhaps with another address.
     Uplink { moves: bool },
     /// The collector is given every key.
@@ -224,6 +226,8 @@ fn changes() -> impl Strategy<Value = Step> {
         10 => select(wait).prop_map(|ms| Step::Wait { ms }),
         2 => who.clone().prop_map(|who| Step::Replace { who }),
         2 => (any::<bool>(), prop::option::of(who)).prop_map(|(udp, to)| Step::Publish { udp, to }),
+        2 => (any::<bool>(), prop::option::of(0..LISTS.len()))
+            .prop_map(|(udp, list)| Step::Allow { udp, list }),
         1 => any::<bool>().prop_map(|moves| Step::Uplink { moves }),
         1 => (port(), any::<bool>()).prop_map(|(port, on)| Step::Listen { port, on }),
         4 => (0..8_u8).prop_map(|n| Step::Collect { force: n == 0 }),

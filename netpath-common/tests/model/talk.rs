@@ -64,9 +64,18 @@ pub(crate) struct Talk {
     last: u64,
     stage: Stage,
     answered: bool,
+    /// An allow list has not had the client for a while, and any packet may have ended it.
+    doubtful: bool,
 }
 
 impl Talk {
+    /// Whether nothing that it depends on has become another one, and its client is let in.
+    fn stands(&self, scene: &Scene) -> bool {
+        let is_published = matches!(self.kind, Kind::In(_) | Kind::Hairpin(..));
+        let allowed = !is_published || scene.lets_in(self.near.proto, self.near.dst);
+        allowed && scene.are_there(&self.parties)
+    }
+
     /// Whether it must still be there.
     pub(crate) fn is_sure(&self, scene: &Scene) -> bool {
         let silent = scene.now() - self.sure;
@@ -84,7 +93,7 @@ impl Talk {
             tuple::SCTP | tuple::DCCP => false,
             _ => kept && silent < 30 * SECOND,
         };
-        alive && scene.are_there(&self.parties)
+        alive && !self.doubtful && self.stands(scene)
     }
 
     /// Whether it may still be there.
@@ -96,7 +105,7 @@ impl Talk {
             tuple::DCCP => 43_200,
             _ => 600,
         };
-        scene.are_there(&self.parties) && scene.now() - self.last < most * SECOND
+        self.stands(scene) && scene.now() - self.last < most * SECOND
     }
 
     /// Whether a packet is one that an established conversation must let through.
@@ -106,6 +115,7 @@ impl Talk {
 
     fn advance(&mut self, reply: bool, flags: u8, now: u64) {
         self.last = now;
+        self.doubtful = false;
         self.answered |= reply;
         if self.near.proto != tuple::TCP {
             self.sure = now;
@@ -141,6 +151,13 @@ pub(crate) struct Talks {
 impl Talks {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// An allow list has changed: what it does not let in may be gone when it does again.
+    pub(crate) fn doubt(&mut self, scene: &Scene) {
+        for talk in self.by_far.values_mut() {
+            talk.doubtful |= !talk.stands(scene);
+        }
     }
 
     /// The conversation that a packet would belong to, and whether it would be an answer.
@@ -300,6 +317,7 @@ impl Talks {
                 Stage::Vague
             },
             answered: false,
+            doubtful: false,
         };
         if let Some(old) = self.by_far.insert(far, talk)
             && old.near != near

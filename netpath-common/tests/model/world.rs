@@ -19,7 +19,7 @@ use crate::{
     fragment::{Ends as FromTo, Heads},
     life::{H2, Life, Xdp},
     packets::packet,
-    scene::{DNS, Scene, UPLINK as PARTY_UPLINK, WEB, is_first},
+    scene::{DNS, LISTS, Scene, UPLINK as PARTY_UPLINK, WEB, is_first},
     step::{Ends, Lie, Step},
     table,
     talk::Talks,
@@ -246,6 +246,7 @@ impl World {
                 self.scene.renew(who);
             }
             Step::Publish { udp, to } => self.publish(udp, to),
+            Step::Allow { udp, list } => self.allow(udp, list),
             Step::Uplink { moves } => self.change_uplink(moves),
             Step::Collect { force } => {
                 for (key, _) in self.host.tables.entries() {
@@ -283,6 +284,15 @@ impl World {
             &mut self.scene.web
         };
         *place = to.map(|to| (to, inner));
+    }
+
+    fn allow(&mut self, udp: bool, list: Option<usize>) {
+        let rule = if udp { RULE_DNS } else { RULE_WEB };
+        let list_of = |n: usize| LISTS[n].iter().map(|(net, n)| (*net, 8 * *n as u8));
+        let prefixes: Vec<_> = list.into_iter().flat_map(list_of).collect();
+        self.host.tables.allow(rule, &prefixes);
+        self.scene.allow(udp, list);
+        self.talks.doubt(&self.scene);
     }
 
     fn change_uplink(&mut self, moves: bool) {

@@ -16,6 +16,7 @@ use aya_ebpf::{
 use netpath_common::{
     V6,
     counters::Counter,
+    publish::Target,
     sock::{self, SOCK_UNBOUND, Sent6, SockKey, SockRecord, mapped, meant4, meant6, unmapped},
 };
 
@@ -57,30 +58,31 @@ fn refuse(error: i32) -> i32 {
 /// Remembers what the socket has asked for, before it is sent elsewhere. Without that nothing is
 /// translated: what comes back would not be recognised.
 #[inline(always)]
-fn remember(
-    ctx: &SockAddrContext,
-    to: (V6, u16),
-    asked: (V6, u16),
-    rule: u16,
-    unbound: bool,
-) -> bool {
+fn remember(ctx: &SockAddrContext, to: &Target<V6>, asked: &V6, port: u16, unbound: bool) -> bool {
+    let flags = if unbound { SOCK_UNBOUND } else { 0 };
+    write_down(cookie(ctx), to, asked, port, flags) != 0
+}
+
+/// Whether it could be. A subprogram, for the sake of the stack.
+#[inline(never)]
+fn write_down(cookie: u64, to: &Target<V6>, asked: &V6, port: u16, flags: u32) -> u32 {
     let key = SockKey {
-        cookie: cookie(ctx),
-        addr: to.0,
-        port: to.1,
+        cookie,
+        addr: to.addr,
+        port: to.port,
         zero: [0; 3],
     };
     let record = SockRecord {
-        addr: asked.0,
-        port: asked.1,
-        rule,
-        flags: if unbound { SOCK_UNBOUND } else { 0 },
+        addr: *asked,
+        port,
+        rule: to.rule,
+        flags,
     };
     if maps::SOCKS.insert(key, record, 0).is_err() {
-        return false;
+        return 0;
     }
     counters::count(Counter::HostConnect);
-    true
+    1
 }
 
 /// connect(2) and sendmsg(2) on IPv4 sockets.
@@ -93,15 +95,17 @@ pub(crate) fn send4(ctx: &SockAddrContext) {
     let (Some(proto), addr, port) = (at.proto(), meant4(at.addr4()), at.port()) else {
         return;
     };
-    if let Some(p) = sock::destination4(&SocketTables::new(ctx), proto, addr, port)
-        && remember(
-            ctx,
-            (mapped(p.addr), p.port),
-            (mapped(addr), port),
-            p.rule,
-            at.bound4() == [0; 4],
-        )
-    {
+    let mut p = Target::default();
+    if !sock::destination4(&SocketTables::new(ctx), proto, &addr, port, &mut p) {
+        return;
+    }
+    let to = Target {
+        addr: mapped(p.addr),
+        port: p.port,
+        endpoint: p.endpoint,
+        rule: p.rule,
+    };
+    if remember(ctx, &to, &mapped(addr), port, at.bound4() == [0; 4]) {
         at.set4(p.addr, p.port);
     }
 }
@@ -131,17 +135,17 @@ fn send6(ctx: &SockAddrContext, connect: bool) -> i32 {
     let unbound = bound == [0; 16];
     // The kernel takes a v4-mapped address from connect alone.
     let four = connect && (unbound || unmapped(&bound).is_some()) && !at.is_v6only();
-    let (to, rule) = match sock::destination6(&SocketTables::new(ctx), proto, addr, port, four) {
+    let mut to = Target::default();
+    match sock::destination6(&SocketTables::new(ctx), proto, &addr, port, four, &mut to) {
         Sent6::Leave => return PROCEED,
-        Sent6::Six(p) => ((p.addr, p.port), p.rule),
-        Sent6::Four(p) => ((mapped(p.addr), p.port), p.rule),
+        Sent6::Six | Sent6::Four => {}
         // By packets. Where the loopback device does not carry them nobody listens: a connection is
         // refused by the stack itself, and a datagram without one would be lost in silence.
         Sent6::Unable if connect || six::is_carried() => return PROCEED,
         Sent6::Unable => return refuse(ECONNREFUSED),
-    };
-    if remember(ctx, to, (addr, port), rule, unbound) {
-        at.set6(&to.0, to.1);
+    }
+    if remember(ctx, &to, &addr, port, unbound) {
+        at.set6(&to.addr, to.port);
     }
     PROCEED
 }

@@ -2,12 +2,31 @@
 //!
 //! Owns the reading and writing of as few words as a change needs. What a bit means is its map's.
 
-use std::{collections::BTreeMap, os::fd::AsFd as _};
+use std::{collections::BTreeMap, ops::RangeInclusive, os::fd::AsFd as _};
 
 use super::{Datapath, Error, batch, sys};
 
 /// Up to this many words of a bitmap are read one by one.
 const FEW: usize = 16;
+
+/// The bits of ports, as masks of words; `place` is where the one of a port is.
+pub(super) fn of_ports(
+    ports: RangeInclusive<u16>,
+    place: impl Fn(u16) -> Option<(u32, u64)>,
+) -> impl Iterator<Item = (u32, u64)> {
+    let (first, last) = (*ports.start(), *ports.end());
+    let words = match (place(first), place(last)) {
+        (Some((from, _)), Some((to, _))) => Some((from, to)),
+        _ => None,
+    };
+    words.into_iter().flat_map(move |(from, to)| {
+        (from..=to).map(move |word| {
+            let low = if word == from { first & 63 } else { 0 };
+            let high = if word == to { last & 63 } else { 63 };
+            (word, (u64::MAX << low) & (u64::MAX >> (63 - high)))
+        })
+    })
+}
 
 /// Sets or clears bits, given as masks of words.
 pub(super) fn change(

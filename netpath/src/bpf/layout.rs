@@ -10,9 +10,10 @@ use netpath_common::{
     conntrack::CtEntry,
     datapath::PortUse,
     maps,
+    publish::{Backends, Starts},
     records::{
-        Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published, PublishedKey,
-        RuleRecord, UplinkRecord,
+        AllowedKey, Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published,
+        PublishedKey, RuleRecord, UplinkRecord,
     },
 };
 
@@ -168,12 +169,11 @@ const RECORDS: &[(&str, usize, usize)] = &[
         size_of::<PublishedKey>(),
         size_of::<Published>(),
     ),
-    (
-        maps::PUBLISHED6,
-        size_of::<PublishedKey<V6>>(),
-        size_of::<Published<V6>>(),
-    ),
-    (maps::HOST_ADDRS6, 16, 4),
+    (maps::STARTS, 4, size_of::<Starts>()),
+    (maps::BACKENDS, 4, size_of::<Backends>()),
+    // The length of the prefix comes first.
+    (maps::ALLOWED4, 4 + size_of::<AllowedKey>(), 4),
+    (maps::ALLOWED6, 4 + size_of::<AllowedKey<V6>>(), 4),
     (maps::TAKEN, 4, 8),
     (maps::RULES, 4, size_of::<RuleRecord>()),
     (maps::RESERVED, 4, 8),

@@ -5,6 +5,7 @@
 //! an instance hold its lock.
 
 mod attach;
+mod backends;
 mod batch;
 mod bits;
 mod btf;
@@ -35,16 +36,17 @@ use netpath_common::records::{
 use crate::config::{Nat, Quotas};
 
 use self::pins::Pins;
-pub(crate) use self::{
-    batch::Batches, conntrack::Generations, kernel::coarse_now, link_name::ifname,
-    sys::calls as bpf_calls, tables::conntrack_entry,
-};
 pub use self::{
+    backends::Allowed,
     error::Error,
     family::Family,
     kernel::{check_kernel, netns_cookie},
-    published::Entry,
+    published::{Entry, PortChange, Reserved},
     xdp::{XdpProgram, XdpTarget},
+};
+pub(crate) use self::{
+    batch::Batches, conntrack::Generations, kernel::coarse_now, link_name::ifname,
+    sys::calls as bpf_calls, tables::conntrack_entry,
 };
 
 /// The embedded eBPF object; `None` when it was not built.

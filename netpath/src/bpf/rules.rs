@@ -13,11 +13,11 @@ use super::{Datapath, Error, batch, sys};
 const FEW: usize = 16;
 
 impl Datapath {
-    /// The generations of rules, in the order of `slots`.
+    /// The records of rules, in the order of `slots`.
     ///
     /// # Errors
     /// The map cannot be read.
-    pub fn rule_generations(&self, slots: &[u16]) -> Result<Vec<u32>, Error> {
+    pub fn rules(&self, slots: &[u16]) -> Result<Vec<RuleRecord>, Error> {
         let (Some(first), Some(last)) = (slots.iter().min(), slots.iter().max()) else {
             return Ok(Vec::new());
         };
@@ -28,7 +28,7 @@ impl Datapath {
                 .iter()
                 .map(|slot| {
                     let found = sys::lookup::<u32, RuleRecord>(map.as_fd(), &u32::from(*slot));
-                    Ok(found.map_err(failed)?.map_or(0, |r| r.generation))
+                    Ok(found.map_err(failed)?.unwrap_or_default())
                 })
                 .collect();
         }
@@ -39,8 +39,8 @@ impl Datapath {
         // The token of an array is the last key that was read.
         let before = first.checked_sub(1).map(|key| key as u32);
         sys::lookup_batch(map.as_fd(), before, &mut keys, &mut records).map_err(failed)?;
-        let generation = |slot: &u16| records[usize::from(*slot) - first].generation;
-        Ok(slots.iter().map(generation).collect())
+        let record = |slot: &u16| records[usize::from(*slot) - first];
+        Ok(slots.iter().map(record).collect())
     }
 
     /// Writes the records of rules.

@@ -20,7 +20,7 @@ impl Datapath {
     /// A map cannot be read or written.
     pub fn sync_taken(&self) -> Result<(), Error> {
         let mut wanted = self.taken_bits(&self.published()?)?;
-        wanted.extend(self.taken_bits(&self.published_of::<V6>()?)?);
+        wanted.extend(self.taken_bits(&self.published6()?)?);
         bits::replace(self, maps::TAKEN, maps::TAKEN_WORDS, &wanted)
     }
 
@@ -37,24 +37,50 @@ impl Datapath {
         &self,
         entries: &[(PublishedKey<A>, Published<A>)],
     ) -> Result<BTreeMap<u32, u64>, Error> {
-        let (mut masks, mut held) = (BTreeMap::<u32, u64>::new(), HashMap::<u16, bool>::new());
+        let mut masks = BTreeMap::<u32, u64>::new();
+        let (mut held, mut shared) = (HashMap::<u16, bool>::new(), HashMap::<u16, bool>::new());
         for (key, to) in entries {
-            let held = match held.get(&to.endpoint) {
-                Some(held) => *held,
-                None => *held
-                    .entry(to.endpoint)
-                    .or_insert(self.is_held(to.endpoint)?),
+            let is_held = match (to.group, shared.get(&to.group)) {
+                (0, _) => self.is_held(to.endpoint, &mut held)?,
+                (_, Some(found)) => *found,
+                (group, None) => {
+                    let found = self.is_group_held(group, &mut held)?;
+                    shared.insert(group, found);
+                    found
+                }
             };
-            if let Some((word, bit)) = maps::taken_word::<A>(key.proto, key.port)
-                && !held
-            {
-                *masks.entry(word).or_default() |= bit;
+            if is_held {
+                continue;
+            }
+            let place = |port| maps::taken_word::<A>(key.proto, port);
+            for (word, mask) in bits::of_ports(key.port..=to.last, place) {
+                *masks.entry(word).or_default() |= mask;
             }
         }
         Ok(masks)
     }
 
-    fn is_held(&self, endpoint: u16) -> Result<bool, Error> {
+    /// Whether somebody else holds the ports of everyone in a group.
+    fn is_group_held(&self, group: u16, held: &mut HashMap<u16, bool>) -> Result<bool, Error> {
+        for backend in self.backends(group)?.list {
+            if backend.endpoint != 0 && !self.is_held(backend.endpoint, held)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same of an endpoint's; `held` is what is known already.
+    fn is_held(&self, endpoint: u16, held: &mut HashMap<u16, bool>) -> Result<bool, Error> {
+        if let Some(found) = held.get(&endpoint) {
+            return Ok(*found);
+        }
+        let found = self.is_network_held(endpoint)?;
+        held.insert(endpoint, found);
+        Ok(found)
+    }
+
+    fn is_network_held(&self, endpoint: u16) -> Result<bool, Error> {
         let network = self.endpoint(endpoint)?.network;
         Ok(self.network(network)?.flags & NETWORK_PORTS_FREE != 0)
     }

@@ -7,7 +7,7 @@ use super::{
     output::{self, table},
 };
 use crate::{
-    config::{self, Mac, NetnsRef, PortSpec},
+    config::{self, Mac, NetnsRef, PortSpec, SPEC_FORM},
     instance::{self, EndpointView, Instance, NewEndpoint},
     state::{Endpoint, Network},
 };
@@ -56,8 +56,8 @@ pub struct AddArgs {
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
-    /// Publish a port: [HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp]
-    #[arg(short, long, value_name = "SPEC")]
+    /// Publish a port
+    #[arg(short, long, value_name = "SPEC", long_help = format!("Publish a port: {SPEC_FORM}"))]
     publish: Vec<PortSpec>,
 }
 
@@ -156,7 +156,8 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
 
 /// The published ports.
 fn ports<'a>(n: &'a Network, e: &'a Endpoint) -> impl Iterator<Item = String> + 'a {
-    e.rules.iter().flat_map(move |r| r.summary(n, e))
+    let homes = e.homes(n);
+    e.rules.iter().flat_map(move |r| r.summaries(&homes))
 }
 
 /// The address of each family that it has.

@@ -1,11 +1,9 @@
 //! `netpath port`: published ports in Docker's form.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::{Error, output};
 use crate::{
     instance::{self, Instance},
-    state::{Endpoint, Network, Rule, State},
+    state::{Endpoint, Network, State},
 };
 
 /// Options of `port`.
@@ -43,19 +41,9 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     }
 }
 
-/// One line for each port and place: `80/tcp -> 0.0.0.0:8080`, and `80/tcp -> [::]:8080` where the
-/// container has IPv6.
+/// Docker's lines, one for each place and a range as one: `80/tcp -> 0.0.0.0:8080`, and
+/// `80/tcp -> [::]:8080` where the container has IPv6.
 fn lines_of(n: &Network, e: &Endpoint) -> impl Iterator<Item = String> {
-    e.rules.iter().flat_map(|rule| {
-        let places = rule.places(n, e).into_iter();
-        places.flat_map(|at| lines(rule, at))
-    })
-}
-
-fn lines(rule: &Rule, at: IpAddr) -> impl Iterator<Item = String> + use<> {
-    let proto = rule.proto();
-    rule.pairs().map(move |(host, container)| {
-        let at = SocketAddr::new(at, host);
-        format!("{container}/{proto} -> {at}")
-    })
+    let homes = e.homes(n);
+    e.rules.iter().flat_map(move |r| r.lines(&homes))
 }

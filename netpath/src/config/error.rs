@@ -1,10 +1,6 @@
 //! What can be wrong with a configuration, each with the object, what was found and the remedy.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
@@ -141,14 +137,15 @@ pub enum Error {
     },
     /// A published port that is taken; the first sentence is Docker's.
     #[error(
-        "Bind for {addr}:{port} failed: port is already allocated \
-         (endpoint `{endpoint}`, {proto}; it belongs to {holder}; choose another port or unpublish that one)"
+        "Bind for {}:{port} failed: port is already allocated \
+         (endpoint `{endpoint}`, {proto}; it belongs to {holder}; choose another port or unpublish that one)",
+        super::host_text(*addr)
     )]
     PortTaken {
         /// The endpoint that asks.
         endpoint: String,
         /// Host address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// Host port.
         port: u16,
         /// Protocol.

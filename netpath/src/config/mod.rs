@@ -4,6 +4,7 @@
 //! Does not look at the host: whether a namespace exists or a name is taken is for
 //! [`crate::instance`] to find out.
 
+mod claims;
 mod create;
 mod error;
 mod ipv6;
@@ -12,6 +13,7 @@ mod name;
 mod nat;
 mod netns_ref;
 mod pools;
+mod port_range;
 mod raw;
 mod rules;
 mod spec;
@@ -26,6 +28,7 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
+pub use claims::{Claim, Claims, Taker};
 pub use create::NetworkOptions;
 pub use error::Error;
 pub use ipv6::{IPV6_MTU_MIN, first_host6};
@@ -34,8 +37,9 @@ pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
 pub use netns_ref::NetnsRef;
 pub use pools::{choose_subnet, overlaps};
-pub use rules::{addresses_meet, check_endpoint_addr};
-pub use spec::{PortRange, PortSpec, Protocol, SpecError};
+pub use port_range::{PortRange, Protocol};
+pub use rules::check_endpoint_addr;
+pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
 
 /// Where `netpath up` looks when no file is named.

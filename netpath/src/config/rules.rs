@@ -1,13 +1,10 @@
 //! The rules between the parts of a configuration: what may not overlap or appear twice. Pure.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Endpoint, Error, Mode, Network, Protocol};
+use super::{Claim, Claims, Endpoint, Error, Mode, Network, Taker};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -138,37 +135,37 @@ fn inside(object: &str, addr: IpAddr, network: &str, subnet: IpNet) -> Result<()
     })
 }
 
-/// Whether bindings of one port at two addresses meet: a wildcard address meets every address.
-#[must_use]
-pub fn addresses_meet(a: Ipv4Addr, b: Ipv4Addr) -> bool {
-    a == b || a.is_unspecified() || b.is_unspecified()
-}
-
-/// Host ports that are fixed by the text alone; open ones are chosen later around these.
+/// Host ports that are fixed by the text alone; open ones are chosen later around these, and what both
+/// families share is looked at when it is known which a container has.
 pub(super) fn ports<'a>(
     endpoints: impl Iterator<Item = (&'a Network, &'a Endpoint)>,
 ) -> Result<(), Error> {
-    let mut taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, &str)>> = HashMap::new();
+    let mut taken = Claims::default();
     // A routed network takes no port of the host.
     for (n, e) in endpoints.filter(|(n, _)| n.mode == Mode::Nat) {
         for spec in &e.publish {
-            let Some(host) = spec.host.filter(|h| h.width() == spec.width()) else {
+            let Some(ports) = spec.host.filter(|h| h.width() == spec.width()) else {
                 continue;
             };
-            let addr = spec.host_ip.unwrap_or(n.host_binding);
-            for port in host.first()..=host.last() {
-                let holders = taken.entry((spec.proto, port)).or_default();
-                if let Some((_, holder)) = holders.iter().find(|(a, _)| addresses_meet(*a, addr)) {
-                    return Err(Error::PortTaken {
-                        endpoint: e.name.clone(),
-                        addr,
-                        port,
-                        proto: spec.proto,
-                        holder: format!("endpoint `{holder}`"),
-                    });
-                }
-                holders.push((addr, &e.name));
+            let claim = Claim {
+                proto: spec.proto,
+                ports,
+                addr: spec.host_ip.unwrap_or(n.host_binding.into()),
+                by: Taker::Rule {
+                    balance: spec.balance,
+                },
+                holder: e.name.as_str(),
+            };
+            if let Some(other) = taken.in_the_way_of(claim.clone()).next() {
+                return Err(Error::PortTaken {
+                    endpoint: e.name.clone(),
+                    addr: claim.addr,
+                    port: ports.first().max(other.ports.first()),
+                    proto: spec.proto,
+                    holder: format!("endpoint `{}`", other.holder),
+                });
             }
+            taken.add(claim);
         }
     }
     Ok(())

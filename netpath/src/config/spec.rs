@@ -1,138 +1,39 @@
 //! `SPEC`: a published port in Docker's form.
 //!
-//! Owns the grammar `[HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp]`. Does not choose ports:
-//! [`crate::instance`] does when the host port is left open.
+//! Owns the grammar `[HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/PROTOCOL][,OPTION]...`. Does not
+//! choose ports: [`crate::instance`] does when the host port is left open.
 
-use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use netpath_common::tuple::{TCP, UDP};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// A transport protocol that has ports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP, the default.
-    Tcp,
-    /// UDP.
-    Udp,
-}
+use super::{PortRange, Protocol};
 
-impl Protocol {
-    /// IP protocol number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => TCP,
-            Self::Udp => UDP,
-        }
-    }
-
-    /// The protocol with this number.
-    #[must_use]
-    pub const fn from_number(n: u8) -> Option<Self> {
-        match n {
-            TCP => Some(Self::Tcp),
-            UDP => Some(Self::Udp),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// Ports from `first` to `last`, neither of them 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct PortRange {
-    first: u16,
-    last: u16,
-}
-
-impl PortRange {
-    /// The range, unless it is empty or begins at 0.
-    #[must_use]
-    pub const fn new(first: u16, last: u16) -> Option<Self> {
-        if first == 0 || last < first {
-            None
-        } else {
-            Some(Self { first, last })
-        }
-    }
-
-    /// The first port.
-    #[must_use]
-    pub const fn first(self) -> u16 {
-        self.first
-    }
-
-    /// The last port.
-    #[must_use]
-    pub const fn last(self) -> u16 {
-        self.last
-    }
-
-    /// How many ports there are.
-    #[must_use]
-    pub const fn width(self) -> u32 {
-        self.last as u32 - self.first as u32 + 1
-    }
-
-    /// Whether two ranges share a port.
-    #[must_use]
-    pub const fn overlaps(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-}
-
-impl FromStr for PortRange {
-    type Err = SpecError;
-
-    fn from_str(s: &str) -> Result<Self, SpecError> {
-        let port = |p: &str| {
-            p.bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| p.parse::<NonZeroU16>().ok())
-                .flatten()
-                .map(NonZeroU16::get)
-                .ok_or_else(|| SpecError::Port(p.to_owned()))
-        };
-        let (first, last) = match s.split_once('-') {
-            Some((first, last)) => (port(first)?, port(last)?),
-            None => (port(s)?, port(s)?),
-        };
-        Self::new(first, last).ok_or_else(|| SpecError::Backwards(s.to_owned()))
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            write!(f, "{}", self.first)
-        } else {
-            write!(f, "{}-{}", self.first, self.last)
-        }
-    }
-}
+/// The form, for messages.
+pub const SPEC_FORM: &str =
+    "[HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp|sctp][,allow=CIDR]...[,balance]";
 
 /// A published port as the user asked for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PortSpec {
     /// Address of the host; `None` takes the network's.
-    pub host_ip: Option<Ipv4Addr>,
+    pub host_ip: Option<IpAddr>,
     /// Ports of the host; `None` has them chosen.
     pub host: Option<PortRange>,
     /// Ports of the container.
     pub container: PortRange,
     /// Protocol.
     pub proto: Protocol,
+    /// Sources that are let in, in order and each once; empty: everybody.
+    pub allow: Vec<IpNet>,
+    /// Other endpoints may publish the same ports; flows are spread over all of them.
+    pub balance: bool,
 }
 
 /// What is wrong with a SPEC.
@@ -140,7 +41,7 @@ pub struct PortSpec {
 #[non_exhaustive]
 pub enum SpecError {
     /// Not of the form at all.
-    #[error("the form is [HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp]")]
+    #[error("the form is {SPEC_FORM}")]
     Form,
     /// Not a port.
     #[error("`{0}` is not a port; ports are numbers from 1 to 65535")]
@@ -160,20 +61,30 @@ pub enum SpecError {
         container: u32,
     },
     /// Not an address that a host can have.
-    #[error("`{0}` is not an IPv4 address of a host")]
+    #[error("`{0}` is not an address of a host; write IPv6 addresses in brackets")]
     HostIp(String),
+    /// An IPv4 address in the form of IPv6.
+    #[error("`{0}` is an IPv4 address in the form of IPv6; write it as {1}")]
+    Mapped(String, Ipv4Addr),
     /// Not a protocol with ports.
-    #[error("`{0}` is not a protocol; the protocols are tcp and udp")]
+    #[error("`{0}` is not a protocol; the protocols are tcp, udp and sctp")]
     Protocol(String),
-    /// SCTP.
-    #[error("publishing sctp is not supported yet; use tcp or udp")]
-    Sctp,
-    /// An IPv6 host address.
-    #[error("publishing on the IPv6 address {0} is not supported yet; use an IPv4 address")]
-    Ipv6(String),
-    /// A source allow list.
-    #[error("allow= is not supported yet; leave it out")]
-    Allow,
+    /// Not an option.
+    #[error("`{0}` is not an option; the options are allow=CIDR and balance")]
+    Option(String),
+    /// Not a prefix.
+    #[error(
+        "allow=`{0}` is neither an address nor a prefix such as 198.51.100.0/24 or 2001:db8::/32"
+    )]
+    Allow(String),
+    /// A prefix with bits below its length.
+    #[error("allow={0} has bits below its prefix; write allow={1}")]
+    AllowBits(IpNet, IpNet),
+    /// One of several ports is chosen for each endpoint, so they cannot share it.
+    #[error(
+        "balance needs its host ports given, as many as container ports; write HOSTPORT:CONTAINERPORT"
+    )]
+    Balance,
 }
 
 impl PortSpec {
@@ -182,25 +93,35 @@ impl PortSpec {
     pub const fn width(&self) -> u32 {
         self.container.width()
     }
+
+    /// Whether both publish the same, whoever may use it.
+    #[must_use]
+    pub fn differs_in_allow_only(&self, other: &Self) -> bool {
+        let ports = |s: &Self| (s.host_ip, s.host, s.container, s.proto, s.balance);
+        self.allow != other.allow && ports(self) == ports(other)
+    }
 }
 
 impl FromStr for PortSpec {
     type Err = SpecError;
 
     fn from_str(s: &str) -> Result<Self, SpecError> {
-        let (s, options) = s.split_once(',').map_or((s, None), |(s, o)| (s, Some(o)));
-        if let Some(options) = options {
-            let allow = options.split(',').all(|o| o.starts_with("allow="));
-            return Err(if allow {
-                SpecError::Allow
-            } else {
-                SpecError::Form
-            });
+        let mut words = s.split(',');
+        let s = words.next().unwrap_or_default();
+        let (mut allow, mut balance) = (Vec::new(), false);
+        for word in words {
+            match word.split_once('=') {
+                Some(("allow", net)) => allow.push(prefix(net)?),
+                None if word == "balance" => balance = true,
+                _ => return Err(SpecError::Option(word.to_owned())),
+            }
         }
+        allow.sort_unstable();
+        allow.dedup();
         let (ports, proto) = match s.split_once('/') {
             None | Some((_, "tcp")) => (s.strip_suffix("/tcp").unwrap_or(s), Protocol::Tcp),
             Some((ports, "udp")) => (ports, Protocol::Udp),
-            Some((_, "sctp")) => return Err(SpecError::Sctp),
+            Some((ports, "sctp")) => (ports, Protocol::Sctp),
             Some((_, other)) => return Err(SpecError::Protocol(other.to_owned())),
         };
         let (host_ip, ports) = split_host(ports)?;
@@ -227,23 +148,48 @@ impl FromStr for PortSpec {
                 });
             }
         }
+        if balance && host.is_none_or(|h| h.width() != container.width()) {
+            return Err(SpecError::Balance);
+        }
         Ok(Self {
             host_ip,
             host,
             container,
             proto,
+            allow,
+            balance,
         })
     }
 }
 
+/// A source: a prefix, or an address, which is the whole of its length.
+fn prefix(s: &str) -> Result<IpNet, SpecError> {
+    let bad = || SpecError::Allow(s.to_owned());
+    let net = match s.parse::<IpAddr>() {
+        Ok(addr) => IpNet::from(addr),
+        Err(_) => s.parse::<IpNet>().map_err(|_| bad())?,
+    };
+    if net.trunc() != net {
+        return Err(SpecError::AllowBits(net, net.trunc()));
+    }
+    Ok(net)
+}
+
 /// Takes `HOSTIP:` off the front, if it is there.
-fn split_host(s: &str) -> Result<(Option<Ipv4Addr>, &str), SpecError> {
+fn split_host(s: &str) -> Result<(Option<IpAddr>, &str), SpecError> {
     if let Some(rest) = s.strip_prefix('[') {
-        let (addr, _) = rest.split_once(']').ok_or(SpecError::Form)?;
-        return Err(match addr.parse::<std::net::Ipv6Addr>() {
-            Ok(a) => SpecError::Ipv6(a.to_string()),
-            Err(_) => SpecError::HostIp(addr.to_owned()),
-        });
+        let (addr, rest) = rest.split_once(']').ok_or(SpecError::Form)?;
+        let rest = rest.strip_prefix(':').ok_or(SpecError::Form)?;
+        let bad = || SpecError::HostIp(addr.to_owned());
+        let ip: Ipv6Addr = addr.parse().map_err(|_| bad())?;
+        if let Some(v4) = ip.to_ipv4_mapped() {
+            return Err(SpecError::Mapped(addr.to_owned(), v4));
+        }
+        return if ip.is_multicast() {
+            Err(bad())
+        } else {
+            Ok((Some(ip.into()), rest))
+        };
     }
     match s.split(':').count() {
         1 | 2 => Ok((None, s)),
@@ -254,16 +200,25 @@ fn split_host(s: &str) -> Result<(Option<Ipv4Addr>, &str), SpecError> {
             if ip.is_multicast() || ip.is_broadcast() {
                 return Err(bad());
             }
-            Ok((Some(ip), rest))
+            Ok((Some(ip.into()), rest))
         }
         _ => Err(SpecError::Form),
+    }
+}
+
+/// An address before a colon and a port: IPv6 in brackets.
+#[must_use]
+pub fn host_text(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(ip) = self.host_ip {
-            write!(f, "{ip}:")?;
+            write!(f, "{}:", host_text(ip))?;
         }
         if let Some(host) = self.host {
             write!(f, "{host}")?;
@@ -272,10 +227,39 @@ impl fmt::Display for PortSpec {
             write!(f, ":")?;
         }
         write!(f, "{}", self.container)?;
-        match self.proto {
-            Protocol::Tcp => Ok(()),
-            Protocol::Udp => write!(f, "/udp"),
+        if self.proto != Protocol::Tcp {
+            write!(f, "/{}", self.proto)?;
         }
+        self.options(f)
+    }
+}
+
+impl PortSpec {
+    fn options(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for net in &self.allow {
+            let whole = net.prefix_len() == net.max_prefix_len();
+            if whole {
+                write!(f, ",allow={}", net.addr())?;
+            } else {
+                write!(f, ",allow={net}")?;
+            }
+        }
+        if self.balance {
+            write!(f, ",balance")?;
+        }
+        Ok(())
+    }
+
+    /// The options as they stand in the SPEC, each with its comma.
+    #[must_use]
+    pub fn options_text(&self) -> String {
+        struct Options<'a>(&'a PortSpec);
+        impl fmt::Display for Options<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.options(f)
+            }
+        }
+        Options(self).to_string()
     }
 }
 
@@ -294,95 +278,5 @@ impl From<PortSpec> for String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(s: &str) -> Result<PortSpec, SpecError> {
-        s.parse()
-    }
-
-    #[test]
-    fn forms() {
-        let full = parse("127.0.0.1:8080-8082:80-82/udp").unwrap();
-        assert_eq!(full.host_ip, Some(Ipv4Addr::LOCALHOST));
-        assert_eq!(full.host, PortRange::new(8080, 8082));
-        assert_eq!((full.container.first(), full.container.last()), (80, 82));
-        assert_eq!(full.proto, Protocol::Udp);
-        let plain = parse("8080:80").unwrap();
-        assert_eq!(
-            (plain.host_ip, plain.host, plain.proto),
-            (None, PortRange::new(8080, 8080), Protocol::Tcp)
-        );
-        assert_eq!(parse("80").unwrap().host, None);
-        assert_eq!(parse("127.0.0.1::80/tcp").unwrap().host, None);
-        assert_eq!(
-            parse("8000-8009:80").unwrap().host.map(PortRange::width),
-            Some(10)
-        );
-    }
-
-    #[test]
-    fn refusals_name_their_reason() {
-        let cases = [
-            ("", SpecError::Form),
-            ("8080:", SpecError::Form),
-            ("1:2:3:4", SpecError::Form),
-            ("8080:80,colour=red", SpecError::Form),
-            ("0:80", SpecError::Port("0".into())),
-            ("65536:80", SpecError::Port("65536".into())),
-            ("+80:80", SpecError::Port("+80".into())),
-            ("a:80", SpecError::Port("a".into())),
-            ("9-8:9-8", SpecError::Backwards("9-8".into())),
-            (
-                "1-3:1-2",
-                SpecError::Widths {
-                    host: 3,
-                    container: 2,
-                },
-            ),
-            ("1.2.3:80:80", SpecError::HostIp("1.2.3".into())),
-            ("224.0.0.1:80:80", SpecError::HostIp("224.0.0.1".into())),
-            ("80:80/icmp", SpecError::Protocol("icmp".into())),
-            ("80:80/sctp", SpecError::Sctp),
-            ("[::1]:80:80", SpecError::Ipv6("::1".into())),
-            ("80:80,allow=192.0.2.0/24", SpecError::Allow),
-        ];
-        for (text, error) in cases {
-            assert_eq!(parse(text), Err(error), "{text}");
-        }
-    }
-
-    fn range() -> impl Strategy<Value = PortRange> {
-        (1..=u16::MAX, 0..100u16)
-            .prop_map(|(first, more)| PortRange::new(first, first.saturating_add(more)).unwrap())
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "\\PC*") {
-            let _ = parse(&text);
-        }
-
-        #[test]
-        fn never_panics_near_the_grammar(text in "[0-9.:/\\[\\],a-z=-]{0,40}") {
-            let _ = parse(&text);
-        }
-
-        #[test]
-        fn display_round_trips(
-            container in range(),
-            host in proptest::option::of(1..=u16::MAX),
-            ip in proptest::option::of(any::<[u8; 4]>()),
-            udp in any::<bool>(),
-        ) {
-            let host_ip = ip.map(Ipv4Addr::from).filter(|a| !a.is_multicast() && !a.is_broadcast());
-            let more = container.last() - container.first();
-            let host = host.and_then(|h| PortRange::new(h, h.checked_add(more)?));
-            let proto = if udp { Protocol::Udp } else { Protocol::Tcp };
-            let spec = PortSpec { host_ip, host, container, proto };
-            prop_assert_eq!(parse(&spec.to_string()), Ok(spec));
-        }
-    }
-}
+#[path = "spec_tests.rs"]
+mod tests;

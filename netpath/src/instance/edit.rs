@@ -4,12 +4,12 @@ use super::{
     Error, Instance,
     error::known,
     facts::Facts,
-    plan::{Plan, Planner},
+    plan::{Plan, Planner, Step},
     work::Work,
 };
 use crate::{
     config::{self, PortSpec},
-    state::{Endpoint, Rule, State},
+    state::{Endpoint, Homes, Rule, State},
 };
 
 /// An endpoint to be added by a command.
@@ -51,26 +51,38 @@ impl Instance {
         work.finish(done).await
     }
 
-    /// Publishes more ports of an endpoint and returns them with their choices made.
+    /// Publishes more ports of an endpoint, or gives ports that it publishes another allow list, and
+    /// returns them with their choices made.
     ///
     /// # Errors
     /// After an error no port of `specs` is published that was not before.
-    pub async fn publish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<Vec<Rule>, Error> {
-        let state = self.plan_and_do(|p| p.publish(endpoint, specs)).await?;
-        let (_, e) = state
+    pub async fn publish(
+        &self,
+        endpoint: &str,
+        specs: &[PortSpec],
+    ) -> Result<(Homes, Vec<Rule>), Error> {
+        let mut slots = Vec::new();
+        let state = self
+            .plan_and_do(|p| {
+                let plan = p.publish(endpoint, specs)?;
+                for step in &plan.steps {
+                    if let Step::Publish(_, rules) | Step::Allow(_, rules) = step {
+                        slots.extend(rules.iter().map(|r| r.slot));
+                    }
+                }
+                Ok(plan)
+            })
+            .await?;
+        let (n, e) = state
             .endpoint(endpoint)
             .ok_or_else(|| no_endpoint(&state, endpoint))?;
-        Ok(e.rules
-            .iter()
-            .rev()
-            .take(specs.len())
-            .rev()
-            .cloned()
-            .collect())
+        let rules = e.rules.iter().filter(|r| slots.contains(&r.slot));
+        Ok((e.homes(n), rules.cloned().collect()))
     }
 
-    /// Withdraws published ports, all or none; a SPEC that left the host port open withdraws every
-    /// rule that was made by it.
+    /// Withdraws published ports, all or none, by the words that made them, or by ports and address
+    /// whatever the allow list; a SPEC that left the host port open withdraws every rule that was made
+    /// by it.
     ///
     /// # Errors
     /// One of them is not published.
@@ -83,14 +95,14 @@ impl Instance {
         for spec in specs {
             let found = rules
                 .iter()
-                .filter(|r| matches(r, spec, network.host_binding));
+                .filter(|r| r.spec == *spec || r.is_for(spec, network.host_binding));
             let before = slots.len();
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {
                 let specs: Vec<String> = rules.iter().map(|r| r.spec.to_string()).collect();
                 return Err(Error::NotPublished {
                     endpoint: endpoint.to_owned(),
-                    spec: *spec,
+                    spec: spec.clone(),
                     known: known("published port", specs.iter().map(String::as_str)),
                 });
             }
@@ -117,16 +129,6 @@ impl Instance {
         let after = work.state.clone();
         work.finish(done.map(|()| after)).await
     }
-}
-
-/// Whether `spec` names the rule: by the words that made it, or by the port that was chosen.
-fn matches(rule: &Rule, spec: &PortSpec, binding: std::net::Ipv4Addr) -> bool {
-    rule.spec == *spec
-        || (rule.spec.container == spec.container
-            && rule.spec.proto == spec.proto
-            && rule.addr == spec.host_ip.unwrap_or(binding)
-            && rule.host_range().is_some()
-            && rule.host_range() == spec.host)
 }
 
 fn no_endpoint(state: &State, name: &str) -> Error {

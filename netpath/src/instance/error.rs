@@ -1,9 +1,6 @@
 //! What can go wrong with an instance; every message names the object and the remedy.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{io, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -246,16 +243,17 @@ pub enum Error {
         /// Its network.
         network: String,
     },
-    /// The port is taken; the first sentence is Docker's.
+    /// Another endpoint publishes the port; the first sentence is Docker's.
     #[error(
-        "Bind for {addr}:{port} failed: port is already allocated (endpoint `{endpoint}`, {proto}; \
-         {holder}; choose another port or free that one)"
+        "Bind for {}:{port} failed: port is already allocated (endpoint `{endpoint}`, {proto}; endpoint \
+         `{holder}` publishes it; choose another port, free that one, or let both share it with `balance`)",
+        config::host_text(*addr)
     )]
     PortTaken {
         /// Who asks.
         endpoint: String,
         /// Host address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// Host port.
         port: u16,
         /// Protocol.
@@ -263,23 +261,48 @@ pub enum Error {
         /// Who has it.
         holder: String,
     },
-    /// A socket of the host has the port.
+    /// A socket of the host has the port; the first sentence is Docker's.
     #[error(
-        "failed to bind host port {addr}:{port}/{proto}: address already in use (endpoint `{endpoint}`; \
+        "failed to bind host port {}:{port}/{proto}: address already in use (endpoint `{endpoint}`; \
          a socket of the host is bound to {socket}; stop that program or choose another port; where a \
-         container engine holds the port for its container, give the network port_holder = \"engine\")"
+         container engine holds the port for its container, give the network port_holder = \"engine\")",
+        config::host_text(*addr)
     )]
     PortBound {
         /// Who asks.
         endpoint: String,
         /// Host address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// Host port.
         port: u16,
         /// Protocol.
         proto: config::Protocol,
         /// The address that the socket is bound to.
         socket: IpAddr,
+    },
+    /// The host's address is of a family that the container does not have.
+    #[error(
+        "endpoint `{endpoint}`: publish `{spec}`: the container has no {family} address; publish at an \
+         address of the other family, or give it one"
+    )]
+    NoHome {
+        /// Who asks.
+        endpoint: String,
+        /// For what.
+        spec: config::PortSpec,
+        /// The family.
+        family: &'static str,
+    },
+    /// A port that is the container's own cannot be shared.
+    #[error(
+        "endpoint `{endpoint}`: publish `{spec}`: in a routed network a port is its container's own; leave \
+         out `balance`"
+    )]
+    RoutedBalance {
+        /// Who asks.
+        endpoint: String,
+        /// For what.
+        spec: config::PortSpec,
     },
     /// No free port.
     #[error(

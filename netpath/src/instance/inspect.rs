@@ -231,7 +231,7 @@ impl From<(&Network, &Endpoint)> for EndpointView {
         };
         let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
         for rule in &e.rules {
-            for at in rule.places(n, e) {
+            for at in rule.addrs(&e.homes(n)) {
                 for (host, container) in rule.pairs() {
                     let port = format!("{container}/{}", rule.proto());
                     ports.entry(port).or_default().push(PortBinding {

@@ -19,6 +19,7 @@ mod network;
 mod plan;
 mod plan_endpoint;
 mod plan_network;
+mod port_plan;
 mod ports;
 mod report;
 mod rollback;

@@ -27,6 +27,8 @@ pub enum Step {
     AddEndpoint(String, Box<Endpoint>),
     /// Publish ports of an endpoint.
     Publish(String, Vec<Rule>),
+    /// Give rules of an endpoint other allow lists.
+    Allow(String, Vec<Rule>),
     /// Turn IPv6 forwarding on; these interfaces keep listening to router advertisements.
     ForwardIpv6(Vec<String>),
 }
@@ -72,6 +74,10 @@ impl fmt::Display for Step {
             }
             Self::Publish(e, rules) => {
                 write!(f, "publish {e}")?;
+                specs(f, rules)
+            }
+            Self::Allow(e, rules) => {
+                write!(f, "change allowed sources of {e}")?;
                 specs(f, rules)
             }
             Self::ForwardIpv6(advertised) => {
@@ -145,8 +151,8 @@ impl<'a> Planner<'a> {
             }
         }
         // Ports last: every one that is given up is free by now.
-        let facts = self.facts;
-        let mut ports = Ports::new(&self.next, facts);
+        let (facts, freed) = (self.facts, self.next.clone());
+        let mut ports = Ports::new(&freed, facts);
         for wanted in config.networks.iter().flat_map(|n| &n.endpoints) {
             let rules =
                 self.new_rules(&mut ports, &wanted.name, &wanted.publish, Origin::Config)?;
@@ -188,7 +194,8 @@ impl<'a> Planner<'a> {
         self.remove_dead();
         let e = self.new_endpoint(network, wanted, Origin::Command)?;
         self.insert_endpoint(network, e);
-        let mut ports = Ports::new(&self.next, self.facts);
+        let before = self.next.clone();
+        let mut ports = Ports::new(&before, self.facts);
         self.new_rules(&mut ports, &wanted.name, &wanted.publish, Origin::Command)?;
         if let Some((n, e)) = self.next.endpoint(&wanted.name) {
             self.plan
@@ -204,11 +211,20 @@ impl<'a> Planner<'a> {
         endpoint: &str,
         specs: &[crate::config::PortSpec],
     ) -> Result<Plan, Error> {
+        // A port that it publishes already is one whose allow list changes.
+        let listed = self.other_lists(endpoint, specs);
+        let is_new = |s: &&crate::config::PortSpec| !listed.iter().any(|r| r.spec == **s);
+        let new: Vec<_> = specs.iter().filter(is_new).cloned().collect();
         let mut ports = Ports::new(&self.next, self.facts);
-        let rules = self.choose_ports(&mut ports, endpoint, specs, Origin::Command)?;
-        self.plan
-            .steps
-            .push(Step::Publish(endpoint.to_owned(), rules));
+        let rules = self.choose_ports(&mut ports, endpoint, &new, Origin::Command)?;
+        if !listed.is_empty() {
+            let step = Step::Allow(endpoint.to_owned(), listed);
+            self.plan.steps.push(step);
+        }
+        if !rules.is_empty() {
+            let step = Step::Publish(endpoint.to_owned(), rules);
+            self.plan.steps.push(step);
+        }
         Ok(self.plan)
     }
 }
@@ -217,7 +233,7 @@ impl Step {
     /// Steps go in this order: what gives something up before what may take it.
     const fn rank(&self) -> u8 {
         match self {
-            Self::Unpublish(..) => 0,
+            Self::Unpublish(..) | Self::Allow(..) => 0,
             Self::RemoveEndpoint(_) => 1,
             Self::RemoveNetwork(_) => 2,
             Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,

@@ -1,6 +1,9 @@
 //! Planning endpoints and their published ports: namespace, address, slots, host ports.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netpath_common::maps::MAX_ENDPOINTS;
 
@@ -9,7 +12,7 @@ use super::{
     error::known,
     ipv6::address6,
     plan::{Planner, Step},
-    ports::Ports,
+    ports::{Chosen, Ports},
 };
 use crate::{
     config::{self, Mode, NetnsRef, PortSpec, check_endpoint_addr},
@@ -149,24 +152,61 @@ impl Planner<'_> {
         let Some((n, e)) = self.next.endpoint(endpoint) else {
             return;
         };
-        let wanted: HashSet<&PortSpec> = wanted.iter().collect();
-        let stays = |r: &Rule| wanted.contains(&r.spec) && r.addr == published_at(n, e, &r.spec);
-        let stale: Vec<Rule> = e
-            .rules
-            .iter()
-            .filter(|r| r.origin == Origin::Config && !stays(r))
-            .cloned()
-            .collect();
-        if stale.is_empty() {
-            return;
+        let have: HashSet<&PortSpec> = e.rules.iter().map(|r| &r.spec).collect();
+        let named: HashSet<&PortSpec> = wanted.iter().collect();
+        let is_bound = |r: &Rule| r.addr == published_at(n, e, &r.spec);
+        let (mut stale, mut listed) = (Vec::new(), Vec::<Rule>::new());
+        for rule in e.rules.iter().filter(|r| r.origin == Origin::Config) {
+            if is_bound(rule) && named.contains(&rule.spec) {
+                continue;
+            }
+            let other = wanted.iter().find(|w| {
+                let free = !have.contains(*w) && !listed.iter().any(|r| r.spec == **w);
+                free && rule.spec.differs_in_allow_only(w)
+            });
+            match other {
+                Some(spec) if is_bound(rule) => listed.push(Rule {
+                    spec: spec.clone(),
+                    ..rule.clone()
+                }),
+                _ => stale.push(rule.clone()),
+            }
         }
         if let Some(e) = self.next.endpoint_mut(endpoint) {
             let slots: HashSet<u16> = stale.iter().map(|r| r.slot).collect();
             e.rules.retain(|r| !slots.contains(&r.slot));
+            for rule in &mut e.rules {
+                if let Some(new) = listed.iter().find(|r| r.slot == rule.slot) {
+                    *rule = new.clone();
+                }
+            }
         }
-        self.plan
-            .steps
-            .push(Step::Unpublish(endpoint.to_owned(), stale));
+        let steps = &mut self.plan.steps;
+        if !stale.is_empty() {
+            steps.push(Step::Unpublish(endpoint.to_owned(), stale));
+        }
+        if !listed.is_empty() {
+            steps.push(Step::Allow(endpoint.to_owned(), listed));
+        }
+    }
+
+    /// The rules of an endpoint that `specs` give another allow list, as they are to be.
+    pub(super) fn other_lists(&self, endpoint: &str, specs: &[PortSpec]) -> Vec<Rule> {
+        let Some((n, e)) = self.next.endpoint(endpoint) else {
+            return Vec::new();
+        };
+        let listed = specs.iter().filter_map(|spec| {
+            let same = |r: &&Rule| {
+                let options = r.spec.balance == spec.balance && r.spec.allow != spec.allow;
+                options && r.is_for(spec, n.host_binding)
+            };
+            let rule = e.rules.iter().find(same)?;
+            Some(Rule {
+                spec: spec.clone(),
+                ..rule.clone()
+            })
+        });
+        listed.collect()
     }
 
     /// The rules of `wanted` that the endpoint does not have yet; they are added to it.
@@ -180,11 +220,11 @@ impl Planner<'_> {
         let Some((_, e)) = self.next.endpoint(endpoint) else {
             return Ok(Vec::new());
         };
-        let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec).collect();
+        let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec.clone()).collect();
         let missing: Vec<PortSpec> = wanted
             .iter()
             .filter(|s| !have.contains(*s))
-            .copied()
+            .cloned()
             .collect();
         let rules = self.choose_ports(ports, endpoint, &missing, origin)?;
         if let Some(e) = self.next.endpoint_mut(endpoint) {
@@ -214,16 +254,18 @@ impl Planner<'_> {
         let mut rules: Vec<Rule> = Vec::new();
         for spec in specs {
             let addr = published_at(n, e, spec);
-            let host = match n.mode {
-                Mode::Nat => ports.allocate(endpoint, spec, addr, n.ports_held)?,
+            let chosen = match n.mode {
+                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, addr, n.ports_held)?,
                 Mode::Routed => own_ports(e, &rules, spec)?,
             };
             rules.push(Rule {
                 slot: ports.slot()?,
-                spec: *spec,
+                spec: spec.clone(),
                 origin,
                 addr,
-                host,
+                host: chosen.host,
+                group: chosen.group,
+                member: chosen.member,
             });
         }
         Ok(rules)
@@ -231,25 +273,35 @@ impl Planner<'_> {
 }
 
 /// The address at which the ports of a SPEC are published.
-fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> Ipv4Addr {
+fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> IpAddr {
     match n.mode {
-        Mode::Nat => spec.host_ip.unwrap_or(n.host_binding),
-        Mode::Routed => e.addr,
+        Mode::Nat => spec.host_ip.unwrap_or(n.host_binding.into()),
+        Mode::Routed => e.addr.into(),
     }
 }
 
 /// The first port of a SPEC in a routed network, where the container's own ports are published, each
 /// once; ports of the host are not asked for.
-fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<u16, Error> {
+fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Error> {
+    if spec.balance {
+        return Err(Error::RoutedBalance {
+            endpoint: e.name.clone(),
+            spec: spec.clone(),
+        });
+    }
     let same = |r: &&Rule| r.proto() == spec.proto && r.spec.container.overlaps(spec.container);
     match e.rules.iter().chain(new).find(same) {
-        None => Ok(spec.container.first()),
+        None => Ok(Chosen {
+            host: spec.container.first(),
+            group: 0,
+            member: 0,
+        }),
         Some(r) => Err(Error::PortTaken {
             endpoint: e.name.clone(),
-            addr: e.addr,
+            addr: e.addr.into(),
             port: r.spec.container.first().max(spec.container.first()),
             proto: spec.proto,
-            holder: format!("it publishes `{}` already, in a routed network", r.spec),
+            holder: e.name.clone(),
         }),
     }
 }

@@ -1,50 +1,105 @@
 //! Host ports: who has which, and which are free. Pure.
 
-use std::{collections::HashMap, net::Ipv4Addr, rc::Rc};
+use std::{collections::BTreeSet, net::IpAddr, rc::Rc};
 
-use netpath_common::maps::MAX_RULES;
+use netpath_common::{
+    maps::{MAX_GROUPS, MAX_RULES},
+    publish::MAX_BACKENDS,
+};
 
 use super::{Error, facts::Facts};
 use crate::{
-    config::{Mode, PortRange, PortSpec, Protocol, addresses_meet},
-    net::listeners::Listener,
-    state::State,
+    config::{Claim, Claims, Mode, PortRange, PortSpec, Taker},
+    state::{Homes, Rule, State, addrs_of},
 };
 
-/// A host address that a port is taken at, and who has it, in words.
-type Holder = (Ipv4Addr, Rc<str>);
+/// Who has a port.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// A socket of the host.
+    Socket,
+    /// An endpoint, by one of its rules.
+    Rule {
+        endpoint: Rc<str>,
+        container: PortRange,
+        group: u16,
+        member: u8,
+    },
+}
 
-/// Host ports in use, and the slots that are free for rules.
+/// The choices for one SPEC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Chosen {
+    /// First port of the host.
+    pub(super) host: u16,
+    /// Group of endpoints that share the ports, 0 for none.
+    pub(super) group: u16,
+    /// Index in it.
+    pub(super) member: u8,
+}
+
+/// Host ports in use, and the slots that are free for rules and groups.
 pub(super) struct Ports<'a> {
     facts: &'a Facts,
-    taken: HashMap<(Protocol, u16), Vec<Holder>>,
-    sockets: HashMap<(Protocol, u16), Vec<Listener>>,
+    taken: Claims<Holder>,
     slots: Box<dyn Iterator<Item = u16>>,
+    state: &'a State,
+    groups: BTreeSet<u16>,
 }
 
 impl<'a> Ports<'a> {
     /// The ports that the rules of `state` and the host's own sockets have.
-    pub(super) fn new(state: &State, facts: &'a Facts) -> Self {
+    pub(super) fn new(state: &'a State, facts: &'a Facts) -> Self {
         let mut ports = Self {
             facts,
-            taken: HashMap::new(),
-            sockets: HashMap::new(),
+            taken: Claims::default(),
             slots: Box::new(state.free_rule_slots()),
+            state,
+            groups: BTreeSet::new(),
         };
         // A routed network takes no port of the host.
-        for (_, e) in state.endpoints().filter(|(n, _)| n.mode == Mode::Nat) {
-            let holder = publishes(&e.name);
+        for (n, e) in state.endpoints().filter(|(n, _)| n.mode == Mode::Nat) {
+            let endpoint: Rc<str> = e.name.as_str().into();
             for rule in &e.rules {
-                for (host, _) in rule.pairs() {
-                    ports.take(rule.proto(), host, rule.addr, &holder);
-                }
+                ports.take_rule(&endpoint, &e.homes(n), rule);
             }
         }
         for l in &facts.listeners {
-            let sockets = ports.sockets.entry((l.proto, l.port)).or_default();
-            sockets.push(*l);
+            if let Some(range) = PortRange::new(l.port, l.port) {
+                ports.taken.add(Claim {
+                    proto: l.proto,
+                    ports: range,
+                    addr: l.addr,
+                    by: Taker::Socket { only6: l.only6 },
+                    holder: Holder::Socket,
+                });
+            }
         }
         ports
+    }
+
+    fn take_rule(&mut self, endpoint: &Rc<str>, homes: &Homes, rule: &Rule) {
+        let Some(ports) = rule.host_range() else {
+            return;
+        };
+        let holder = Holder::Rule {
+            endpoint: Rc::clone(endpoint),
+            container: rule.spec.container,
+            group: rule.group,
+            member: rule.member,
+        };
+        let by = Taker::Rule {
+            balance: rule.spec.balance,
+        };
+        for addr in rule.addrs(homes) {
+            self.taken.add(Claim {
+                proto: rule.proto(),
+                ports,
+                addr,
+                by,
+                holder: holder.clone(),
+            });
+        }
     }
 
     /// A free slot for one more rule.
@@ -55,200 +110,199 @@ impl<'a> Ports<'a> {
         })
     }
 
-    fn take(&mut self, proto: Protocol, port: u16, addr: Ipv4Addr, holder: &Rc<str>) {
-        self.taken
-            .entry((proto, port))
-            .or_default()
-            .push((addr, Rc::clone(holder)));
-    }
-
-    /// Who has a port at an address; a wildcard meets every address.
-    fn holder(&self, proto: Protocol, port: u16, addr: Ipv4Addr) -> Option<&str> {
-        let holders = self.taken.get(&(proto, port))?;
-        let meets = |a: &Ipv4Addr| addresses_meet(*a, addr);
-        holders
-            .iter()
-            .find(|(a, _)| meets(a))
-            .map(|(_, holder)| &**holder)
-    }
-
-    /// A socket of the host that stands against publishing a port.
-    fn socket(&self, proto: Protocol, port: u16, addr: Ipv4Addr) -> Option<&Listener> {
-        let sockets = self.sockets.get(&(proto, port))?;
-        sockets.iter().find(|l| l.meets(addr.into()))
-    }
-
-    /// Takes the ports of `spec` at `addr` for an endpoint; returns the first host port. `held` says
-    /// that ports which are named are somebody else's, whose sockets do not stand against it.
+    /// Takes the ports of `spec` at `addr` for an endpoint. `held` says that ports which are named are
+    /// somebody else's, whose sockets do not stand against it.
     pub(super) fn allocate(
         &mut self,
         endpoint: &str,
+        homes: &Homes,
         spec: &PortSpec,
-        addr: Ipv4Addr,
+        addr: IpAddr,
         held: bool,
-    ) -> Result<u16, Error> {
-        let width = spec.width();
-        let first = match spec.host {
-            Some(range) if range.width() == width => {
-                self.fixed(endpoint, spec, addr, range, held)?
-            }
-            Some(range) => self.choose(endpoint, spec, addr, range, &[])?,
-            None => {
-                let (range, reserved) = (self.facts.local_range, &self.facts.reserved);
-                self.choose(endpoint, spec, addr, range, reserved)?
-            }
-        };
-        let holder = publishes(endpoint);
-        for port in (first..=u16::MAX).take(width as usize) {
-            self.take(spec.proto, port, addr, &holder);
+    ) -> Result<Chosen, Error> {
+        if !homes.has_family_of(addr) {
+            return Err(Error::NoHome {
+                endpoint: endpoint.to_owned(),
+                spec: spec.clone(),
+                family: if addr.is_ipv4() { "IPv4" } else { "IPv6" },
+            });
         }
-        Ok(first)
+        let addrs: Vec<IpAddr> = addrs_of(spec, addr, homes).collect();
+        let width = spec.width();
+        let ask = Asking {
+            endpoint,
+            spec,
+            addrs: &addrs,
+        };
+        let ports = match spec.host {
+            Some(range) if range.width() == width => self.fixed(&ask, range, held)?,
+            Some(range) => self.choose(&ask, range, &[])?,
+            None => self.choose(&ask, self.facts.local_range, &self.facts.reserved)?,
+        };
+        let (group, member) = if spec.balance {
+            self.join(&ask, ports)?
+        } else {
+            (0, 0)
+        };
+        for addr in &addrs {
+            let claim = ask.claim(*addr, ports);
+            self.taken.add(Claim {
+                proto: claim.proto,
+                ports,
+                addr: *addr,
+                by: claim.by,
+                holder: Holder::Rule {
+                    endpoint: endpoint.into(),
+                    container: spec.container,
+                    group,
+                    member,
+                },
+            });
+        }
+        Ok(Chosen {
+            host: ports.first(),
+            group,
+            member,
+        })
     }
 
-    fn fixed(
+    /// What is in the way of a range.
+    fn in_the_way(
         &self,
-        endpoint: &str,
-        spec: &PortSpec,
-        addr: Ipv4Addr,
-        range: PortRange,
-        held: bool,
-    ) -> Result<u16, Error> {
-        for port in range.first()..=range.last() {
-            if !held && let Some(socket) = self.socket(spec.proto, port, addr) {
-                return Err(Error::PortBound {
-                    endpoint: endpoint.to_owned(),
-                    addr,
-                    port,
-                    proto: spec.proto,
-                    socket: socket.addr,
-                });
-            }
-            if let Some(holder) = self.holder(spec.proto, port, addr) {
-                return Err(Error::PortTaken {
-                    endpoint: endpoint.to_owned(),
-                    addr,
-                    port,
-                    proto: spec.proto,
-                    holder: holder.to_owned(),
-                });
-            }
+        ask: &Asking<'_>,
+        ports: PortRange,
+    ) -> impl Iterator<Item = &Claim<Holder>> {
+        let claims = ask.addrs.iter().map(move |addr| ask.claim(*addr, ports));
+        claims.flat_map(|claim| self.taken.in_the_way_of(claim))
+    }
+
+    fn fixed(&self, ask: &Asking<'_>, range: PortRange, held: bool) -> Result<PortRange, Error> {
+        let met = |c: &&Claim<Holder>| !(held && matches!(c.by, Taker::Socket { .. }));
+        match self.in_the_way(ask, range).find(met) {
+            None => Ok(range),
+            Some(claim) => Err(ask.refusal(range, claim)),
         }
-        Ok(range.first())
+    }
+
+    /// The group of a range that is shared, and a free index in it.
+    fn join(&mut self, ask: &Asking<'_>, range: PortRange) -> Result<(u16, u8), Error> {
+        let (mut shared, mut used) = (0, BTreeSet::new());
+        for claim in self.taken.meeting(ask.spec.proto, range) {
+            let Holder::Rule {
+                ref endpoint,
+                container,
+                group,
+                member,
+            } = claim.holder
+            else {
+                continue;
+            };
+            if group == 0 || claim.ports != range || !ask.addrs.contains(&claim.addr) {
+                continue;
+            }
+            if &**endpoint == ask.endpoint && container == ask.spec.container {
+                return Err(ask.refusal(range, claim));
+            }
+            if shared != 0 && shared != group {
+                // Of both families by two groups: no flow could tell which.
+                return Err(ask.refusal(range, claim));
+            }
+            shared = group;
+            used.insert(member);
+        }
+        if shared == 0 {
+            shared = self.state.free_group(&self.groups).ok_or(Error::NoSlot {
+                what: "shared port",
+                most: MAX_GROUPS - 1,
+            })?;
+            self.groups.insert(shared);
+        }
+        let free = (0..MAX_BACKENDS as u8).find(|member| !used.contains(member));
+        let member = free.ok_or(Error::NoSlot {
+            what: "endpoint of one shared port",
+            most: MAX_BACKENDS,
+        })?;
+        Ok((shared, member))
     }
 
     /// The first run of free ports within `range`.
     fn choose(
         &self,
-        endpoint: &str,
-        spec: &PortSpec,
-        addr: Ipv4Addr,
+        ask: &Asking<'_>,
         range: PortRange,
         reserved: &[PortRange],
-    ) -> Result<u16, Error> {
-        let width = spec.width();
+    ) -> Result<PortRange, Error> {
+        let width = ask.spec.width();
         let mut run = 0;
         for port in range.first()..=range.last() {
-            let kept = reserved
-                .iter()
-                .any(|r| (r.first()..=r.last()).contains(&port));
-            let taken = self.holder(spec.proto, port, addr).is_some()
-                || self.socket(spec.proto, port, addr).is_some();
-            run = if kept || taken { 0 } else { run + 1 };
-            if run == width {
-                // The run ends at `port` and holds `width` ports: it cannot begin below 0.
-                return Ok((u32::from(port) + 1 - width) as u16);
+            let kept = reserved.iter().any(|r| r.holds(port));
+            let free = PortRange::new(port, port)
+                .is_some_and(|one| !kept && self.in_the_way(ask, one).next().is_none());
+            run = if free { run + 1 } else { 0 };
+            // The run ends at `port` and holds `width` ports: it cannot begin below 0.
+            if run == width
+                && let Some(found) = PortRange::new((u32::from(port) + 1 - width) as u16, port)
+            {
+                return Ok(found);
             }
         }
         Err(Error::NoPort {
-            endpoint: endpoint.to_owned(),
-            spec: *spec,
+            endpoint: ask.endpoint.to_owned(),
+            spec: ask.spec.clone(),
             width,
             range,
         })
     }
 }
 
-fn publishes(endpoint: &str) -> Rc<str> {
-    format!("endpoint `{endpoint}` publishes it").into()
+/// Who asks for what.
+struct Asking<'s> {
+    endpoint: &'s str,
+    spec: &'s PortSpec,
+    addrs: &'s [IpAddr],
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-    const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
-
-    fn facts() -> Facts {
-        Facts {
-            links: Vec::new(),
-            on_link: Vec::new(),
-            on_link6: Vec::new(),
-            forwarding6: crate::instance::forwarding::Forwarding6::default(),
-            default_uplinks: Vec::new(),
-            listeners: vec![Listener {
-                proto: Protocol::Tcp,
-                addr: LOCAL.into(),
-                port: 22,
-                only6: false,
-            }],
-            local_range: PortRange::new(40_000, 40_009).unwrap(),
-            reserved: vec![PortRange::new(40_000, 40_001).unwrap()],
-            own_netns: 0,
+impl Asking<'_> {
+    fn claim(&self, addr: IpAddr, ports: PortRange) -> Claim<()> {
+        Claim {
+            proto: self.spec.proto,
+            ports,
+            addr,
+            by: Taker::Rule {
+                balance: self.spec.balance,
+            },
+            holder: (),
         }
     }
 
-    fn allocate(ports: &mut Ports<'_>, spec: &str, addr: Ipv4Addr) -> Result<u16, String> {
-        ports
-            .allocate("e", &spec.parse().unwrap(), addr, false)
-            .map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_port_is_given_once_in_docker_s_words() {
-        let facts = facts();
-        let mut ports = Ports::new(&State::default(), &facts);
-        assert_eq!(allocate(&mut ports, "8080:80", ANY), Ok(8080));
-        let e = allocate(&mut ports, "8080:80", LOCAL).unwrap_err();
-        assert!(
-            e.starts_with("Bind for 127.0.0.1:8080 failed: port is already allocated"),
-            "{e}"
-        );
-        assert_eq!(allocate(&mut ports, "8080:80/udp", LOCAL), Ok(8080));
-        let e = allocate(&mut ports, "20-30:20-30", ANY).unwrap_err();
-        assert!(
-            e.starts_with("failed to bind host port 0.0.0.0:22/tcp: address already in use")
-                && e.contains("127.0.0.1"),
-            "{e}"
-        );
-        assert_eq!(
-            allocate(&mut ports, "22:22", Ipv4Addr::new(192, 0, 2, 1)),
-            Ok(22)
-        );
-    }
-
-    #[test]
-    fn a_port_that_somebody_holds_for_netpath_is_given() {
-        let facts = facts();
-        let mut ports = Ports::new(&State::default(), &facts);
-        let spec = "22:22".parse().unwrap();
-        assert_eq!(ports.allocate("e", &spec, ANY, true).unwrap(), 22);
-        // But once.
-        let e = ports.allocate("f", &spec, ANY, true).unwrap_err();
-        assert!(e.to_string().contains("already allocated"), "{e}");
-    }
-
-    #[test]
-    fn open_ports_are_chosen_around_taken_and_reserved_ones() {
-        let facts = facts();
-        let mut ports = Ports::new(&State::default(), &facts);
-        assert_eq!(allocate(&mut ports, "80", ANY), Ok(40_002));
-        assert_eq!(allocate(&mut ports, "80-82", ANY), Ok(40_003));
-        assert_eq!(allocate(&mut ports, "40002-40009:80", ANY), Ok(40_006));
-        assert!(
-            allocate(&mut ports, "80-83", ANY)
-                .unwrap_err()
-                .contains("no 4 free ports")
-        );
+    /// In Docker's words.
+    fn refusal(&self, range: PortRange, claim: &Claim<Holder>) -> Error {
+        let family = |a: &&IpAddr| a.is_ipv4() == claim.addr.is_ipv4();
+        let (endpoint, proto) = (self.endpoint.to_owned(), self.spec.proto);
+        let addr = self.addrs.iter().find(family).or(self.addrs.first());
+        let addr = addr.copied().unwrap_or(claim.addr);
+        let port = range.first().max(claim.ports.first());
+        match &claim.holder {
+            Holder::Socket => Error::PortBound {
+                endpoint,
+                addr,
+                port,
+                proto,
+                socket: claim.addr,
+            },
+            Holder::Rule {
+                endpoint: other, ..
+            } => Error::PortTaken {
+                endpoint,
+                addr,
+                port,
+                proto,
+                holder: other.as_ref().to_owned(),
+            },
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "ports_tests.rs"]
+mod tests;

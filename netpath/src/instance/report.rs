@@ -242,7 +242,11 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
                 mac: e.mac.to_string(),
                 interface: e.ifname.clone(),
                 netns: e.netns.to_string(),
-                ports: e.rules.iter().flat_map(|r| r.summary(n, e)).collect(),
+                ports: e
+                    .rules
+                    .iter()
+                    .flat_map(|r| r.summaries(&e.homes(n)))
+                    .collect(),
                 tx_packets: stats.tx_packets,
                 rx_packets: stats.rx_packets,
                 drops: stats.drops,

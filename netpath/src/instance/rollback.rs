@@ -25,6 +25,8 @@ pub(super) enum Undo {
     Unpublish(String, Vec<u16>),
     /// Add rules that were removed from the endpoint of this name.
     Publish(String, Vec<Rule>),
+    /// Give rules of the endpoint of this name their former allow lists.
+    Allow(String, Vec<Rule>),
     /// Look at the uplinks and addresses of the host again, for the networks that are left.
     SyncHost,
     /// Look again at what the networks ask of the uplinks' drivers.
@@ -86,6 +88,7 @@ impl Work<'_> {
             }
             Undo::Unpublish(endpoint, slots) => self.unpublish(&endpoint, &slots),
             Undo::Publish(endpoint, rules) => self.publish(&[(endpoint, rules)]),
+            Undo::Allow(endpoint, rules) => self.change_lists(&endpoint, &rules),
             Undo::SyncHost => self.sync_host().await.map(|_| ()),
             Undo::SyncXdp => self.sync_xdp().await,
             Undo::Sysctl(key) => self.restore_sysctl(&key),

@@ -1,90 +1,40 @@
 //! Published ports in the datapath.
 //!
-//! Owns which entries a rule has: of IPv4, and of IPv6 where its container has it.
+//! Owns the order of a change: what lets clients in comes last where it comes and first where it goes.
+//! What there is to write is [`super::port_plan`]'s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use netpath_common::{
-    V4, V6,
-    records::{PublishedKey, RuleRecord},
+use netpath_common::records::RuleRecord;
+
+use super::{
+    Error,
+    port_plan::{Everything, Placed, PortPlan, difference, flags},
+    rollback::Undo,
+    work::Work,
 };
-
-use super::{Error, rollback::Undo, work::Work};
 use crate::{
-    bpf::{Datapath, Entry},
-    config::Mode,
-    state::{Endpoint, Network, Rule, State},
+    bpf::{Allowed, Datapath, PortChange},
+    state::{Rule, State},
 };
 
 impl Work<'_> {
     /// Publishes ports of endpoints, all or none. Which ports was decided before.
     pub(super) fn publish(&mut self, rules: &[(String, Vec<Rule>)]) -> Result<(), Error> {
-        let (mut slots, mut entries) = (Vec::new(), Entries::default());
-        let mut of_host: Vec<&Rule> = Vec::new();
+        let mut come = Vec::new();
         for (endpoint, rules) in rules.iter().filter(|(_, rules)| !rules.is_empty()) {
             let (n, e) = self.existing_endpoint(endpoint)?;
-            if n.mode == Mode::Nat {
-                of_host.extend(rules);
-            }
-            let of_endpoint: Vec<u16> = rules.iter().map(|r| r.slot).collect();
-            slots.extend(&of_endpoint);
-            self.undo
-                .push(Undo::Unpublish(endpoint.clone(), of_endpoint));
-            entries.add(&n, &e, rules);
+            let slots = rules.iter().map(|r| r.slot).collect();
+            self.undo.push(Undo::Unpublish(endpoint.clone(), slots));
+            come.extend(rules.iter().map(|r| Placed::new(r, &n, &e)));
         }
-        if !of_host.is_empty() {
-            self.reserve_ports(&[], &of_host)?;
-        }
-        self.write_ports(&slots, &entries)?;
+        self.change_rules(&[], &come)?;
         for (endpoint, rules) in rules {
             if let Some(e) = self.state.endpoint_mut(endpoint) {
                 e.rules.extend_from_slice(rules);
             }
         }
         Ok(())
-    }
-
-    /// Gives the rules in `slots` new generations and writes their ports, all at once.
-    fn write_ports(&mut self, slots: &[u16], entries: &Entries) -> Result<(), Error> {
-        if entries.len() == 0 {
-            return Ok(());
-        }
-        let (datapath, state) = (self.datapath()?, &mut self.state);
-        self.maps.of(entries.len(), || {
-            bump_rules(&datapath, state, slots)?;
-            if !entries.v6.is_empty() {
-                datapath.publish(&entries.v6)?;
-            }
-            let done = datapath.publish(&entries.v4);
-            if done.is_err() && !entries.v6.is_empty() {
-                // All or none. The first error is the one that the caller needs.
-                if let Err(e) = datapath.unpublish(&keys(&entries.v6)) {
-                    tracing::error!("taking the published ports back failed: {e}");
-                }
-            }
-            Ok(done?)
-        })
-    }
-
-    /// Makes every rule of the state be in the datapath; changes nothing that is.
-    pub(super) fn put_rules(&mut self) -> Result<(), Error> {
-        let datapath = self.datapath()?;
-        let v4: HashMap<_, _> = datapath.published_of::<V4>()?.into_iter().collect();
-        let v6: HashMap<_, _> = datapath.published_of::<V6>()?.into_iter().collect();
-        let mut missing = Entries::default();
-        let mut slots = Vec::new();
-        for (n, e) in self.state.endpoints() {
-            for rule in &e.rules {
-                let entries = Entries::of(n, e, std::slice::from_ref(rule));
-                let lacks4 = entries.v4.iter().any(|(k, value)| v4.get(k) != Some(value));
-                let lacks6 = entries.v6.iter().any(|(k, value)| v6.get(k) != Some(value));
-                if lacks4 || lacks6 {
-                    slots.push(rule.slot);
-                    missing.extend(entries);
-                }
-            }
-        }
-        self.write_ports(&slots, &missing)
     }
 
     /// Withdraws published ports; their flows end with the next packet.
@@ -106,12 +56,12 @@ impl Work<'_> {
         let Some((n, e)) = self.state.endpoint(endpoint) else {
             return Ok(());
         };
-        let gone: HashSet<u16> = slots.iter().copied().collect();
-        let going = e.rules.iter().filter(|r| gone.contains(&r.slot));
-        let entries = Entries::of(n, e, going);
-        self.erase_ports(slots, &entries)?;
+        let going: HashSet<u16> = slots.iter().copied().collect();
+        let gone = e.rules.iter().filter(|r| going.contains(&r.slot));
+        let gone: Vec<_> = gone.map(|r| Placed::new(r, n, e)).collect();
+        self.change_rules(&gone, &[])?;
         if let Some(e) = self.state.endpoint_mut(endpoint) {
-            e.rules.retain(|r| !gone.contains(&r.slot));
+            e.rules.retain(|r| !going.contains(&r.slot));
         }
         Ok(())
     }
@@ -119,18 +69,17 @@ impl Work<'_> {
     /// Withdraws every published port of endpoints that are about to go, all at once.
     pub(super) fn withdraw_all(&mut self, endpoints: &[&str]) -> Result<(), Error> {
         let going: HashSet<&str> = endpoints.iter().copied().collect();
-        let (mut slots, mut entries) = (Vec::new(), Entries::default());
+        let mut gone = Vec::new();
         for n in &self.state.networks {
             for e in n.endpoints.iter().filter(|e| !e.rules.is_empty()) {
                 if going.contains(e.name.as_str()) {
                     self.undo
                         .push(Undo::Publish(e.name.clone(), e.rules.clone()));
-                    slots.extend(e.rules.iter().map(|r| r.slot));
-                    entries.add(n, e, &e.rules);
+                    gone.extend(e.rules.iter().map(|r| Placed::new(r, n, e)));
                 }
             }
         }
-        self.erase_ports(&slots, &entries)?;
+        self.change_rules(&gone, &[])?;
         for e in self
             .state
             .networks
@@ -144,82 +93,176 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn erase_ports(&mut self, slots: &[u16], entries: &Entries) -> Result<(), Error> {
-        if entries.len() == 0 {
+    fn change_rules(&mut self, gone: &[Placed], come: &[Placed]) -> Result<(), Error> {
+        if gone.is_empty() && come.is_empty() {
             return Ok(());
         }
+        let slots: Vec<u16> = gone.iter().map(|p| p.rule.slot).collect();
+        let of_host = come.iter().filter(|p| p.takes_host_ports());
+        let of_host: Vec<&Rule> = of_host.map(|p| &p.rule).collect();
         // First: the datapath keeps from masquerade what is reserved there.
-        self.reserve_ports(slots, &[])?;
+        self.reserve_ports(&slots, &of_host)?;
+        let plan = PortPlan::of(&self.state, gone, come);
         let (datapath, state) = (self.datapath()?, &mut self.state);
-        self.maps.of(entries.len(), || {
-            bump_rules(&datapath, state, slots)?;
-            if !entries.v6.is_empty() {
-                datapath.unpublish(&keys(&entries.v6))?;
+        self.maps.of(plan.ports.entries(), || {
+            let lists = lists_of(come);
+            let done = come_and_go(&datapath, state, &plan, &lists, (gone, come));
+            if done.is_err() {
+                // Nobody asks for the list of a rule that does not lead anywhere, but the next rule in
+                // its slot would have it.
+                forget_lists(&datapath, &lists);
             }
-            Ok(datapath.unpublish(&keys(&entries.v4))?)
+            done
         })
     }
-}
 
-fn keys<A: Copy>(entries: &[Entry<A>]) -> Vec<PublishedKey<A>> {
-    entries.iter().map(|(key, _)| *key).collect()
-}
-
-/// The entries of rules in the datapath's maps.
-#[derive(Default)]
-struct Entries {
-    v4: Vec<Entry<V4>>,
-    v6: Vec<Entry<V6>>,
-}
-
-impl Entries {
-    /// Those of rules of one endpoint.
-    fn of<'r>(n: &Network, e: &Endpoint, rules: impl IntoIterator<Item = &'r Rule>) -> Self {
-        let mut entries = Self::default();
-        entries.add(n, e, rules);
-        entries
+    /// Makes every rule of the state be in the datapath, and no other; changes nothing that is.
+    pub(super) fn put_rules(&mut self) -> Result<(), Error> {
+        let datapath = self.datapath()?;
+        let want = Everything::of(&self.state);
+        let mut lists: Allowed = datapath.allowed()?;
+        lists.values_mut().for_each(BTreeSet::clear);
+        lists.extend(want.allowed);
+        datapath.set_allowed(&lists)?;
+        for (group, backends) in &want.groups {
+            datapath.set_backends(*group, backends)?;
+        }
+        let change = PortChange {
+            v4: difference(&want.v4, &datapath.published()?),
+            v6: difference(&want.v6, &datapath.published6()?),
+            starts: want.starts,
+            reserved: want.reserved,
+        };
+        let written4 = change.v4.write.iter().map(|(_, to)| (to.rule, to.group));
+        let written6 = change.v6.write.iter().map(|(_, to)| (to.rule, to.group));
+        let missing: HashSet<(u16, u16)> = written4.chain(written6).collect();
+        let all: Vec<(u16, u16, u32)> = self
+            .state
+            .rules()
+            .map(|(_, r)| (r.slot, r.group, flags(r)))
+            .collect();
+        let slots: Vec<u16> = all.iter().map(|(slot, ..)| *slot).collect();
+        let records = datapath.rules(&slots)?;
+        let mut renewed = Vec::new();
+        for ((slot, group, flags), record) in all.iter().zip(records) {
+            let is_missing = missing.contains(&(*slot, 0)) || missing.contains(&(0, *group));
+            if is_missing || record.flags != *flags || record.generation == 0 {
+                renewed.push((*slot, *flags));
+            }
+        }
+        let same = renewed.is_empty()
+            && change.entries() == 0
+            && change.starts == datapath.starts()?
+            && datapath.reserved()?.holds(&change.reserved);
+        if same {
+            return Ok(());
+        }
+        let state = &mut self.state;
+        self.maps.of(change.entries(), || {
+            bump_rules(&datapath, state, &renewed)?;
+            datapath.change_ports(&change)?;
+            Ok(datapath.sync_taken()?)
+        })
     }
 
-    fn add<'r>(&mut self, n: &Network, e: &Endpoint, rules: impl IntoIterator<Item = &'r Rule>) {
-        for rule in rules {
-            match n.mode {
-                Mode::Nat => {
-                    self.v4.extend(rule.entries(e.addr, e.slot));
-                    let v6 = e.addr6.map(|addr6| rule.entries6(addr6, e.slot));
-                    self.v6.extend(v6.into_iter().flatten());
-                }
-                Mode::Routed => {
-                    self.v4.extend(rule.entries_routed(e.addr.octets(), e.slot));
-                    let v6 = e.addr6.map(|a| rule.entries_routed(a.octets(), e.slot));
-                    self.v6.extend(v6.into_iter().flatten());
+    /// Gives rules of an endpoint other allow lists: `rules` as they are to be. Flows whose clients are
+    /// still let in go on, the others end with their next packet.
+    pub(super) fn change_lists(&mut self, endpoint: &str, rules: &[Rule]) -> Result<(), Error> {
+        let Some((_, e)) = self.state.endpoint(endpoint) else {
+            return Ok(());
+        };
+        let new: HashSet<u16> = rules.iter().map(|r| r.slot).collect();
+        let old: Vec<Rule> = e
+            .rules
+            .iter()
+            .filter(|r| new.contains(&r.slot))
+            .cloned()
+            .collect();
+        self.undo.push(Undo::Allow(endpoint.to_owned(), old));
+        let (datapath, state) = (self.datapath()?, &mut self.state);
+        let (open, listed): (Vec<_>, Vec<_>) = rules.iter().partition(|r| r.spec.allow.is_empty());
+        // Where everybody comes to be let in, the list is taken away last.
+        datapath.set_allowed(&lists(&listed))?;
+        let slots: Vec<u16> = rules.iter().map(|r| r.slot).collect();
+        let records = datapath.rules(&slots)?;
+        let next = |(rule, found): (&Rule, &RuleRecord)| {
+            let generation = state.next_revision(found.generation);
+            let flags = flags(rule);
+            (rule.slot, RuleRecord { generation, flags })
+        };
+        let records: Vec<_> = rules.iter().zip(&records).map(next).collect();
+        datapath.set_rules(&records)?;
+        datapath.set_allowed(&lists(&open))?;
+        if let Some(e) = self.state.endpoint_mut(endpoint) {
+            for rule in rules {
+                if let Some(old) = e.rules.iter_mut().find(|r| r.slot == rule.slot) {
+                    *old = rule.clone();
                 }
             }
         }
-    }
-
-    fn extend(&mut self, other: Self) {
-        self.v4.extend(other.v4);
-        self.v6.extend(other.v6);
-    }
-
-    fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        Ok(())
     }
 }
 
-/// Gives rules new generations: whatever flows they made are over.
-fn bump_rules(datapath: &Datapath, state: &mut State, slots: &[u16]) -> Result<(), Error> {
-    let found = datapath.rule_generations(slots)?;
-    let next = |(slot, found): (&u16, u32)| {
-        let generation = state.next_generation(found);
-        (
-            *slot,
-            RuleRecord {
-                generation,
-                zero: 0,
-            },
-        )
+/// Carries a plan out.
+fn come_and_go(
+    datapath: &Datapath,
+    state: &mut State,
+    plan: &PortPlan,
+    lists: &Allowed,
+    (gone, come): (&[Placed], &[Placed]),
+) -> Result<(), Error> {
+    datapath.set_allowed(lists)?;
+    let records: Vec<_> = come.iter().map(|p| (p.rule.slot, p.flags())).collect();
+    bump_rules(datapath, state, &records)?;
+    for (group, backends) in &plan.groups {
+        datapath.set_backends(*group, backends)?;
+    }
+    datapath.change_ports(&plan.ports)?;
+    if !gone.is_empty() {
+        datapath.sync_taken()?;
+    }
+    // Only now: a flow that was made until this moment ends as well.
+    let records: Vec<_> = gone.iter().map(|p| (p.rule.slot, 0)).collect();
+    bump_rules(datapath, state, &records)?;
+    forget_lists(datapath, &lists_of(gone));
+    Ok(())
+}
+
+/// Removes the lists of rules that are no more. Nobody asks for them, so a failure is only logged:
+/// whoever has the slot next sets its own.
+fn forget_lists(datapath: &Datapath, lists: &Allowed) {
+    let none = lists.keys().map(|slot| (*slot, BTreeSet::new())).collect();
+    if let Err(e) = datapath.set_allowed(&none) {
+        tracing::warn!("{e}");
+    }
+}
+
+/// The allow lists of rules that have one.
+fn lists_of(rules: &[Placed]) -> Allowed {
+    let listed = rules.iter().map(|p| &p.rule);
+    let listed: Vec<_> = listed.filter(|r| !r.spec.allow.is_empty()).collect();
+    lists(&listed)
+}
+
+/// The allow lists of rules, empty ones as well.
+fn lists(rules: &[&Rule]) -> Allowed {
+    let list = |r: &&Rule| (r.slot, r.spec.allow.iter().copied().collect());
+    rules.iter().map(list).collect()
+}
+
+/// Gives rules, each with the bits of its record, new generations: whatever flows they made are over.
+fn bump_rules(datapath: &Datapath, state: &mut State, rules: &[(u16, u32)]) -> Result<(), Error> {
+    let slots: Vec<u16> = rules.iter().map(|(slot, _)| *slot).collect();
+    let found = datapath.rules(&slots)?;
+    let next = |((slot, flags), found): (&(u16, u32), RuleRecord)| {
+        let generation = state.next_generation(found.generation);
+        let flags = *flags;
+        (*slot, RuleRecord { generation, flags })
     };
-    let records: Vec<_> = slots.iter().zip(found).map(next).collect();
+    let records: Vec<_> = rules.iter().zip(found).map(next).collect();
+    if records.is_empty() {
+        return Ok(());
+    }
     Ok(datapath.set_rules(&records)?)
 }

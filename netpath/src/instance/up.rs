@@ -106,6 +106,7 @@ impl Work<'_> {
                 | Step::ChangeNetwork(_)
                 | Step::AddEndpoint(..)
                 | Step::Publish(..)
+                | Step::Allow(..)
                 | Step::ForwardIpv6(_) => None,
             })
             .collect();
@@ -150,6 +151,7 @@ impl Work<'_> {
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
+                | Step::Allow(..)
                 | Step::ForwardIpv6(_) => self.step(step).await?,
             }
         }
@@ -171,6 +173,7 @@ impl Work<'_> {
             Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
+            Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),
             Step::ForwardIpv6(_) => self.enable_forwarding().await,
         }
     }

@@ -8,15 +8,14 @@ mod file;
 mod ipv6;
 mod lock;
 mod rule;
+mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,7 +27,7 @@ pub use error::Error;
 pub use file::Store;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
-pub use rule::Rule;
+pub use rule::{Homes, Rule, addrs_of};
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -249,6 +248,16 @@ impl Network {
 }
 
 impl Endpoint {
+    /// The container's addresses in its network.
+    #[must_use]
+    pub const fn homes(&self, network: &Network) -> Homes {
+        Homes {
+            v4: Some(self.addr),
+            v6: self.addr6,
+            routed: matches!(network.mode, Mode::Routed),
+        }
+    }
+
     /// The endpoint without its published ports, which may be thousands.
     #[must_use]
     pub fn alone(&self) -> Self {
@@ -275,10 +284,20 @@ impl State {
         }
     }
 
-    /// A generation that no record has had, `record` being the one in the datapath.
+    /// A generation that no record has had, `record` being the one in the datapath, of a rule with its
+    /// revision. They begin anew at [`GENERATIONS`], far from any that is in use.
     pub fn next_generation(&mut self, record: u32) -> u32 {
-        self.generation = self.generation.max(record).wrapping_add(1).max(1);
+        let last = (self.generation % GENERATIONS).max(record % GENERATIONS);
+        self.generation = ((last + 1) % GENERATIONS).max(1);
         self.generation
+    }
+
+    /// What the generation of a rule becomes when its allow list changes: flows live on whose client is
+    /// let in. A rule whose revisions are used up gets a new generation, and its flows end.
+    pub fn next_revision(&mut self, record: u32) -> u32 {
+        record
+            .checked_add(1 << REVISION_SHIFT)
+            .unwrap_or_else(|| self.next_generation(record))
     }
 
     /// Every endpoint with its network.
@@ -326,52 +345,6 @@ impl State {
             .find(|(_, e)| e.slot == slot)
             .map(|(_, e)| e.name.as_str())
     }
-
-    /// The lowest free slot of networks.
-    #[must_use]
-    pub fn free_network_slot(&self) -> Option<u16> {
-        free_slot(
-            self.networks.iter().map(|n| n.slot),
-            netpath_common::maps::MAX_NETWORKS,
-        )
-    }
-
-    /// The lowest free slot of endpoints.
-    #[must_use]
-    pub fn free_endpoint_slot(&self) -> Option<u16> {
-        free_slot(
-            self.endpoints().map(|(_, e)| e.slot),
-            netpath_common::maps::MAX_ENDPOINTS,
-        )
-    }
-
-    /// The lowest free slot of uplinks.
-    #[must_use]
-    pub fn free_uplink_slot(&self) -> Option<u16> {
-        free_slot(
-            self.uplinks.iter().map(|u| u.slot),
-            // The last one is the loopback device's.
-            netpath_common::maps::MAX_UPLINKS - 1,
-        )
-    }
-
-    /// The free slots of rules, the lowest first. Later changes of the state do not show.
-    pub fn free_rule_slots(&self) -> impl Iterator<Item = u16> + use<> {
-        let mut used = vec![false; netpath_common::maps::MAX_RULES];
-        for (_, rule) in self.rules() {
-            if let Some(used) = used.get_mut(usize::from(rule.slot)) {
-                *used = true;
-            }
-        }
-        let slots = (0..=u16::MAX).zip(used).skip(1);
-        slots.filter_map(|(slot, used)| (!used).then_some(slot))
-    }
-}
-
-fn free_slot(used: impl Iterator<Item = u16>, slots: usize) -> Option<u16> {
-    let used: BTreeSet<u16> = used.collect();
-    let slots = u16::try_from(slots).unwrap_or(u16::MAX);
-    (1..slots).find(|s| !used.contains(s))
 }
 
 #[cfg(test)]
@@ -385,15 +358,23 @@ mod tests {
         assert_eq!(s.next_generation(0), 2);
         assert_eq!(s.next_generation(40), 41);
         assert_eq!(s.next_generation(3), 42);
+        // The revision of a rule is no part of it, and the numbers begin anew.
+        assert_eq!(s.next_generation(7 << REVISION_SHIFT | 50), 51);
+        assert_eq!(s.next_generation(GENERATIONS - 1), 1);
+        assert_eq!(s.next_generation(GENERATIONS - 2), GENERATIONS - 1);
+        assert_eq!(s.next_generation(0), 1);
+        s.generation = u32::MAX;
+        assert!((1..GENERATIONS).contains(&s.next_generation(0)));
     }
 
     #[test]
-    fn slots_begin_at_one_and_fill_gaps() {
-        assert_eq!(free_slot([].into_iter(), 16), Some(1));
-        assert_eq!(free_slot([1, 2, 4].into_iter(), 16), Some(3));
-        assert_eq!(free_slot([1, 2, 3].into_iter(), 4), None);
-        let all = State::default().free_rule_slots();
-        assert_eq!(all.take(3).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(State::default().free_rule_slots().count(), 65_535);
+    fn a_revision_leaves_the_generation_until_they_are_used_up() {
+        let mut s = State::new("b".into(), 1);
+        let mut record = s.next_generation(0);
+        for revision in 1..256 {
+            record = s.next_revision(record);
+            assert_eq!(record, revision << REVISION_SHIFT | 1);
+        }
+        assert_eq!(s.next_revision(record), 2);
     }
 }

@@ -3,16 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netpath_common::{
-    Addr, V6,
+    Addr, V4, V6,
+    publish::{Backend, Binding},
     records::{Published, PublishedKey},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Network, Origin};
-use crate::{
-    bpf::Entry,
-    config::{Mode, PortRange, PortSpec, Protocol},
-};
+use super::Origin;
+use crate::config::{PortRange, PortSpec, Protocol, host_text};
 
 /// A published port or range of ports: one slot, one generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,10 +22,60 @@ pub struct Rule {
     pub spec: PortSpec,
     /// Who asked.
     pub origin: Origin,
-    /// Host address; unspecified means any. In a routed network it is the container's own.
-    pub addr: Ipv4Addr,
+    /// Host address; unspecified means any of its family, see [`Rule::addrs`]. In a routed network it
+    /// is the container's own.
+    pub addr: IpAddr,
     /// First port of the host, or of the container in a routed network.
     pub host: u16,
+    /// Slot of the endpoints that share the ports, 0 for none.
+    #[serde(default)]
+    pub group: u16,
+    /// Its index among those.
+    #[serde(default)]
+    pub member: u8,
+}
+
+/// The addresses of a container.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Homes {
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// They are routed outside: published are the container's own ports at these addresses.
+    pub routed: bool,
+}
+
+impl Homes {
+    /// Whether there is an address of the family of `addr`.
+    #[must_use]
+    pub const fn has_family_of(&self, addr: IpAddr) -> bool {
+        match addr {
+            IpAddr::V4(_) => self.v4.is_some(),
+            IpAddr::V6(_) => self.v6.is_some(),
+        }
+    }
+}
+
+/// The host's addresses that `spec` is published at where it is bound to `addr`: with none named, and
+/// the network's binding to any, those of both families that the container has (Docker's meaning). In
+/// a routed network the container's own.
+pub fn addrs_of(
+    spec: &PortSpec,
+    addr: IpAddr,
+    homes: &Homes,
+) -> impl Iterator<Item = IpAddr> + use<> {
+    let any = addr == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let both = spec.host_ip.is_none() && any && homes.v6.is_some();
+    let (first, other) = if homes.routed {
+        (homes.v4.map(IpAddr::V4), homes.v6.map(IpAddr::V6))
+    } else {
+        (
+            Some(addr),
+            both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        )
+    };
+    first.into_iter().chain(other)
 }
 
 impl Rule {
@@ -50,163 +98,205 @@ impl Rule {
         (self.host..=u16::MAX).zip(container.first()..=container.last())
     }
 
-    /// Whether the rule is for IPv6 as well, where its container has it: the host's address was left
-    /// open, as Docker understands it.
-    #[must_use]
-    pub const fn serves_ipv6(&self) -> bool {
-        self.spec.host_ip.is_none() && self.addr.is_unspecified()
+    /// The host's addresses, for a container with these.
+    pub fn addrs(&self, homes: &Homes) -> impl Iterator<Item = IpAddr> + use<> {
+        addrs_of(&self.spec, self.addr, homes)
     }
 
-    /// Where the rule's ports are: the host's address, and any of IPv6 where the container has that;
-    /// in a routed network the container's own.
+    /// Whether `spec` asks for these ports of the same container, whoever may use them. `binding`: the
+    /// address where none is named.
     #[must_use]
-    pub fn places(&self, n: &Network, e: &Endpoint) -> Vec<IpAddr> {
-        let v6 = match n.mode {
-            Mode::Nat => e
-                .addr6
-                .and(self.serves_ipv6().then_some(Ipv6Addr::UNSPECIFIED)),
-            Mode::Routed => e.addr6,
-        };
-        let v6 = v6.map(IpAddr::V6);
-        std::iter::once(self.addr.into()).chain(v6).collect()
+    pub fn is_for(&self, spec: &PortSpec, binding: Ipv4Addr) -> bool {
+        self.spec.container == spec.container
+            && self.spec.proto == spec.proto
+            && self.addr == spec.host_ip.unwrap_or(binding.into())
+            && self.host_range().is_some()
+            && self.host_range() == spec.host
     }
 
-    /// Docker's form, a line for each place: `80/tcp -> 0.0.0.0:8080`, a range as one line.
+    /// Docker's form, one line for each address: `80/tcp -> 0.0.0.0:8080`, a range as one line.
     #[must_use]
-    pub fn summary(&self, n: &Network, e: &Endpoint) -> Vec<String> {
+    pub fn lines(&self, homes: &Homes) -> Vec<String> {
         let host = self.host_range().map(|r| r.to_string()).unwrap_or_default();
-        let (container, proto) = (self.spec.container, self.proto());
-        let line = |at: IpAddr| match at {
-            IpAddr::V4(at) => format!("{container}/{proto} -> {at}:{host}"),
-            IpAddr::V6(at) => format!("{container}/{proto} -> [{at}]:{host}"),
+        let line = |addr| {
+            format!(
+                "{}/{} -> {}:{host}",
+                self.spec.container,
+                self.proto(),
+                host_text(addr)
+            )
         };
-        self.places(n, e).into_iter().map(line).collect()
+        self.addrs(homes).map(line).collect()
     }
 
-    /// The entries of the datapath's map of IPv4, for the endpoint at `addr` in slot `endpoint`.
+    /// The same with the options of the SPEC, for whoever wants to see all of it.
     #[must_use]
-    pub fn entries(&self, addr: Ipv4Addr, endpoint: u16) -> Vec<Entry> {
-        self.entries_at(self.addr.octets(), self.pairs(), addr.octets(), endpoint)
+    pub fn summaries(&self, homes: &Homes) -> Vec<String> {
+        let options = self.spec.options_text().replace(',', " ");
+        let lines = self.lines(homes).into_iter();
+        lines.map(|line| line + &options).collect()
     }
 
-    /// The same of IPv6; none unless the rule serves it.
-    #[must_use]
-    pub fn entries6(&self, addr: Ipv6Addr, endpoint: u16) -> Vec<Entry<V6>> {
-        if !self.serves_ipv6() {
-            return Vec::new();
-        }
-        self.entries_at(V6::NONE, self.pairs(), addr.octets(), endpoint)
-    }
-
-    /// The entries of a rule of a routed network: the container's own ports at its own address.
-    #[must_use]
-    pub fn entries_routed<A: Addr>(&self, addr: A, endpoint: u16) -> Vec<Entry<A>> {
-        let own = self.spec.container.first()..=self.spec.container.last();
-        self.entries_at(addr, own.map(|port| (port, port)), addr, endpoint)
-    }
-
-    fn entries_at<A: Addr>(
-        &self,
-        host: A,
-        ports: impl Iterator<Item = (u16, u16)>,
-        addr: A,
-        endpoint: u16,
-    ) -> Vec<Entry<A>> {
-        let proto = self.proto().number();
-        let entry = |(at, port)| {
-            let key = PublishedKey {
-                addr: host,
-                port: at,
-                proto,
-                zero: 0,
-            };
-            let value = Published {
-                addr,
-                port,
+    fn binding<A: Addr>(&self, addr: A, home: A, endpoint: u16) -> Binding<A> {
+        let last = self.host_range().map_or(self.host, PortRange::last);
+        let key = PublishedKey {
+            addr,
+            port: self.host,
+            proto: self.proto().number(),
+            zero: 0,
+        };
+        let to = if self.group == 0 {
+            Published {
+                addr: home,
+                port: self.spec.container.first(),
                 endpoint,
                 rule: self.slot,
-                zero: 0,
-            };
-            (key, value)
+                last,
+                ..Published::default()
+            }
+        } else {
+            Published {
+                last,
+                group: self.group,
+                ..Published::default()
+            }
         };
-        ports.map(entry).collect()
+        Binding { key, to }
+    }
+
+    /// What the datapath is to know of IPv4, for the endpoint in slot `endpoint`.
+    #[must_use]
+    pub fn binding4(&self, homes: &Homes, endpoint: u16) -> Option<Binding<V4>> {
+        let home = homes.v4?.octets();
+        self.addrs(homes).find_map(|addr| match addr {
+            IpAddr::V4(addr) => Some(self.binding(addr.octets(), home, endpoint)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// The same of IPv6.
+    #[must_use]
+    pub fn binding6(&self, homes: &Homes, endpoint: u16) -> Option<Binding<V6>> {
+        let home = homes.v6?.octets();
+        self.addrs(homes).find_map(|addr| match addr {
+            IpAddr::V6(addr) => Some(self.binding(addr.octets(), home, endpoint)),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// This rule as one of its group.
+    #[must_use]
+    pub const fn backend(&self, endpoint: u16) -> Backend {
+        Backend {
+            endpoint,
+            rule: self.slot,
+            port: self.spec.container.first(),
+            zero: 0,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::network, *};
+    use super::*;
 
-    #[test]
-    fn a_range_is_one_rule_and_many_keys() {
-        let rule = Rule {
+    const DUAL: Homes = Homes {
+        v4: Some(Ipv4Addr::new(172, 17, 0, 2)),
+        v6: Some(Ipv6Addr::new(0xfd00, 0x17, 0, 0, 0, 0, 0, 2)),
+        routed: false,
+    };
+    const ONLY4: Homes = Homes { v6: None, ..DUAL };
+
+    fn rule(spec: &str, host: u16) -> Rule {
+        let spec: PortSpec = spec.parse().unwrap();
+        Rule {
             slot: 7,
-            spec: "9000-9002:80-82/udp".parse().unwrap(),
             origin: Origin::Command,
-            addr: Ipv4Addr::UNSPECIFIED,
-            host: 9000,
-        };
-        let entries = rule.entries(Ipv4Addr::new(172, 17, 0, 2), 3);
-        assert_eq!(entries.len(), 3);
-        let (key, value) = entries[2];
-        assert_eq!((key.addr, key.port, key.proto), ([0; 4], 9002, 17));
-        assert_eq!(
-            (value.addr, value.port, value.endpoint, value.rule),
-            ([172, 17, 0, 2], 82, 3, 7)
-        );
-        assert_eq!(rule.host_range(), PortRange::new(9000, 9002));
-
-        let addr6: Ipv6Addr = "fd00:17::2".parse().unwrap();
-        let (key, value) = rule.entries6(addr6, 3)[2];
-        assert_eq!((key.addr, key.port, key.proto), ([0; 16], 9002, 17));
-        assert_eq!(
-            (value.addr, value.port, value.endpoint, value.rule),
-            (addr6.octets(), 82, 3, 7)
-        );
-        let routed = rule.entries_routed(addr6.octets(), 3);
-        assert_eq!(routed.len(), 3);
-        let (key, value) = routed[2];
-        assert_eq!((key.addr, key.port), (addr6.octets(), 82));
-        assert_eq!((value.addr, value.port), (addr6.octets(), 82));
-
-        // One address of the host is of one family.
-        let local = Rule {
-            spec: "127.0.0.1:9000-9002:80-82/udp".parse().unwrap(),
-            addr: Ipv4Addr::LOCALHOST,
-            ..rule
-        };
-        assert_eq!(local.entries6(addr6, 3), []);
+            addr: spec.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host,
+            spec,
+            group: 0,
+            member: 0,
+        }
     }
 
     #[test]
-    fn a_rule_is_shown_at_every_place() {
-        let mut n = network(Some("fd00:17::/64"), &["fd00:17::2"]);
-        let rule = |spec: &str, addr: &str, host| Rule {
-            slot: 1,
-            spec: spec.parse().unwrap(),
-            origin: Origin::Command,
-            addr: addr.parse().unwrap(),
-            host,
-        };
-        let open = rule("8080-8081:80-81", "0.0.0.0", 8080);
-        let local = rule("127.0.0.1:8080:80/udp", "127.0.0.1", 8080);
-        let own = rule("8080:80", "172.17.0.2", 80);
-        let shown = |n: &Network, rule: &Rule| rule.summary(n, &n.endpoints[0]);
+    fn a_range_is_one_rule_and_one_binding() {
+        let rule = rule("9000-9002:80-82/udp", 9000);
+        let b = rule.binding4(&ONLY4, 3).unwrap();
+        assert_eq!((b.key.addr, b.key.port, b.key.proto), ([0; 4], 9000, 17));
         assert_eq!(
-            shown(&n, &open),
+            (b.to.addr, b.to.port, b.to.endpoint, b.to.rule, b.to.last),
+            ([172, 17, 0, 2], 80, 3, 7, 9002)
+        );
+        assert_eq!(rule.host_range(), PortRange::new(9000, 9002));
+        assert_eq!(rule.lines(&ONLY4), ["80-82/udp -> 0.0.0.0:9000-9002"]);
+    }
+
+    #[test]
+    fn an_address_left_out_is_any_of_both_families() {
+        let open = rule("8080:80", 8080);
+        assert_eq!(
+            open.lines(&DUAL),
+            ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"]
+        );
+        let six = open.binding6(&DUAL, 3).unwrap();
+        assert_eq!(
+            (six.key.addr, six.to.addr[..2].to_vec()),
+            ([0; 16], vec![0xfd, 0])
+        );
+        assert!(open.binding4(&DUAL, 3).is_some());
+        assert_eq!(open.binding6(&ONLY4, 3), None);
+        assert_eq!(open.lines(&ONLY4), ["80/tcp -> 0.0.0.0:8080"]);
+        // Named, it is that of its family alone.
+        let four = rule("0.0.0.0:8080:80", 8080);
+        assert_eq!(four.binding6(&DUAL, 3), None);
+        let six = rule("[::1]:8080:80", 8080);
+        assert_eq!(six.binding4(&DUAL, 3), None);
+        assert_eq!(six.lines(&DUAL), ["80/tcp -> [::1]:8080"]);
+        // A binding to one address means that one.
+        let mut bound = rule("8080:80", 8080);
+        bound.addr = Ipv4Addr::LOCALHOST.into();
+        assert_eq!(bound.lines(&DUAL), ["80/tcp -> 127.0.0.1:8080"]);
+    }
+
+    #[test]
+    fn in_a_routed_network_the_ports_are_the_container_s_own() {
+        let routed = Homes {
+            routed: true,
+            ..DUAL
+        };
+        let mut own = rule("8080-8082:80-82", 80);
+        own.addr = Ipv4Addr::new(172, 17, 0, 2).into();
+        assert_eq!(
+            own.lines(&routed),
             [
-                "80-81/tcp -> 0.0.0.0:8080-8081",
-                "80-81/tcp -> [::]:8080-8081"
+                "80-82/tcp -> 172.17.0.2:80-82",
+                "80-82/tcp -> [fd00:17::2]:80-82"
             ]
         );
-        assert_eq!(shown(&n, &local), ["80/udp -> 127.0.0.1:8080"]);
-        n.mode = Mode::Routed;
+        let (four, six) = (own.binding4(&routed, 3), own.binding6(&routed, 3));
+        let four = four.unwrap();
+        assert_eq!((four.key.addr, four.key.port), (four.to.addr, four.to.port));
+        assert_eq!((four.to.addr, four.to.last), ([172, 17, 0, 2], 82));
+        let six = six.unwrap();
+        assert_eq!((six.key.addr, six.key.port), (six.to.addr, six.to.port));
+    }
+
+    #[test]
+    fn a_shared_port_leads_to_its_group() {
+        let mut shared = rule("8080:80,allow=10.0.0.0/8,balance", 8080);
+        (shared.group, shared.member) = (2, 1);
+        let b = shared.binding4(&ONLY4, 3).unwrap();
         assert_eq!(
-            shown(&n, &own),
-            ["80/tcp -> 172.17.0.2:80", "80/tcp -> [fd00:17::2]:80"]
+            (b.to.group, b.to.endpoint, b.to.rule, b.to.port),
+            (2, 0, 0, 0)
         );
-        n.mode = Mode::Nat;
-        n.endpoints[0].addr6 = None;
-        assert_eq!(shown(&n, &open), ["80-81/tcp -> 0.0.0.0:8080-8081"]);
+        assert_eq!(
+            shared.summaries(&ONLY4),
+            ["80/tcp -> 0.0.0.0:8080 allow=10.0.0.0/8 balance"]
+        );
+        let backend = shared.backend(3);
+        assert_eq!((backend.endpoint, backend.rule, backend.port), (3, 7, 80));
     }
 }

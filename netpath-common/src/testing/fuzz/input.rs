@@ -21,9 +21,10 @@ use crate::{
     datapath::{Tables as _, generation, link_local},
     event::Hook,
     packet::Family,
+    publish::{Backend, Backends},
     records::{
         CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, LOOPBACK_IFINDEX, NETWORK_DIRECT, NETWORK_ICC,
-        NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_XDP,
+        NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_XDP, Published, PublishedKey,
     },
     tuple::{self, Tuple},
 };
@@ -66,6 +67,15 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
         t.uplinks[usize::from(UPLINK)].mtu = mtu;
         t.endpoints[usize::from(C1.slot)].mtu = mtu;
     }
+    if bits >> 13 & 1 != 0 {
+        t.allow(RULE_WEB, &[(S, 32), ([172, 17, 0, 0], 24)]);
+    }
+    if bits >> 14 & 1 != 0 {
+        t.publish_range([0; 4], (5000, 5001), tuple::TCP, (&C3, 80), 3);
+    }
+    if bits >> 15 & 1 != 0 {
+        share(t);
+    }
     // The records are those of both families.
     let (t, t6) = (&host.tables, &mut host.tables6);
     t6.config = t.config;
@@ -80,6 +90,33 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
         t6.publish(tuple::UDP, 5353, &C3, 53, RULE_DNS);
     }
     Ok(())
+}
+
+/// Publishes UDP 53 for two containers together.
+fn share(t: &mut MemTables) {
+    let mut backends = Backends::default();
+    for (place, c) in backends.list.iter_mut().zip([C1, C2]) {
+        *place = Backend {
+            endpoint: c.slot,
+            rule: 4 + c.slot,
+            port: 53,
+            zero: 0,
+        };
+    }
+    backends.fill();
+    t.backends[1] = backends;
+    let key = PublishedKey {
+        addr: [0; 4],
+        port: 53,
+        proto: tuple::UDP,
+        zero: 0,
+    };
+    let shared = Published {
+        last: 53,
+        group: 1,
+        ..Published::default()
+    };
+    t.set_published(key, shared);
 }
 
 /// The names of the standard host in a family.

@@ -192,11 +192,19 @@ impl Run {
             match ip.body {
                 Body::Talk(line, _) => {
                     to.extend(t.entry(&key(&line)).map(|e| e.dst));
-                    let open = t.published.iter().filter(|(k, _)| {
-                        (k.proto, k.port) == (line.proto, line.dport)
+                    let open = t.published.iter().filter(|(k, p)| {
+                        k.proto == line.proto
+                            && (k.port..=p.last).contains(&line.dport)
                             && t.host_addrs.contains(&ip.dst)
                     });
-                    to.extend(open.map(|(_, p)| p.addr));
+                    to.extend(open.flat_map(|(_, p)| {
+                        match p.group {
+                            0 => Vec::from([p.addr]),
+                            _ => [C1, C2]
+                                .map(|c| A::of_endpoint(&endpoint_record(&c)))
+                                .to_vec(),
+                        }
+                    }));
                 }
                 Body::Error(Some(quoted)) => {
                     to.extend(t.entry(&key(&quoted).inverse()).map(|e| e.dst));

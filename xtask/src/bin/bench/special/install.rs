@@ -7,7 +7,14 @@
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use netpath::{bpf::Datapath, lab::Namespace};
+use netpath::{
+    bpf::{Datapath, PortChange, Reserved},
+    lab::Namespace,
+};
+use netpath_common::{
+    publish::{Change, starts_of},
+    records::{self, PublishedKey},
+};
 
 use super::Setup;
 use crate::{
@@ -40,6 +47,9 @@ const VARIANTS: [Variant; 5] = [
     Variant::IptablesNft,
     Variant::Nft,
 ];
+
+/// An entry of the map.
+type Entry = (PublishedKey, records::Published);
 
 /// What a variant took in one round, in milliseconds.
 struct Round {
@@ -258,13 +268,28 @@ COMMIT
 fn map_alone(router: &Namespace) -> Result<(f64, f64)> {
     open(router, |datapath| {
         let ports = datapath.published()?;
-        let keys: Vec<_> = ports.iter().map(|(key, _)| *key).collect();
-        datapath.unpublish(&keys)?;
-        let all = milliseconds(|| Ok(datapath.publish(&ports)?))?;
-        let last = ports.len().saturating_sub(1);
-        datapath.unpublish(keys.get(last..).unwrap_or_default())?;
-        let one = ports.get(last..).unwrap_or_default();
-        let more = milliseconds(|| Ok(datapath.publish(one)?))?;
+        let change = |write: &[Entry], remove: &[Entry], left: &[Entry]| {
+            let mut reserved = Reserved::default();
+            for (key, to) in left {
+                reserved.add(key.proto, key.port..=to.last);
+            }
+            PortChange {
+                v4: Change {
+                    write: write.to_vec(),
+                    remove: remove.iter().map(|(key, _)| *key).collect(),
+                },
+                starts: starts_of(left.iter().map(|(key, _)| (key.proto, key.port))),
+                reserved,
+                ..PortChange::default()
+            }
+        };
+        datapath.change_ports(&change(&[], &ports, &[]))?;
+        let whole = change(&ports, &[], &ports);
+        let all = milliseconds(|| Ok(datapath.change_ports(&whole)?))?;
+        let (rest, last) = ports.split_at(ports.len().saturating_sub(1));
+        datapath.change_ports(&change(&[], last, rest))?;
+        let one = change(last, &[], &ports);
+        let more = milliseconds(|| Ok(datapath.change_ports(&one)?))?;
         ensure!(
             datapath.published()?.len() == ports.len(),
             "publishing {} ports in the map has lost some",

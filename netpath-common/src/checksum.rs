@@ -95,7 +95,7 @@ impl Sum {
 pub const fn offset(proto: u8) -> usize {
     match proto {
         crate::tuple::TCP => 16,
-        crate::tuple::UDP => 6,
+        crate::tuple::UDP | crate::tuple::UDPLITE | crate::tuple::DCCP => 6,
         _ => 2,
     }
 }

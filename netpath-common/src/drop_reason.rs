@@ -57,7 +57,7 @@ drop_reasons! {
     IccDisabled = "icc-disabled",
     /// The network is internal, or has masquerade off, and the packet would leave it.
     NotRoutable = "not-routable",
-    /// A protocol that netpath does not translate (only TCP, UDP and ICMP are).
+    /// A protocol that breaks when addresses change (AH, HIP, mobility headers): it is not translated.
     UnsupportedProtocol = "unsupported-protocol",
     /// An ICMP message that belongs to no flow and asks nothing that is tracked.
     IcmpUnmatched = "icmp-unmatched",
@@ -113,6 +113,8 @@ drop_reasons! {
     NotAllowed = "not-allowed",
     /// The host sent a published port of its own a packet that does not fit the container's interface, or whose TTL is 1.
     TooLarge = "too-large",
+    /// A packet to a multicast, broadcast or link-local address, which means nothing beyond its link, would have left by masquerade.
+    LinkScope = "link-scope",
 }
 
 impl DropReason {

@@ -53,6 +53,9 @@ pub const NETWORK_PORTS_HELD: u32 = 256;
 /// somebody else's, or not the host's.
 pub const NETWORK_PORTS_FREE: u32 = NETWORK_PORTS_HELD | NETWORK_ROUTED;
 
+/// A flow's outside port does not depend on its destination: bindings, see [`crate::nat`].
+pub const NETWORK_BINDINGS: u32 = 64;
+
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
@@ -191,6 +194,9 @@ impl Timeouts {
 pub const CONFIG_PRESERVE_PORTS: u32 = 1;
 /// The MSS option of translated SYNs is lowered to what the MTU of the way allows.
 pub const CONFIG_MSS_CLAMP: u32 = 2;
+
+/// There may be bindings: a network has [`NETWORK_BINDINGS`].
+pub const CONFIG_BINDINGS: u32 = 4;
 
 /// The one record of `np_config`.
 #[repr(C)]

@@ -14,8 +14,63 @@ pub const ICMPV6: u8 = 58;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
 pub const UDP: u8 = 17;
+/// IP protocol number of DCCP (RFC 4340).
+pub const DCCP: u8 = 33;
+/// IP protocol number of GRE (RFC 2784).
+pub const GRE: u8 = 47;
+/// IP protocol number of ESP (RFC 4303).
+pub const ESP: u8 = 50;
 /// IP protocol number of SCTP (RFC 9260).
 pub const SCTP: u8 = 132;
+/// IP protocol number of UDP-Lite (RFC 3828).
+pub const UDPLITE: u8 = 136;
+
+/// IP protocol number of the authentication header (RFC 4302).
+const AH: u8 = 51;
+/// IP protocol number of the mobility header (RFC 6275).
+const MOBILITY: u8 = 135;
+/// IP protocol number of HIP (RFC 7401).
+const HIP: u8 = 139;
+/// Reserved (RFC 5237); no packet has it, and keys of bindings do.
+pub const BINDING: u8 = 255;
+
+/// Whether a protocol breaks when its addresses change: a signature or checksum of its own covers
+/// them. (What has ports is known here, and its checksum updated.)
+#[inline(always)]
+#[must_use]
+pub const fn is_bound_to_addresses(proto: u8) -> bool {
+    matches!(proto, AH | MOBILITY | HIP | BINDING)
+}
+
+/// Whether packets of a protocol open and close connections, with the states of [`crate::conntrack::tcp`].
+#[inline(always)]
+#[must_use]
+pub const fn has_connections(proto: u8) -> bool {
+    matches!(proto, TCP | SCTP | DCCP)
+}
+
+/// Whether the ports of a protocol cannot be changed: a published one has to be the container's own.
+/// SCTP's checksum is a CRC of the whole packet (RFC 9260, 6.8).
+#[inline(always)]
+#[must_use]
+pub const fn keeps_ports(proto: u8) -> bool {
+    proto == SCTP
+}
+
+/// Whether a protocol has ports at the beginning of its header.
+#[inline(always)]
+#[must_use]
+pub const fn has_ports(proto: u8) -> bool {
+    matches!(proto, TCP | UDP | SCTP | DCCP | UDPLITE)
+}
+
+/// Whether the checksum of a protocol covers what translation changes, at
+/// [`crate::checksum::offset`]: that of SCTP covers no address, others are none that is known.
+#[inline(always)]
+#[must_use]
+pub const fn has_checksum<A: Addr>(proto: u8) -> bool {
+    matches!(proto, TCP | UDP | DCCP | UDPLITE) || proto == A::ICMP
+}
 
 /// ICMP echo reply (RFC 792).
 pub const ICMP_ECHO_REPLY: u8 = 0;

@@ -44,6 +44,14 @@ pub(crate) trait Maps: Family {
     fn work() -> Option<*mut Work<Self>>;
     /// [`netpath_common::nat::reserve_and_index`] as a global function.
     fn make(ctx: *mut c_void) -> u32;
+    /// [`netpath_common::conntrack::consult`] as a global function.
+    fn consult() -> u32;
+    /// [`netpath_common::nat::bind`] as a global function.
+    fn bind(ctx: *mut c_void) -> u32;
+    /// [`netpath_common::datapath::plan_bound`] as a global function.
+    fn bound(ctx: *mut c_void, from: u32, uplink: u32, as_bound: u32) -> u32;
+    /// [`netpath_common::datapath::hold_tuple`] as a global function.
+    fn hold(ctx: *mut c_void, ifindex: u32) -> u32;
     /// [`netpath_common::datapath::find_port`] as a global function.
     fn find(ctx: *mut c_void, how: u32) -> u32;
     /// [`netpath_common::datapath::note_part`] as a global function.
@@ -64,7 +72,7 @@ macro_rules! maps_of {
     ($ct:ident, $by_addr:ident, $subnets:ident, $host_addrs:ident, $published:ident,
      $allowed:ident, $frags:ident,
      $held:ident, $reclaim:ident, $reclaim_in:ident, $next_hops:ident, $scratch:ident,
-     $make:ident, $find:ident, $note:ident, $refuse:ident) => {
+     $consult:ident, $make:ident, $find:ident, $bind:ident, $bound:ident, $hold:ident, $note:ident, $refuse:ident) => {
         #[inline(always)]
         fn ct(key: &Tuple<Self>) -> Option<*mut CtEntry<Self>> {
             maps::$ct.get_ptr_mut(key)
@@ -165,6 +173,26 @@ macro_rules! maps_of {
         }
 
         #[inline(always)]
+        fn consult() -> u32 {
+            global::$consult(0)
+        }
+
+        #[inline(always)]
+        fn bind(ctx: *mut c_void) -> u32 {
+            global::$bind(ctx.cast())
+        }
+
+        #[inline(always)]
+        fn bound(ctx: *mut c_void, from: u32, uplink: u32, as_bound: u32) -> u32 {
+            global::$bound(ctx.cast(), from, uplink, as_bound)
+        }
+
+        #[inline(always)]
+        fn hold(ctx: *mut c_void, ifindex: u32) -> u32 {
+            global::$hold(ctx.cast(), ifindex)
+        }
+
+        #[inline(always)]
         fn find(ctx: *mut c_void, how: u32) -> u32 {
             global::$find(ctx.cast(), how)
         }
@@ -198,8 +226,12 @@ impl Maps for V4 {
         RECLAIM_IN,
         NEXT_HOPS,
         SCRATCH,
+        np_consult,
         np_make,
         np_find,
+        np_binding,
+        np_bound,
+        np_hold,
         np_note,
         np_refuse
     );
@@ -260,8 +292,12 @@ impl Maps for V6 {
         RECLAIM_IN6,
         NEXT_HOPS6,
         SCRATCH6,
+        np_consult6,
         np_make6,
         np_find6,
+        np_binding6,
+        np_bound6,
+        np_hold6,
         np_note6,
         np_refuse6
     );

@@ -286,8 +286,33 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
+    fn consult(&self, _ip: &Ip<A>, _now: u64) -> u32 {
+        A::consult()
+    }
+
+    #[inline(always)]
     fn find(&self, _w: &mut Work<A>, how: u32) -> u32 {
         A::find(self.ctx.as_ptr(), how)
+    }
+
+    #[inline(always)]
+    fn bind(&self, _flow: &mut NewFlow<A>) -> u32 {
+        A::bind(self.ctx.as_ptr())
+    }
+
+    #[inline(always)]
+    fn plan_bound(&self, _w: &mut Work<A>, from: u16, uplink: u16, as_bound: bool) -> u32 {
+        A::bound(
+            self.ctx.as_ptr(),
+            u32::from(from),
+            u32::from(uplink),
+            u32::from(as_bound),
+        )
+    }
+
+    #[inline(always)]
+    fn hold_tuple(&self, _w: &mut Work<A>, ifindex: u32) -> u32 {
+        A::hold(self.ctx.as_ptr(), ifindex)
     }
 
     #[inline(always)]

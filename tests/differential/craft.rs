@@ -3,13 +3,18 @@
 //! Owns their bytes: out of the blue, or from what was seen or sent before. When and where they are
 //! sent is `play`'s.
 
-use netpath_common::testing::{Addr, Datagram, icmp, query, tcp_data, udp, udp_without_checksum};
+use netpath_common::testing::{
+    Addr, Datagram, icmp, query, tcp_data, udp, udp_without_checksum, udplite,
+};
 
 use crate::{
-    packet::{ACK, FIN, GRE, ICMP, PSH, Packet, RST, SYN, TCP, UDP},
+    packet::{ACK, ESP, FIN, GRE, ICMP, PSH, Packet, RST, SYN, TCP, UDP, UDPLITE},
     site::{CONTAINERS, HOST, place_of},
     step::{Complaint, How, L4, Order, ROUTER},
 };
+
+/// What a protocol without ports carries: a header of GRE without a key.
+const OTHER: [u8; 8] = [0, 0, 8, 0, 1, 2, 3, 4];
 
 /// First sequence number of whoever begins, and of whoever answers.
 const CLIENT: u32 = 100_000;
@@ -43,7 +48,8 @@ pub(crate) fn fresh(src: Addr, sport: u16, (dst, dport): (Addr, u16), l4: &L4) -
             packet.l4[6] ^= 0x55;
             packet
         }
-        L4::Gre => Datagram::new(src, dst, GRE, vec![0, 0, 8, 0, 1, 2, 3, 4]),
+        L4::UdpLite(covered) => udplite(src, sport, dst, dport, covered, &content(24)),
+        L4::Other(proto) => Datagram::new(src, dst, proto, OTHER.to_vec()),
     }
 }
 
@@ -65,6 +71,13 @@ pub(crate) fn answer(p: Packet<'_>, how: How) -> Option<Datagram> {
                 How::Natural | How::Fin | How::Reset(_) | How::ResetZero | How::Odd(..) => 24,
             };
             Some(udp(p.dst(), p.dport()?, p.src(), p.sport()?, &content(len)))
+        }
+        UDPLITE if !p.is_tail() => {
+            let (from, to) = ((p.dst(), p.dport()?), (p.src(), p.sport()?));
+            Some(udplite(from.0, from.1, to.0, to.1, 8, &content(16)))
+        }
+        GRE | ESP if !p.is_tail() => {
+            Some(Datagram::new(p.dst(), p.src(), p.proto(), OTHER.to_vec()))
         }
         ICMP => {
             let kind = match p.icmp()?.0 {
@@ -96,6 +109,14 @@ pub(crate) fn answer(p: Packet<'_>, how: How) -> Option<Datagram> {
 pub(crate) fn go_on(p: Packet<'_>, how: How) -> Option<Datagram> {
     match p.proto() {
         UDP if !p.is_tail() => Some(udp(p.src(), p.sport()?, p.dst(), p.dport()?, b"more")),
+        UDPLITE if !p.is_tail() => {
+            let (from, to) = ((p.src(), p.sport()?), (p.dst(), p.dport()?));
+            Some(udplite(from.0, from.1, to.0, to.1, 0, b"more"))
+        }
+        GRE | ESP if !p.is_tail() => {
+            Some(Datagram::new(p.src(), p.dst(), p.proto(), OTHER.to_vec()))
+        }
+
         ICMP => {
             let (kind, _) = p.icmp()?;
             let l4 = p.l4();

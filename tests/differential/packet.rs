@@ -9,6 +9,8 @@ pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const GRE: u8 = 47;
+pub(crate) const ESP: u8 = 50;
+pub(crate) const UDPLITE: u8 = 136;
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
@@ -71,7 +73,7 @@ impl<'b> Packet<'b> {
     }
 
     fn has_ports(self) -> bool {
-        matches!(self.proto(), TCP | UDP | 132) && !self.is_tail()
+        matches!(self.proto(), TCP | UDP | 132 | UDPLITE) && !self.is_tail()
     }
 
     pub(crate) fn sport(self) -> Option<u16> {

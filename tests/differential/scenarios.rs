@@ -6,7 +6,7 @@
 use netpath_common::testing::Addr;
 
 use crate::{
-    packet::{ACK, FIN, RST},
+    packet::{ACK, FIN, GRE, RST},
     site::{CONTAINERS, HOST},
     step::{Complaint, How, L4, Order, SERVERS, Step},
 };
@@ -108,7 +108,11 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
         "fragment-boundaries" => vec![fragments(C1, WEB, Order::Sent, 1200)],
         "fragment-order" => vec![fragments(C1, WEB, Order::Reversed, 3500)],
         "incomplete-datagram" => vec![fragments(C1, WEB, Order::Lost, 2000)],
-        "other-protocols" => vec![open(C1, WEB, 40_000, L4::Gre, 64)],
+        "udplite-checksum" => vec![open(C1, WEB, 40_000, L4::UdpLite(0), 64)],
+        "second-of-a-protocol" => [C1, C2]
+            .into_iter()
+            .map(|c| open(c, WEB, 40_000, L4::Other(GRE), 64))
+            .collect(),
         "hairpin-error-quotes-translation" => vec![open(C3, (HOST, 5353), 40_000, udp, 1)],
         "untranslated-between-containers" => {
             connection(C2, PUBLISHED, vec![answer(0, How::Reset(-1000))])

@@ -6,7 +6,7 @@ use netpath_common::testing::Addr;
 use proptest::{prelude::*, sample::select};
 
 use crate::{
-    packet::{ACK, FIN, PSH, RST, SYN},
+    packet::{ACK, ESP, FIN, GRE, PSH, RST, SYN},
     site::{CONTAINERS, HOST, Place},
 };
 
@@ -35,8 +35,10 @@ pub(crate) enum L4 {
     ShortUdp,
     /// A UDP checksum that is wrong.
     WrongUdp,
-    /// GRE, which has no ports.
-    Gre,
+    /// UDP-Lite, whose checksum covers so many bytes.
+    UdpLite(u16),
+    /// A protocol without ports, by number.
+    Other(u8),
 }
 
 /// How an answer or a next segment looks.
@@ -125,7 +127,15 @@ fn l4() -> impl Strategy<Value = L4> {
         3 => Just(L4::Echo),
         1 => Just(L4::Timestamp),
         1 => Just(L4::EchoReply),
-        1 => select(vec![L4::OtherIcmp, L4::ShortUdp, L4::WrongUdp, L4::Gre]),
+        1 => select(vec![
+            L4::OtherIcmp,
+            L4::ShortUdp,
+            L4::WrongUdp,
+            L4::UdpLite(0),
+            L4::UdpLite(8),
+            L4::Other(GRE),
+            L4::Other(ESP),
+        ]),
     ]
 }
 

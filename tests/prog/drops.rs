@@ -43,8 +43,8 @@ fn of_a_container() {
             &[("martian", 1)],
         ),
         Case::drop(
-            "SCTP",
-            sent(&C1, &Datagram::new(C1.addr, S, 132, vec![0; 20])),
+            "AH",
+            sent(&C1, &Datagram::new(C1.addr, S, 51, vec![0; 20])),
             &[("unsupported-protocol", 1)],
         ),
         Case::drop(

@@ -44,8 +44,8 @@ fn what_is_not_translated() {
             &[("fragment-tiny", 1)],
         ),
         Case::drop(
-            "another protocol",
-            sent(&C1, &Datagram6::new(c1, S6, header::ESP, vec![0; 40])),
+            "a protocol that signs its addresses",
+            sent(&C1, &Datagram6::new(c1, S6, 139, vec![0; 40])),
             &[("unsupported-protocol", 1)],
         ),
         Case::pass(

@@ -13,6 +13,7 @@ mod icmp_error;
 mod ipv6;
 mod ipv6_guard;
 mod next_hop;
+mod other_protocol;
 mod publish;
 mod race;
 mod race_collect;

@@ -19,6 +19,7 @@ pub mod flood;
 pub mod flows;
 mod judged;
 pub mod local;
+pub mod multicast;
 pub mod netns;
 pub mod probe;
 pub mod recover;

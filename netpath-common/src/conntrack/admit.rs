@@ -26,6 +26,9 @@ use crate::{
 /// A stamp older than this is worth a look at the record, nanoseconds.
 pub const STAMP_FRESH_NS: u64 = 1_000_000_000;
 
+/// How long a binding without flows is kept, nanoseconds: for the one that is being made.
+pub const BINDING_IDLE_NS: u64 = 2_000_000_000;
+
 /// The answer about a packet that matches an entry.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +43,18 @@ pub enum Admission {
     Invalid = 3,
 }
 
+impl Admission {
+    #[inline(always)]
+    const fn from_u32(value: u32) -> Self {
+        match value {
+            0 => Self::Live,
+            1 => Self::Ignored,
+            3 => Self::Invalid,
+            _ => Self::Miss,
+        }
+    }
+}
+
 /// Judges a packet that matches `e` under its own tuple.
 ///
 /// One lookup has been done; another is done only where state can change or must be read.
@@ -50,11 +65,12 @@ pub fn admit<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admis
         forget(t, &ip.tuple, e, salt);
         return Admission::Miss;
     }
-    let quiet = ip.tuple.proto != tuple::TCP || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
+    let quiet =
+        !tuple::has_connections(ip.tuple.proto) || ip.flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
     if e.is_steady() && quiet && now.saturating_sub(e.stamp()) < STAMP_FRESH_NS {
         return Admission::Live;
     }
-    consult(t, ip, e, now)
+    Admission::from_u32(t.consult(ip, now))
 }
 
 /// Whether everything that the flow depends on is as it was when the flow was made, but for an allow
@@ -104,9 +120,19 @@ pub(super) fn is_record<A: Addr>(e: CtRef<A>) -> bool {
     e.flags() & super::entry::FLAG_RECORD != 0
 }
 
-/// Reads the record, judges expiry, moves the state on.
-#[inline(never)]
-fn consult<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission {
+/// Reads the record, judges expiry, moves the state on: what [`Tables::consult`] is, an [`Admission`] as
+/// a number.
+///
+/// Looks the entry up again: the kernel's verifier looks at it once a program, but lets nothing be
+/// handed over that points into a map.
+#[inline(always)]
+pub fn consult<T: Tables>(t: &T, ip: &Ip<T::A>, now: u64) -> u32 {
+    t.ct(&ip.tuple)
+        .map_or(Admission::Miss, |e| judge(t, ip, e, now)) as u32
+}
+
+#[inline(always)]
+fn judge<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission {
     let (key, salt) = (&ip.tuple, e.salt());
     let other_key = other_key(e, key);
     let other = t.ct(&other_key).filter(|o| o.salt() == salt);
@@ -150,7 +176,7 @@ fn consult<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admissi
         } else {
             0
         };
-    if key.proto != tuple::TCP {
+    if !tuple::has_connections(key.proto) {
         if seen != state {
             if !record.exchange_state(state, seen) {
                 // Somebody else moved it on, or it is going away: the next packet sees which.
@@ -272,8 +298,9 @@ fn remove<T: Tables>(t: &T, key: &Tuple<T::A>, record: CtRef<T::A>, salt: u32) -
     if !record.claim(salt) {
         return false;
     }
-    budget::removed(t, key.proto, record);
-    let index_key = other_key(record, key);
+    let mut index_key = Tuple::default();
+    budget::removed(t, key, record, &mut index_key);
+    index_key = other_key(record, key);
     if let Some(index) = t.ct(&index_key)
         && index.salt() == salt
         && !is_record(index)
@@ -315,6 +342,15 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) ->
         return false;
     };
     let last = other.map_or(e.stamp(), |o| o.stamp().max(e.stamp()));
+    if !T::A::IS_V6 && key.proto == tuple::BINDING {
+        // Its flows are counted in the index.
+        let flows = if is_record(e) {
+            other.map_or(0, CtRef::flows)
+        } else {
+            e.flows()
+        };
+        return flows <= 0 && now.saturating_sub(last) >= BINDING_IDLE_NS;
+    }
     timeout::is_expired(
         &config.timeouts,
         key.proto,

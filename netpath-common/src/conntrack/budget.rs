@@ -6,12 +6,17 @@
 //! wins the exchange does the sum.
 
 use super::{
-    entry::{STATE_ASSURED, STATE_SEEN_REPLY},
+    entry::{FLAG_BOUND, STATE_ASSURED, STATE_SEEN_REPLY},
     shared::CtRef,
 };
 use crate::{
-    datapath::Tables, drop_reason::DropReason, maps::MAX_ENDPOINTS, nat::NewFlow, records::Config,
-    tuple,
+    addr::Addr,
+    datapath::Tables,
+    drop_reason::DropReason,
+    maps::MAX_ENDPOINTS,
+    nat::{BOUND, NewFlow, inside_key},
+    records::Config,
+    tuple::{self, Tuple},
 };
 
 /// A number of live flows that is limited: an index of `np_live`.
@@ -53,7 +58,7 @@ impl Budget {
 #[inline(always)]
 #[must_use]
 pub const fn is_embryonic(proto: u8, state: u32) -> bool {
-    let established = if proto == tuple::TCP {
+    let established = if tuple::has_connections(proto) {
         STATE_ASSURED
     } else {
         STATE_SEEN_REPLY
@@ -77,20 +82,36 @@ pub(crate) fn refusal<T: Tables>(
 ) -> Option<DropReason> {
     let spent = |budget, limit: u32| limit != 0 && t.live(budget) >= i64::from(limit);
     if flow.from != 0 {
-        let over = spent(Budget::flows(flow.from), config.endpoint_flows)
-            || flow.to == 0 && spent(Budget::ports(flow.from), config.endpoint_ports);
+        let (counts_flow, counts_port) = counts(flow.reply.proto, flow.bound == BOUND, flow.to);
+        let over = counts_flow && spent(Budget::flows(flow.from), config.endpoint_flows)
+            || counts_port && spent(Budget::ports(flow.from), config.endpoint_ports);
         return over.then_some(DropReason::EndpointQuota);
     }
     (is_inbound(flow.from, flow.to) && spent(Budget::INBOUND, config.inbound_embryonic))
         .then_some(DropReason::InboundBudget)
 }
 
+/// Whether what an endpoint begins counts as a flow and as an outside tuple: a binding has the tuple of
+/// all its flows.
+#[inline(always)]
+const fn counts(proto: u8, bound: bool, to: u16) -> (bool, bool) {
+    (proto != tuple::BINDING, to == 0 && !bound)
+}
+
 /// Counts a flow that has been made (`by` 1), or given back or removed (-1).
 #[inline(always)]
-fn count<T: Tables>(t: &T, from: u16, to: u16, embryonic: bool, by: i64) {
+fn count<T: Tables>(
+    t: &T,
+    (from, to): (u16, u16),
+    (counts_flow, counts_port): (bool, bool),
+    embryonic: bool,
+    by: i64,
+) {
     if from != 0 {
-        t.add_live(Budget::flows(from), by);
-        if to == 0 {
+        if counts_flow {
+            t.add_live(Budget::flows(from), by);
+        }
+        if counts_port {
             t.add_live(Budget::ports(from), by);
         }
     } else if is_inbound(from, to) && embryonic {
@@ -101,14 +122,51 @@ fn count<T: Tables>(t: &T, from: u16, to: u16, embryonic: bool, by: i64) {
 /// Counts a flow whose record has just been inserted.
 #[inline(always)]
 pub(crate) fn made<T: Tables>(t: &T, flow: &NewFlow<T::A>) {
-    count(t, flow.from, flow.to, true, 1);
+    let bound = flow.bound == BOUND;
+    let counted = counts(flow.reply.proto, bound, flow.to);
+    count(t, (flow.from, flow.to), counted, true, 1);
+    if bound && !T::A::IS_V6 {
+        let (o, r) = (&flow.original, &flow.reply);
+        let key = if flow.from != 0 {
+            inside_key(o.src, o.sport, r.dst, o.proto)
+        } else {
+            inside_key(r.src, r.sport, o.dst, o.proto)
+        };
+        count_at_binding(t, &key, 1);
+    }
+}
+
+/// Counts a flow at its binding. One that has gone meanwhile, and has been made anew, may count too few
+/// then: it is not kept for longer than its flows, at worst for less.
+#[inline(always)]
+fn count_at_binding<T: Tables>(t: &T, key: &Tuple<T::A>, by: i64) {
+    if let Some(e) = t.ct(key) {
+        e.add_flows(by, t.now());
+    }
 }
 
 /// Counts a flow whose record the caller has claimed.
 #[inline(always)]
-pub(crate) fn removed<T: Tables>(t: &T, proto: u8, record: CtRef<T::A>) {
-    let embryonic = is_embryonic(proto, record.state());
-    count(t, record.to(), record.from(), embryonic, -1);
+///
+/// `key`: the record's. `place`: memory for another one, which the caller's frame on the stack has anyway.
+pub(crate) fn removed<T: Tables>(
+    t: &T,
+    key: &Tuple<T::A>,
+    record: CtRef<T::A>,
+    place: &mut Tuple<T::A>,
+) {
+    let embryonic = is_embryonic(key.proto, record.state());
+    let bound = record.flags() & FLAG_BOUND != 0;
+    let counted = counts(key.proto, bound, record.from());
+    count(t, (record.to(), record.from()), counted, embryonic, -1);
+    if bound && !T::A::IS_V6 {
+        *place = if record.to() != 0 {
+            inside_key(record.dst(), record.dport(), key.dst, key.proto)
+        } else {
+            inside_key(key.src, key.sport, record.src(), key.proto)
+        };
+        count_at_binding(t, place, -1);
+    }
 }
 
 /// Counts a flow whose state word the caller has exchanged.

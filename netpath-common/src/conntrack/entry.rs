@@ -18,6 +18,9 @@ pub const FLAG_RECORD: u8 = 1;
 /// Set in [`CtEntry::flags`]: packets of this direction that cannot change the state skip the record.
 pub const FLAG_STEADY: u8 = 2;
 
+/// Set in [`CtEntry::flags`] of the record: the flow counts at its binding.
+pub const FLAG_BOUND: u8 = 4;
+
 /// Bits of the state word that hold the [`TcpState`].
 pub const STATE_TCP_MASK: u32 = 0x0f;
 /// A packet of the reply direction has been seen.
@@ -66,7 +69,7 @@ pub struct CtEntry<A: Addr = V4> {
     pub created: u32,
     /// When the last packet of this direction was seen: coarse monotonic clock, nanoseconds.
     pub stamp: u64,
-    /// Packets of this direction.
+    /// Packets of this direction; of the index of a binding the number of its flows.
     pub packets: u64,
     /// Bytes of this direction, by frame length.
     pub bytes: u64,

@@ -29,7 +29,7 @@ pub(super) fn mend<T: Tables>(
         to: record.from(),
         rule: record.rule(),
         uplink: record.uplink() as u8,
-        flags: if key.proto == tuple::TCP {
+        flags: if tuple::has_connections(key.proto) {
             0
         } else {
             FLAG_STEADY

@@ -29,7 +29,11 @@ const POPS_INBOUND: u32 = 32;
 #[inline(always)]
 #[must_use]
 pub const fn is_reclaimable(proto: u8, state: u32, inbound: bool) -> bool {
-    let closing = proto == tuple::TCP && is_closing(TcpState::from_bits(state & STATE_TCP_MASK));
+    let closing =
+        tuple::has_connections(proto) && is_closing(TcpState::from_bits(state & STATE_TCP_MASK));
+    if proto == tuple::BINDING {
+        return false;
+    }
     let young = state & STATE_SEEN_REPLY == 0 || inbound && is_embryonic(proto, state);
     state & STATE_CLAIMED == 0 && (young || closing)
 }
@@ -95,7 +99,7 @@ extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
 ///
 /// `spared`: the record key of the flow that room is made for. A queue may still have it of an
 /// earlier life, and the half-made flow would be its own victim.
-#[inline(never)]
+#[inline(always)]
 pub fn make_room<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
     search(t, true, spared, POPS) || search(t, false, spared, POPS)
 }

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use crate::addr::{Addr, V4};
 
-use super::entry::{CtEntry, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
+use super::entry::{CtEntry, FLAG_BOUND, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
 
 /// A live entry in the conntrack table.
 ///
@@ -108,6 +108,26 @@ impl<A: Addr> CtRef<A> {
         }
     }
 
+    /// Index of a binding: how many flows use it. Below zero for a moment, see [`Tables::live`].
+    ///
+    /// [`Tables::live`]: crate::datapath::Tables::live
+    #[inline(always)]
+    #[must_use]
+    pub fn flows(self) -> i64 {
+        // SAFETY: the pointer is valid by the contract of `new`; volatile because others write.
+        unsafe { (&raw const (*self.p()).packets).read_volatile() as i64 }
+    }
+
+    /// Index of a binding: changes that number at `now`.
+    #[inline(always)]
+    pub fn add_flows(self, by: i64, now: u64) {
+        // SAFETY: the pointer is valid by the contract of `new`.
+        unsafe {
+            (&raw mut (*self.p()).stamp).write_volatile(now);
+            add64(&raw mut (*self.p()).packets, by as u64);
+        }
+    }
+
     /// Remembers how far a TCP segment of this direction goes: `end` is the sequence number that
     /// follows it, `ack` what it acknowledges, 0 for nothing.
     #[inline(always)]
@@ -168,7 +188,7 @@ impl<A: Addr> CtRef<A> {
     /// Sets [`FLAG_STEADY`].
     #[inline(always)]
     pub fn set_steady(self, on: bool) {
-        let record = self.flags() & FLAG_RECORD;
+        let record = self.flags() & (FLAG_RECORD | FLAG_BOUND);
         let steady = if on { FLAG_STEADY } else { 0 };
         // SAFETY: the pointer is valid by the contract of `new`.
         unsafe { (&raw mut (*self.p()).flags).write_volatile(record | steady) }
@@ -178,9 +198,9 @@ impl<A: Addr> CtRef<A> {
     #[inline(always)]
     pub fn keep_steady_if(self, keep: bool) {
         let mask = if keep {
-            FLAG_RECORD | FLAG_STEADY
+            FLAG_RECORD | FLAG_BOUND | FLAG_STEADY
         } else {
-            FLAG_RECORD
+            FLAG_RECORD | FLAG_BOUND
         };
         let was = self.flags();
         // SAFETY: the pointer is valid by the contract of `new`.

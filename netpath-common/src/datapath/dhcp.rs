@@ -1,13 +1,13 @@
-//! What a container would say that gives addresses to others.
+//! DHCP: what a container may ask, and what it would say that gives addresses to others.
 //!
-//! Owns the ports of DHCP, and who would hear it. A container that answers to a published port does so
+//! Owns the ports of DHCP, and who would hear an answer. A container that answers to a published port does so
 //! within its flow, which is looked for first.
 
 use super::Tables;
 use crate::{
     addr::Addr,
-    packet::{Ip, Kind},
-    records::NetworkRecord,
+    packet::{Ip, Kind, Packet},
+    records::{EndpointRecord, NetworkRecord},
     tuple,
 };
 
@@ -27,4 +27,19 @@ pub(super) fn is_dhcp_answer<A: Addr>(ip: &Ip<A>) -> bool {
     ip.tuple.proto == tuple::UDP
         && matches!(ip.kind, Kind::Udp | Kind::BadL4)
         && (ip.tuple.sport == server || ip.tuple.dport == client)
+}
+
+/// Whether a container that has no address yet asks for one, for its own MAC address (RFC 2131, 4.1): the
+/// only packet without a source. Of IPv6 it has a link-local source.
+#[inline(always)]
+pub(super) fn is_question<P: Packet, A: Addr>(pkt: &P, ip: &Ip<A>, ep: &EndpointRecord) -> bool {
+    /// Offset of the client's hardware address behind the UDP header, bytes (RFC 2131, 2).
+    const CHADDR: usize = 8 + 28;
+    let ports = (ip.tuple.sport, ip.tuple.dport);
+    !A::IS_V6
+        && ip.tuple.src == A::NONE
+        && ip.tuple.dst.is_multicast()
+        && matches!(ip.kind, Kind::Udp)
+        && ports == (68, 67)
+        && pkt.read::<6>(usize::from(ip.l4) + CHADDR) == Some(ep.mac)
 }

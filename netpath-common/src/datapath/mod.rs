@@ -4,6 +4,7 @@
 //! kernel. Hooks of the kernel programs call exactly one function of this module each.
 
 mod arp;
+mod bound;
 mod bridge;
 mod collect;
 mod dhcp;
@@ -12,6 +13,7 @@ mod fragment;
 mod hold;
 mod icmp_error;
 mod loopback;
+mod masquerade;
 pub mod mss;
 mod neighbour6;
 mod next_hop;
@@ -25,6 +27,7 @@ mod work;
 mod xdp;
 mod xdp_nat;
 
+pub use bound::plan_bound;
 pub use bridge::bridge_ingress;
 pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
@@ -35,7 +38,7 @@ pub use neighbour6::{link_local, on_link};
 pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
 pub use refuse6::refuse6;
-pub use uplink::{uplink_egress, uplink_ingress};
+pub use uplink::{hold_tuple, uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::Work;
 pub use xdp::{
@@ -46,11 +49,11 @@ pub use xdp_nat::uplink_xdp_nat;
 
 use crate::{
     addr::Addr,
-    conntrack::{Budget, CtEntry, CtRef},
+    conntrack::{Budget, CtEntry, CtRef, consult},
     counters::Counter,
     drop_reason::DropReason,
-    nat::{NewFlow, reserve_and_index},
-    packet::{Family, Ip},
+    nat::{NewFlow, bind, reserve_and_index},
+    packet::{Family, Ip, Kind},
     publish::{Answer, Asked, PublishedPorts, find},
     records::{Config, FragKey, FragRecord, IfaceRecord, UplinkRecord},
     tuple::Tuple,
@@ -158,6 +161,16 @@ pub trait Tables: PublishedPorts<A: Family> {
     fn set_used(&self, proto: u8, port: u16);
     /// Remembers that a translated flow has had a port, see [`PortUse::translated`].
     fn set_translated(&self, proto: u8, port: u16);
+    /// [`consult`] about the packet in the working memory, which `ip` is, at its time `now`.
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn consult(&self, ip: &Ip<Self::A>, now: u64) -> u32
+    where
+        Self: Sized,
+    {
+        consult(self, ip, now)
+    }
     /// [`reserve_and_index`] of the flow in the working memory, which `flow` is.
     ///
     /// Not called directly, so that the kernel's verifier can look at it by itself: once a program
@@ -169,6 +182,16 @@ pub trait Tables: PublishedPorts<A: Family> {
     {
         reserve_and_index(self, flow)
     }
+    /// [`bind`] of the flow in the working memory, which `flow` is.
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn bind(&self, flow: &mut NewFlow<Self::A>) -> u32
+    where
+        Self: Sized,
+    {
+        bind(self, flow)
+    }
     /// [`note_part`] of the packet in the working memory, which `w` is: 0, or 1 for an overlap.
     ///
     /// Not called directly, as with [`Tables::make`].
@@ -178,6 +201,26 @@ pub trait Tables: PublishedPorts<A: Family> {
         Self: Sized,
     {
         note_part(self, w)
+    }
+    /// [`plan_bound`] of the packet in the working memory, which `w` is.
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn plan_bound(&self, w: &mut Work<Self::A>, from: u16, uplink: u16, as_bound: bool) -> u32
+    where
+        Self: Sized,
+    {
+        plan_bound(self, w, from, uplink, as_bound)
+    }
+    /// [`hold_tuple`] of the packet in the working memory, which `w` is.
+    ///
+    /// Not called directly, as with [`Tables::make`].
+    #[inline(always)]
+    fn hold_tuple(&self, w: &mut Work<Self::A>, ifindex: u32) -> u32
+    where
+        Self: Sized,
+    {
+        hold_tuple(self, w, ifindex)
     }
     /// [`find_port`] of the packet in the working memory, which `w` is: an [`Answer`].
     ///
@@ -216,6 +259,13 @@ pub(crate) fn generation<T: Tables>(t: &T, from: u16, to: u16, uplink: u16, rule
         sum = sum.wrapping_add(t.rule(rule).map_or(0, |r| r.generation));
     }
     sum
+}
+
+/// Whether a packet's destination port may be a published one: those of TCP and UDP are reserved, and
+/// one bit spares everything else two hash lookups.
+#[inline(always)]
+pub(crate) fn may_be_published<T: Tables>(t: &T, w: &Work<T::A>) -> bool {
+    t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) || matches!(w.ip.kind, Kind::Sctp)
 }
 
 /// How [`find_port`] looks: published at this very address, not at any of the host.

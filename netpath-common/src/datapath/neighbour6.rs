@@ -86,7 +86,7 @@ fn judge<P: Packet>(
     match ip.kind {
         // Anything could be behind these.
         Kind::Truncated | Kind::Tiny => return Err(ip.fault()),
-        Kind::Other if !matches!(ip.fault(), DropReason::UnsupportedProtocol) => {
+        Kind::Unsupported if !matches!(ip.fault(), DropReason::UnsupportedProtocol) => {
             return Err(ip.fault());
         }
         Kind::IcmpOther | Kind::IcmpRedirect => match ip.flags {
@@ -104,10 +104,13 @@ fn judge<P: Packet>(
         },
         Kind::Tcp
         | Kind::Udp
+        | Kind::Sctp
+        | Kind::Dccp
         | Kind::IcmpQuery
         | Kind::IcmpError
         | Kind::Tail
         | Kind::BadL4
+        | Kind::Unsupported
         | Kind::Other => {}
     }
     if !src.is_link_local() && !ip.tuple.dst.is_link_local() {

@@ -3,11 +3,17 @@
 //! Owns what is open there: the ports that an endpoint publishes, by its own address and port, and
 //! echo requests. A flow of such a network is tracked like any other; its translation changes nothing.
 
-use super::{FIND_EXACT, Tables, published, step::Step, work::Work};
+use super::{
+    FIND_EXACT, Tables,
+    hold::{hold, take_back},
+    is_martian_source, published,
+    step::Step,
+    work::Work,
+};
 use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
-    packet::Kind,
+    packet::{Kind, Packet},
     publish::Answer,
     records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord},
     tuple::is_icmp_request,
@@ -47,7 +53,7 @@ pub(super) fn open<T: Tables>(
     if matches!(w.ip.kind, Kind::IcmpQuery) && is_icmp_request::<T::A>(w.ip.flags) {
         return Ok(Open { endpoint, rule: 0 });
     }
-    if !matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+    if !w.ip.has_ports() {
         return Err(closed);
     }
     match published(t, w, FIND_EXACT) {
@@ -86,4 +92,37 @@ pub(super) fn plan<T: Tables>(
         ..NewFlow::default()
     };
     Ok(Step::Create)
+}
+
+/// A packet to an address of a network.
+#[inline(always)]
+pub(super) fn by_own_address<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+    network: u16,
+) -> Result<Step<T::A>, DropReason> {
+    let is_routed = t
+        .network(network)
+        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
+    if !is_routed {
+        return Err(DropReason::DirectAccess);
+    }
+    if is_martian_source(t, &w.ip.tuple.src) {
+        return Err(DropReason::Martian);
+    }
+    let is_tail = matches!(w.ip.kind, Kind::Tail);
+    if is_tail && w.follow_first_fragment(t, 0) {
+        return Ok(Step::Ready);
+    }
+    if is_tail && hold(pkt, t, w) {
+        return Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
+            Step::Ready
+        } else {
+            Step::Held
+        });
+    }
+    let open = open(t, w, network, DropReason::DirectAccess)?;
+    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
+    plan(t, w, &open, 0, iface.slot as u16)
 }

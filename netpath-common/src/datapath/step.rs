@@ -4,7 +4,13 @@
 //! holds, and the verifier refuses a program that stores or shifts such a value: it may be undefined,
 //! or a pointer.
 
-use crate::{addr::Addr, conntrack::CtRef, drop_reason::DropReason};
+use super::work::Work;
+use crate::{
+    addr::Addr,
+    conntrack::CtRef,
+    drop_reason::DropReason,
+    verdict::{Action, Verdict},
+};
 
 /// What to do next with a packet.
 #[repr(u8)]
@@ -122,6 +128,26 @@ impl<A: Addr> Step<A> {
             next: Next::Neighbour,
             entry: None,
             ifindex,
+        }
+    }
+}
+
+impl<A: Addr> Work<A> {
+    /// The decision in full, right after it was made.
+    #[inline(always)]
+    pub const fn verdict(&self, action: Action) -> Verdict {
+        let ifindex = self.to_ifindex;
+        match action {
+            Action::Pass => Verdict::Pass,
+            Action::Ipv6 => Verdict::Ipv6,
+            Action::Held => Verdict::Held,
+            Action::TranslatedToStack => Verdict::TranslatedToStack,
+            Action::ToUplink | Action::Leased => Verdict::ToUplink {
+                ifindex,
+                leased: matches!(action, Action::Leased),
+            },
+            Action::ToNeighbour => Verdict::ToNeighbour { ifindex },
+            Action::ToEndpoint => Verdict::ToEndpoint { ifindex },
         }
     }
 }

@@ -4,24 +4,26 @@
 //! the way out: what the fast path left to the stack is translated here, or dropped.
 
 use super::{
-    Tables,
+    Tables, bound,
     hold::{hold, take_back},
     icmp_error, is_martian_source,
+    masquerade::masquerade,
+    may_be_published,
     next_hop::renew,
     published, routed,
     step::{Step, Word},
-    veth::{admitted, masquerade, to_published},
+    veth::{admitted, to_published},
     work::Work,
 };
 use crate::{
     addr::Addr,
-    conntrack::{CtRef, is_over, tcp},
+    conntrack::{CtRef, forget, is_over, tcp},
     drop_reason::DropReason,
     event::Hook,
-    nat::{NewFlow, initial_state},
+    nat::{self, NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
     publish::Answer,
-    records::{IFACE_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord},
+    records::{IFACE_UPLINK, NETWORK_INTERNAL, NetworkRecord},
     verdict::Action,
 };
 
@@ -92,13 +94,13 @@ fn inbound<P: Packet, T: Tables>(
     if !is_ours(pkt, t, w) {
         // The outside reaches a container by its own address where that is routed, else never.
         return match t.subnet(&w.ip.tuple.dst) {
-            Some(network) => by_own_address(pkt, t, w, network),
+            Some(network) => routed::by_own_address(pkt, t, w, network),
             None => Ok(Step::Pass),
         };
     }
     let kind = w.ip.kind;
     match kind {
-        Kind::Tcp | Kind::Udp => to_port(pkt, t, w),
+        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => to_port(pkt, t, w),
         Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
         // Whose it is nobody knows yet: the host's stack has it, a copy waits for the case that it
         // is a container's.
@@ -117,43 +119,11 @@ fn inbound<P: Packet, T: Tables>(
         | Kind::IcmpRedirect
         | Kind::IcmpOther
         | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => Ok(Step::Pass),
     }
-}
-
-/// A packet to an address of a network.
-#[inline(always)]
-fn by_own_address<P: Packet, T: Tables>(
-    pkt: &mut P,
-    t: &T,
-    w: &mut Work<T::A>,
-    network: u16,
-) -> Result<Step<T::A>, DropReason> {
-    let is_routed = t
-        .network(network)
-        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
-    if !is_routed {
-        return Err(DropReason::DirectAccess);
-    }
-    if is_martian_source(t, &w.ip.tuple.src) {
-        return Err(DropReason::Martian);
-    }
-    let is_tail = matches!(w.ip.kind, Kind::Tail);
-    if is_tail && w.follow_first_fragment(t, 0) {
-        return Ok(Step::Ready);
-    }
-    if is_tail && hold(pkt, t, w) {
-        return Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
-            Step::Ready
-        } else {
-            Step::Held
-        });
-    }
-    let open = routed::open(t, w, network, DropReason::DirectAccess)?;
-    let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
-    routed::plan(t, w, &open, 0, iface.slot as u16)
 }
 
 /// Whether the packet's destination is an address of the host, as far as that matters.
@@ -166,13 +136,14 @@ fn is_ours<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work<T::A>) -> bool {
         return true;
     }
     let matters = match w.ip.kind {
-        Kind::Tcp | Kind::Udp => t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport),
+        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => may_be_published(t, w),
         Kind::IcmpError => true,
         Kind::Tail
         | Kind::IcmpQuery
         | Kind::IcmpRedirect
         | Kind::IcmpOther
         | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => false,
@@ -187,9 +158,8 @@ fn to_port<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
-    // Published ports are reserved, so this bit spares everything else the look-ups.
-    if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport) {
-        return Ok(Step::Pass);
+    if !may_be_published(t, w) {
+        return bound::from_outside(pkt, t, w);
     }
     let answer = published(t, w, 0);
     if matches!(answer, Answer::Nothing) {
@@ -270,13 +240,13 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
     let at_risk = match w.ip.kind {
         Kind::Tcp | Kind::Udp => t
             .port(w.ip.tuple.proto, w.ip.tuple.sport)
-            .is_some_and(|p| p.translated != 0),
-        Kind::IcmpQuery => true,
+            .is_none_or(|p| p.translated != 0),
+        Kind::IcmpQuery | Kind::Sctp | Kind::Dccp | Kind::Other => true,
         Kind::IcmpError
         | Kind::Tail
         | Kind::IcmpRedirect
         | Kind::IcmpOther
-        | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => false,
@@ -289,6 +259,12 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
         && let Some(e) = admitted(t, w, e)?
     {
         return Ok(Step::Flow(e));
+    }
+    if w.ip.has_fixed_port() {
+        if t.hold_tuple(w, pkt.ifindex()) != 0 {
+            let _ = nat::hold(t, &mut w.flow);
+        }
+        return Ok(Step::Pass);
     }
     let begins = !matches!(w.ip.kind, Kind::Tcp) || w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     if !begins || !is_shadowed(t, w) {
@@ -309,6 +285,37 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
         ..NewFlow::default()
     };
     Ok(Step::Create)
+}
+
+/// Notes that the host itself uses a tuple whose port cannot be another one, so that no container is
+/// given it. A container that has it loses it: the host was told nothing of translation. Where the
+/// table is full the packet goes all the same.
+///
+/// What [`Tables::hold_tuple`] is: 1 where [`Work::flow`] is to be made for it, else 0.
+#[inline(always)]
+pub fn hold_tuple<T: Tables>(t: &T, w: &mut Work<T::A>, ifindex: u32) -> u32 {
+    let (Ok(state), Some(iface)) = (initial_state(&w.ip), t.iface(ifindex)) else {
+        return 0;
+    };
+    let key = w.ip.tuple.inverse();
+    if key.src.is_multicast() {
+        return 0;
+    }
+    if let Some(e) = t.ct(&key)
+        && e.from() == 0
+        && e.to() != 0
+    {
+        forget(t, &key, e, e.salt());
+    }
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply: key,
+        uplink: iface.slot as u16,
+        fixed: true,
+        state,
+        ..NewFlow::default()
+    };
+    1
 }
 
 /// Whether an entry is of a flow that the host itself has begun.

@@ -6,9 +6,12 @@
 use super::{
     Tables,
     arp::not_ipv4,
-    dhcp::is_rogue,
+    bound,
+    dhcp::{is_question, is_rogue},
     hold::{hold, take_back},
     icmp_error,
+    masquerade::masquerade,
+    may_be_published,
     next_hop::{Way, renew, way, way_back},
     published, routed,
     step::{Next, Step, Word},
@@ -19,12 +22,12 @@ use crate::{
     conntrack::{Admission, CtRef, admit, forget},
     drop_reason::DropReason,
     event::Hook,
-    nat::{NewFlow, Ports, initial_state},
+    nat::{NewFlow, initial_state},
     packet::{Family, Kind, Packet},
     publish::Answer,
     records::{
-        CONFIG_PRESERVE_PORTS, EndpointRecord, IFACE_ENDPOINT, IFACE_UPLINK, NETWORK_DIRECT,
-        NETWORK_ICC, NETWORK_INTERNAL, NETWORK_ROUTED, NetworkRecord,
+        EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
+        NetworkRecord,
     },
     tuple::Tuple,
     verdict::Action,
@@ -121,6 +124,8 @@ pub(super) fn admitted<T: Tables>(
             Ok(Some(e))
         }
         Admission::Miss => Ok(None),
+        // The host's own, of which only the tuple is held.
+        Admission::Invalid if w.ip.has_fixed_port() && e.from() == 0 && e.to() == 0 => Ok(None),
         Admission::Invalid => Err(DropReason::TcpInvalid),
     }
 }
@@ -166,7 +171,11 @@ fn no_flow<P: Packet, T: Tables>(
         return Ok(Step::Pass);
     }
     if w.ip.tuple.src != T::A::of_endpoint(ep) {
-        return Err(DropReason::SpoofedAddress);
+        return if is_question(pkt, &w.ip, ep) {
+            Ok(Step::Pass)
+        } else {
+            Err(DropReason::SpoofedAddress)
+        };
     }
     if is_rogue(t, &w.ip, network) {
         return Err(DropReason::RogueDhcp);
@@ -297,75 +306,6 @@ fn neighbour<P: Packet, T: Tables>(
     (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
 }
 
-/// Plans a flow from a container to the outside.
-///
-/// `source`: the address that the kernel would use, zero where it does not say. It is newer than
-/// what user space wrote if that is late or dead.
-#[inline(always)]
-pub(super) fn masquerade<T: Tables>(
-    t: &T,
-    w: &mut Work<T::A>,
-    slot: u16,
-    network: &NetworkRecord,
-    out_ifindex: u32,
-    source: T::A,
-) -> Result<Step<T::A>, DropReason> {
-    let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;
-    if iface.kind != IFACE_UPLINK {
-        return Err(DropReason::NoUplink);
-    }
-    let uplink = iface.slot as u16;
-    let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
-    let (snat, of_uplink) = (T::A::snat(network), T::A::of_uplink(record));
-    let is_routed = network.flags & NETWORK_ROUTED != 0;
-    let addr = if is_routed {
-        w.ip.tuple.src
-    } else if snat != T::A::NONE {
-        snat
-    } else if source == T::A::NONE || source == of_uplink {
-        of_uplink
-    } else if t.subnet(&source).is_some() {
-        // The uplink has lost its address, and the kernel would lend it a bridge's.
-        return Err(DropReason::NoUplink);
-    } else {
-        source
-    };
-    if addr == T::A::NONE {
-        return Err(DropReason::NoUplink);
-    }
-    let config = t.config().ok_or(DropReason::NoConfig)?;
-    let (ports, any_port) = if is_routed || matches!(w.ip.kind, Kind::IcmpQuery) {
-        // Its own; or identifiers, which nobody can guess a way in by.
-        (Ports::default(), false)
-    } else {
-        let ranged = config.port_min != 0;
-        (
-            if ranged {
-                Ports::range(config.port_min, config.port_max)
-            } else {
-                Ports::default()
-            },
-            config.flags & CONFIG_PRESERVE_PORTS == 0,
-        )
-    };
-    w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: w.ip.tuple.inverse(),
-        from: slot,
-        to: 0,
-        uplink,
-        rule: 0,
-        host_address: !is_routed,
-        ports,
-        any_port,
-        fixed: is_routed,
-        state: initial_state(&w.ip)?,
-        ..NewFlow::default()
-    };
-    w.flow.reply.dst = addr;
-    Ok(Step::Create)
-}
-
 /// A packet to an address of the host: to a published port, or to the host's own services.
 ///
 /// The source stays, so that the published service sees who asks; only where a container asks
@@ -377,12 +317,11 @@ fn to_host<T: Tables>(
     slot: u16,
     network: &NetworkRecord,
 ) -> Result<Step<T::A>, DropReason> {
-    // Published ports are reserved, so this bit spares everything else the look-ups.
-    if !t.is_reserved(w.ip.tuple.proto, w.ip.tuple.dport)
-        || !matches!(w.ip.kind, Kind::Tcp | Kind::Udp)
-        || network.flags & NETWORK_INTERNAL != 0
-    {
+    if !w.ip.has_ports() || network.flags & NETWORK_INTERNAL != 0 {
         return Ok(Step::Pass);
+    }
+    if !may_be_published(t, w) {
+        return bound::from_inside(t, w, slot, network);
     }
     match published(t, w, 0) {
         Answer::Nothing => return Ok(Step::Pass),

@@ -21,7 +21,7 @@ use crate::{
     publish::Lookup,
     records::{CONFIG_MSS_CLAMP, FragKey},
     tuple::Tuple,
-    verdict::{Action, Verdict},
+    verdict::Action,
 };
 
 /// Everything the datapath knows and plans about one packet. All zero is a valid value.
@@ -276,7 +276,11 @@ impl<A: Family> Work<A> {
                 return Ok(Action::ToNeighbour);
             }
             Next::Flow => step.entry,
-            Next::Create => Some(create(t, &mut self.flow)?),
+            Next::Create => {
+                // Only containers have bindings.
+                let binds = matches!(hook, Hook::Veth | Hook::UplinkEgress);
+                Some(create(t, &mut self.flow, binds)?)
+            }
             Next::Ready => None,
         };
         if let Some(e) = entry {
@@ -375,23 +379,5 @@ impl<A: Family> Work<A> {
         t.count(Counter::ToEndpoint);
         self.to_ifindex = endpoint.ifindex;
         Ok(Action::ToEndpoint)
-    }
-
-    /// The decision in full, right after it was made.
-    #[inline(always)]
-    pub const fn verdict(&self, action: Action) -> Verdict {
-        let ifindex = self.to_ifindex;
-        match action {
-            Action::Pass => Verdict::Pass,
-            Action::Ipv6 => Verdict::Ipv6,
-            Action::Held => Verdict::Held,
-            Action::TranslatedToStack => Verdict::TranslatedToStack,
-            Action::ToUplink | Action::Leased => Verdict::ToUplink {
-                ifindex,
-                leased: matches!(action, Action::Leased),
-            },
-            Action::ToNeighbour => Verdict::ToNeighbour { ifindex },
-            Action::ToEndpoint => Verdict::ToEndpoint { ifindex },
-        }
     }
 }

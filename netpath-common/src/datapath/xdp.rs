@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Tables, Work, is_martian_source};
+use super::{Tables, Work, bound, is_martian_source};
 use crate::{
     addr::Addr,
     conntrack::{CtRef, tcp},
@@ -223,19 +223,25 @@ fn to_host<T: Tables>(t: &T, ip: &Ip<T::A>, refused: &mut Bucket) -> Result<Acti
             if t.is_reserved(ip.tuple.proto, ip.tuple.dport) && is_published::<T>(t, ip) {
                 return Ok(Action::Pass);
             }
+            if bound::is_bound(t, &ip.tuple) {
+                return Ok(Action::Pass);
+            }
         }
         Kind::Truncated => return Err(DropReason::Truncated),
         Kind::BadL4 if has_wrong_length(ip) => return Err(DropReason::BadL4Header),
         // Flags that no stack sends. A socket may still take the segment for a reset, and the
         // stack answers it where there is none; netpath publishes no port for it.
         Kind::BadL4 => {}
-        Kind::IcmpQuery
+        Kind::Sctp
+        | Kind::Dccp
+        | Kind::IcmpQuery
         | Kind::IcmpError
         | Kind::IcmpRedirect
         | Kind::IcmpOther
         | Kind::Tail
         | Kind::Tiny
-        | Kind::Other => return Ok(Action::Pass),
+        | Kind::Other
+        | Kind::Unsupported => return Ok(Action::Pass),
     }
     if t.host_socket(&ip.tuple) || refused.take(t.now(), REFUSED_PER_SECOND, REFUSED_AT_ONCE) {
         return Ok(Action::Pass);

@@ -97,12 +97,15 @@ fn is_checksum_partial<P: Packet>(pkt: &P, ip: &Ip) -> bool {
         Kind::Tcp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::TCP) }, 2>(),
         Kind::Udp => pkt.read_fixed::<{ L4 + checksum::offset(tuple::UDP) }, 2>(),
         // ICMP's has no pseudo header, and is always computed by the sender's stack.
-        Kind::IcmpQuery
+        Kind::Sctp
+        | Kind::Dccp
+        | Kind::IcmpQuery
         | Kind::IcmpError
         | Kind::IcmpRedirect
         | Kind::IcmpOther
         | Kind::Tail
         | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => return false,

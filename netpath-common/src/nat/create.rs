@@ -5,15 +5,17 @@
 //! never share an outside tuple. The index follows; whoever loses a race adopts the winner's flow.
 
 use super::{
-    flow::{NewFlow, Search},
+    attempt::{Try, try_port},
+    binding::bind_and_make,
+    flow::{BIND, BOUND, NewFlow, Search},
     full::{again, index_again, record_again},
     port::{Ports, TRIES},
 };
 use crate::{
     addr::Addr,
     conntrack::{
-        CtRef, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK, budget,
-        created_at, forget, forget_over, is_over, make_room_inbound, other_key,
+        CtRef, FLAG_BOUND, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_PICKUP, STATE_SALT_MASK,
+        budget, created_at, forget, forget_over, is_over, make_room_inbound,
     },
     counters::Counter,
     datapath::{InsertError, Tables, generation, mark_translated, mark_used},
@@ -21,39 +23,24 @@ use crate::{
     tuple,
 };
 
-/// What became of one candidate port.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Try {
-    Reserved = 0,
-    /// Another processor is making this very flow.
-    Same = 1,
-    Taken = 2,
-    Full = 3,
-}
-
-impl Try {
-    #[inline(always)]
-    pub(super) const fn from_u32(value: u32) -> Self {
-        match value {
-            0 => Self::Reserved,
-            1 => Self::Same,
-            3 => Self::Full,
-            _ => Self::Taken,
-        }
-    }
-}
-
-/// Makes the flow and answers its original direction's entry.
+/// Makes the flow and answers its original direction's entry. `binds`: it may have [`BIND`]; else the code
+/// for that is left out.
 ///
 /// # Errors
 /// [`DropReason::NoPort`], [`DropReason::ConntrackFull`], [`DropReason::FlowRace`],
 /// [`DropReason::TcpNotSyn`] where a flow picked up in the middle would need another port.
 #[inline(always)]
-pub fn create<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Result<CtRef<T::A>, DropReason> {
-    flow.now = t.now();
-    flow.salt = t.random() & STATE_SALT_MASK;
-    let code = t.make(flow);
+pub fn create<T: Tables>(
+    t: &T,
+    flow: &mut NewFlow<T::A>,
+    binds: bool,
+) -> Result<CtRef<T::A>, DropReason> {
+    begin(t, flow);
+    let code = if binds && !T::A::IS_V6 && flow.bound == BIND {
+        bind_and_make(t, flow)
+    } else {
+        t.make(flow)
+    };
     if let Some(reason) = DropReason::from_code(code) {
         return Err(reason);
     }
@@ -66,16 +53,31 @@ pub fn create<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Result<CtRef<T::A>,
     Ok(e)
 }
 
+/// [`DropReason::NoPort`] as a number.
+pub(super) const NO_PORT: u32 = DropReason::NoPort.code();
+
+#[inline(always)]
+fn begin<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) {
+    flow.now = t.now();
+    flow.salt = t.random() & STATE_SALT_MASK;
+}
+
+/// Makes a flow that no packet is translated by and that has no binding; whether it is there now.
+#[inline(always)]
+pub fn hold<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
+    begin(t, flow);
+    t.make(flow) == 0
+}
+
 impl DropReason {
     /// 0 is success; a reason is its number plus one.
     #[inline(always)]
-    const fn code(self) -> u32 {
+    pub(super) const fn code(self) -> u32 {
         self as u32 + 1
     }
 
     #[inline(always)]
     const fn from_code(code: u32) -> Option<Self> {
-        const NO_PORT: u32 = DropReason::NoPort.code();
         const FULL: u32 = DropReason::ConntrackFull.code();
         const NOT_SYN: u32 = DropReason::TcpNotSyn.code();
         const QUOTA: u32 = DropReason::EndpointQuota.code();
@@ -163,7 +165,7 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
         }
         return DropReason::FlowRace.code();
     }
-    if made {
+    if made && flow.reply.proto != tuple::BINDING {
         t.count(Counter::FlowNew);
         // Until it is answered.
         t.reclaim_push(&flow.reply, flow.from == 0);
@@ -232,14 +234,14 @@ fn insert_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Index {
 
 /// Gives the reservation back, if it was made here. Nobody else can hold it: the salt is its own.
 #[inline(always)]
-fn give_back<T: Tables>(t: &T, flow: &NewFlow<T::A>, made: bool) {
+fn give_back<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, made: bool) {
     if !made {
         return;
     }
     if let Some(record) = t.ct(&flow.reply)
         && record.claim(flow.salt)
     {
-        budget::removed(t, flow.reply.proto, record);
+        budget::removed(t, &flow.reply, record, &mut flow.asked);
         t.ct_delete(&flow.reply);
     }
 }
@@ -313,43 +315,9 @@ extern "C" fn search_step<T: Tables>(i: u32, turn: *mut Turn<'_, T>) -> i64 {
     i64::from(!matches!(result, Try::Taken))
 }
 
-/// Tries to reserve the tuple `flow.reply` as it stands.
-#[inline(never)]
-pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Try {
-    if flow.host_address
-        && flow.reply.proto != T::A::ICMP
-        && (t.is_reserved(flow.reply.proto, flow.reply.dport) || t.host_socket(&flow.reply))
-    {
-        return Try::Taken;
-    }
-    fill_entry(t, flow, true);
-    match t.ct_insert(&flow.reply, &flow.entry) {
-        Ok(()) => return Try::Reserved,
-        Err(InsertError::Full) => return Try::Full,
-        Err(InsertError::Exists) => {}
-    }
-    let Some(holder) = t.ct(&flow.reply) else {
-        return Try::Taken;
-    };
-    let salt = holder.salt();
-    if is_over(t, &flow.reply, holder, flow.now) {
-        // Expired but not collected yet: its port is free.
-        forget(t, &flow.reply, holder, salt);
-        return match t.ct_insert(&flow.reply, &flow.entry) {
-            Ok(()) => Try::Reserved,
-            Err(InsertError::Full) => Try::Full,
-            Err(InsertError::Exists) => Try::Taken,
-        };
-    }
-    if holder.flags() & FLAG_RECORD != 0 && other_key(holder, &flow.reply) == flow.original {
-        return Try::Same;
-    }
-    Try::Taken
-}
-
 /// Fills in the entry of one direction.
 #[inline(always)]
-fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, record: bool) {
+pub(super) fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, record: bool) {
     let other = if record {
         flow.original.inverse()
     } else {
@@ -365,10 +333,14 @@ fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, record: bool) {
     e.dst = other.dst;
     e.sport = other.sport;
     e.dport = other.dport;
-    // Only TCP has a state that packets of the original direction move on.
+    // Only of connections does a packet of the original direction move the state on.
     e.flags = if record {
-        FLAG_RECORD
-    } else if flow.original.proto != tuple::TCP {
+        if flow.bound == BOUND {
+            FLAG_RECORD | FLAG_BOUND
+        } else {
+            FLAG_RECORD
+        }
+    } else if !tuple::has_connections(flow.original.proto) {
         FLAG_STEADY
     } else {
         0

@@ -14,6 +14,11 @@ use crate::{
     tuple::{Direction, Tuple, is_icmp_request},
 };
 
+/// [`NewFlow::bound`]: its port is that of a binding, which is made where there is none.
+pub const BIND: u8 = 1;
+/// [`NewFlow::bound`]: it uses the binding that is there.
+pub const BOUND: u8 = 2;
+
 /// A flow that is to be made. The translation follows from the two tuples: the original direction
 /// becomes `reply.inverse()`, the reply direction `original.inverse()`.
 #[repr(C)]
@@ -40,6 +45,8 @@ pub struct NewFlow<A: Addr = V4> {
     pub any_port: bool,
     /// It has this port or none: it is not translated.
     pub fixed: bool,
+    /// [`BIND`], [`BOUND`], or 0: it has no binding.
+    pub bound: u8,
     /// Initial state word without salt.
     pub state: u32,
     /// Filled in by [`super::create()`]: random bits of this life.
@@ -48,6 +55,16 @@ pub struct NewFlow<A: Addr = V4> {
     pub now: u64,
     /// Working memory of [`super::create()`], which is too large for the stack.
     pub entry: CtEntry<A>,
+    /// Working memory of [`super::bind`]: the flow while its binding is made.
+    pub kept: Tuple<A>,
+    /// The same of its reply.
+    pub kept_reply: Tuple<A>,
+    /// The same of its state.
+    pub kept_state: u32,
+    /// The same of the endpoint that it goes to.
+    pub kept_to: u16,
+    /// Working memory of the search: what is asked of sockets and bindings.
+    pub asked: Tuple<A>,
     /// Working memory of its search for a port.
     pub search: Search,
 }
@@ -71,13 +88,15 @@ pub struct Search {
 #[inline(always)]
 pub const fn initial_state<A: Addr>(ip: &Ip<A>) -> Result<u32, DropReason> {
     match ip.kind {
-        Kind::Tcp => match tcp::next(TcpState::None, Direction::Original, ip.flags) {
-            Transition::To(TcpState::Established) => {
-                Ok(TcpState::Established as u32 | STATE_PICKUP)
+        Kind::Tcp | Kind::Sctp | Kind::Dccp => {
+            match tcp::next(TcpState::None, Direction::Original, ip.flags) {
+                Transition::To(TcpState::Established) => {
+                    Ok(TcpState::Established as u32 | STATE_PICKUP)
+                }
+                Transition::To(s) => Ok(s as u32),
+                Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
             }
-            Transition::To(s) => Ok(s as u32),
-            Transition::Ignore | Transition::Invalid => Err(DropReason::TcpNotSyn),
-        },
+        }
         Kind::IcmpQuery if !is_icmp_request::<A>(ip.flags) => Err(DropReason::IcmpUnmatched),
         Kind::Udp
         | Kind::IcmpQuery
@@ -86,6 +105,7 @@ pub const fn initial_state<A: Addr>(ip: &Ip<A>) -> Result<u32, DropReason> {
         | Kind::IcmpOther
         | Kind::Tail
         | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => Ok(0),

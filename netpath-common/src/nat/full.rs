@@ -3,7 +3,8 @@
 //! Owns how often. Which flows have to go is [`crate::conntrack`]'s.
 
 use super::{
-    create::{Try, Turn, try_port},
+    attempt::{Try, try_port},
+    create::Turn,
     flow::NewFlow,
 };
 use crate::{

@@ -4,6 +4,7 @@
 //! packets: the kernel programs implement [`Packet`] over `__sk_buff`, tests over byte vectors.
 
 mod family;
+mod other;
 mod parse;
 mod parse6;
 mod quoted;

@@ -1,9 +1,9 @@
 //! From bytes to what the datapath decides on.
 //!
-//! Owns every bounds and sanity check of IPv4, TCP, UDP and ICMP headers. Reads only; decides
-//! nothing about flows. Sources: RFC 791, 768, 9293, 792.
+//! Owns every bounds and sanity check of IPv4, TCP, UDP and ICMP headers; `other` has those of other
+//! protocols. Reads only; decides nothing about flows. Sources: RFC 791, 768, 9293, 792.
 
-use super::{ETH_LEN, Packet, be16, four, parse6};
+use super::{ETH_LEN, Packet, be16, four, other::other_at, parse6};
 use crate::{
     addr::{Addr, V4},
     conntrack::tcp,
@@ -29,8 +29,12 @@ pub struct Eth {
 pub enum Kind {
     /// A TCP segment.
     Tcp,
-    /// A UDP datagram.
+    /// A datagram of UDP or UDP-Lite.
     Udp,
+    /// A packet of SCTP: ports that cannot change, since the checksum is a CRC of all of it.
+    Sctp,
+    /// A packet of DCCP.
+    Dccp,
     /// An ICMP request or reply with an identifier (echo, timestamp).
     IcmpQuery,
     /// An ICMP error that quotes a packet: destination unreachable, source quench or packet too big,
@@ -42,10 +46,12 @@ pub enum Kind {
     IcmpOther,
     /// A fragment other than the first: no transport header.
     Tail,
-    /// Another protocol, or an extension header of IPv6 that the parser does not look behind: its
-    /// number is the tuple's protocol.
+    /// A protocol without ports: its addresses may change.
     #[default]
     Other,
+    /// A protocol whose addresses cannot change, or an extension header of IPv6 that the parser does
+    /// not look behind: its number is the tuple's protocol.
+    Unsupported,
     /// The transport header is not all there.
     Truncated,
     /// The transport header contradicts itself.
@@ -62,7 +68,7 @@ pub struct Ip<A = V4> {
     pub tuple: Tuple<A>,
     /// What follows the IP header.
     pub kind: Kind,
-    /// TCP flags, or the ICMP type.
+    /// TCP flags (of SCTP and DCCP those that mean the same), or the ICMP type.
     pub flags: u8,
     /// Time to live, or hop limit.
     pub ttl: u8,
@@ -169,7 +175,7 @@ pub fn parse_ipv4<P: Packet>(pkt: &P, p: &mut Ip) -> Result<(), DropReason> {
         tuple::UDP => udp_at(p, room, pkt.read(ETH_LEN + header_len)),
         tuple::ICMP if header_len == 20 => icmp_at(p, pkt.read_fixed::<34, 8>()),
         tuple::ICMP => icmp_at(p, pkt.read(ETH_LEN + header_len)),
-        _ => Kind::Other,
+        _ => other_at(pkt, p, room),
     };
     Ok(())
 }
@@ -268,7 +274,24 @@ impl<A: Addr> Ip<A> {
     #[inline(always)]
     #[must_use]
     pub const fn is_tracked(&self) -> bool {
-        matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::IcmpQuery)
+        matches!(
+            self.kind,
+            Kind::Tcp | Kind::Udp | Kind::IcmpQuery | Kind::Sctp | Kind::Dccp | Kind::Other
+        )
+    }
+
+    /// Whether the packet has a port that may lead somewhere.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_ports(&self) -> bool {
+        matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp)
+    }
+
+    /// Whether its flow keeps its own port or has none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_fixed_port(&self) -> bool {
+        matches!(self.kind, Kind::Sctp | Kind::Other)
     }
 
     /// TCP: the sequence number that follows the segment (RFC 9293, 3.4: SYN and FIN count).
@@ -339,8 +362,10 @@ impl<A: Addr> Ip<A> {
             Kind::IcmpRedirect => DropReason::IcmpRedirect,
             Kind::IcmpError => DropReason::IcmpErrorUnmatched,
             Kind::IcmpOther | Kind::IcmpQuery => DropReason::IcmpUnmatched,
-            Kind::Other if A::IS_V6 => parse6::unsupported(self.tuple.proto),
-            Kind::Other | Kind::Tcp | Kind::Udp => DropReason::UnsupportedProtocol,
+            Kind::Unsupported if A::IS_V6 => parse6::unsupported(self.tuple.proto),
+            Kind::Unsupported | Kind::Other | Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => {
+                DropReason::UnsupportedProtocol
+            }
         }
     }
 }

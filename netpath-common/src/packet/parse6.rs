@@ -6,6 +6,7 @@
 
 use super::{
     ETH_LEN, Ip, Kind, Packet, be16,
+    other::other_at,
     parse::{short, tcp_at, udp_at},
 };
 use crate::{
@@ -84,7 +85,7 @@ pub fn parse_ipv6<P: Packet>(pkt: &P, p: &mut Ip<V6>) -> Result<(), DropReason> 
         tuple::UDP => p.kind = udp6_at(p, payload, pkt.read_fixed::<L4, 8>()),
         tuple::ICMPV6 => p.kind = icmp6_at(p, pkt.read_fixed::<L4, 8>()),
         proto if is_extension(proto) => extended(pkt, p),
-        _ => {}
+        _ => p.kind = other_at(pkt, p, payload),
     }
     if payload > usize::from(u16::MAX) && !matches!(p.kind, Kind::Tcp | Kind::BadL4) {
         return Err(DropReason::BadIpHeader);
@@ -115,7 +116,7 @@ const fn least(proto: u8) -> usize {
 /// Whether the number is that of an extension header that the parser knows the length of. What follows
 /// one that it does not know (ESP, or one that has yet to be invented: RFC 6564) nobody can tell.
 #[inline(always)]
-const fn is_extension(proto: u8) -> bool {
+pub(super) const fn is_extension(proto: u8) -> bool {
     matches!(
         proto,
         HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
@@ -182,7 +183,9 @@ fn extended<P: Packet>(pkt: &P, p: &mut Ip<V6>) {
         tuple::TCP => tcp_at(p, room, pkt.read(at)),
         tuple::UDP => udp6_at(p, room, pkt.read(at)),
         tuple::ICMPV6 => icmp6_at(p, pkt.read(at)),
-        _ => Kind::Other,
+        // In a place where it cannot be, or beyond what is looked at.
+        proto if is_extension(proto) => Kind::Unsupported,
+        _ => other_at(pkt, p, room),
     };
 }
 

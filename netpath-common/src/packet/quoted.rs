@@ -51,7 +51,7 @@ pub(super) fn parse_quoted<P: Packet>(pkt: &P, ip: &Ip, q: &mut Quoted) -> Optio
         ..Tuple::default()
     };
     match t.proto {
-        tuple::TCP | tuple::UDP => {
+        proto if tuple::has_ports(proto) => {
             t.sport = be16(&p, 0);
             t.dport = be16(&p, 2);
         }
@@ -60,7 +60,7 @@ pub(super) fn parse_quoted<P: Packet>(pkt: &P, ip: &Ip, q: &mut Quoted) -> Optio
             t.dport = t.sport;
             t.icmp_type = p[0];
         }
-        _ => return None,
+        _ => {}
     }
     *q = Quoted {
         tuple: t,
@@ -110,6 +110,11 @@ pub(super) fn rewrite_quoted<P: Packet>(
     let mut sum = addrs
         .be16(u16::from_be_bytes(quoted.check), u16::from_be_bytes(check))
         .be16(old.sport, new.sport);
+    if !tuple::has_checksum::<V4>(old.proto) {
+        // Its ports are its own, or it has none.
+        let icmp_check = usize::from(ip.l4) + checksum::offset(tuple::ICMP);
+        return pkt.update_l4_checksum(icmp_check, sum.wsum(), false, false);
+    }
     let check_at = l4 + checksum::offset(old.proto);
     let inner = if old.proto == tuple::ICMP {
         pkt.write(l4 + 4, &new.sport.to_be_bytes())?;
@@ -128,7 +133,7 @@ pub(super) fn rewrite_quoted<P: Packet>(
         None
     };
     if let Some(old_check) = quoted_check {
-        let new_check = if old.proto == tuple::UDP {
+        let new_check = if matches!(old.proto, tuple::UDP | tuple::UDPLITE) {
             checksum::update_udp(old_check, inner.wsum())
         } else {
             checksum::update(old_check, inner.wsum())

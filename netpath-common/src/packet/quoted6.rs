@@ -5,7 +5,7 @@
 
 use super::{
     Ip, Packet, Quoted, be16,
-    parse6::{HEADER, walk},
+    parse6::{HEADER, is_extension, walk},
 };
 use crate::{
     addr::V6,
@@ -62,9 +62,10 @@ pub(super) fn parse_quoted6<P: Packet>(pkt: &P, ip: &Ip<V6>, q: &mut Quoted<V6>)
     }
     let p = pkt.read::<8>(l4)?;
     let (sport, dport, icmp_type) = match q.tuple.proto {
-        tuple::TCP | tuple::UDP => (be16(&p, 0), be16(&p, 2), 0),
+        proto if tuple::has_ports(proto) => (be16(&p, 0), be16(&p, 2), 0),
         tuple::ICMPV6 => (be16(&p, 4), be16(&p, 4), p[0]),
-        _ => return None,
+        proto if is_extension(proto) => return None,
+        _ => (0, 0, 0),
     };
     if !pkt.read_to(at + 8, &mut q.tuple.src) || !pkt.read_to(at + 24, &mut q.tuple.dst) {
         return None;
@@ -108,6 +109,11 @@ pub(super) fn rewrite_quoted6<P: Packet>(
         .bytes16(old.src, new.src)
         .bytes16(old.dst, new.dst)
         .be16(old.sport, new.sport);
+    if !tuple::has_checksum::<V6>(old.proto) {
+        // Its ports are its own, or it has none.
+        let icmp_check = usize::from(ip.l4) + checksum::offset(tuple::ICMPV6);
+        return pkt.update_l4_checksum(icmp_check, sum.wsum(), false, false);
+    }
     if old.proto == tuple::ICMPV6 {
         pkt.write(l4 + 4, &new.sport.to_be_bytes())?;
     } else {
@@ -124,7 +130,7 @@ pub(super) fn rewrite_quoted6<P: Packet>(
         None
     };
     if let Some(old_check) = quoted_check {
-        let new_check = if old.proto == tuple::UDP {
+        let new_check = if matches!(old.proto, tuple::UDP | tuple::UDPLITE) {
             checksum::update_udp(old_check, sum.wsum())
         } else {
             checksum::update(old_check, sum.wsum())

@@ -41,7 +41,7 @@ pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(
     let t = &ip.tuple;
     let addrs = Diff::new().bytes4(t.src, to.src).bytes4(t.dst, to.dst);
     match ip.kind {
-        Kind::Tcp | Kind::Udp => {
+        Kind::Tcp | Kind::Udp | Kind::Dccp => {
             transport::<{ ETH_LEN + 20 }, TCP_CHECK, UDP_CHECK, _, _>(pkt, ip, to, addrs)?
         }
         Kind::IcmpQuery if t.sport != to.sport => {
@@ -49,12 +49,18 @@ pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(
             pkt.update_l4_checksum(l4 + checksum::offset(tuple::ICMP), id.wsum(), false, false)?;
             pkt.write(l4 + 4, &to.sport.to_be_bytes())?;
         }
-        Kind::IcmpQuery
+        // The checksum is a CRC of the whole packet.
+        Kind::Sctp if t.sport != to.sport || t.dport != to.dport => {
+            return Err(DropReason::RewriteFailed);
+        }
+        Kind::Sctp
+        | Kind::IcmpQuery
         | Kind::IcmpError
         | Kind::IcmpRedirect
         | Kind::IcmpOther
         | Kind::Tail
         | Kind::Other
+        | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
         | Kind::Tiny => {}
@@ -62,7 +68,7 @@ pub(super) fn rewrite<P: Packet>(pkt: &mut P, ip: &Ip, to: &Rewrite) -> Result<(
     ip_header(pkt, ip, to, addrs)
 }
 
-/// Rewrites ports and checksum of TCP or UDP. `L4`, `TCP`, `UDP`: where the transport header and its
+/// Rewrites ports and checksum of TCP, UDP, UDP-Lite or DCCP. `L4`, `TCP`, `UDP`: where the transport header and its
 /// checksum are behind the shortest IP header.
 #[inline(always)]
 pub(super) fn transport<const L4: usize, const TCP: usize, const UDP: usize, A: Addr, P: Packet>(
@@ -75,10 +81,12 @@ pub(super) fn transport<const L4: usize, const TCP: usize, const UDP: usize, A: 
     let t = &ip.tuple;
     let ports_change = t.sport != to.sport || t.dport != to.dport;
     let addrs_change = t.src != to.src || t.dst != to.dst;
-    let udp = t.proto == tuple::UDP;
+    // UDP-Lite never has 0 there (RFC 3828, 3.1), so to write 0xffff instead is right of both.
+    let udp = matches!(ip.kind, Kind::Udp);
     let at = l4 + checksum::offset(t.proto);
     let ports = Diff::new().be16(t.sport, to.sport).be16(t.dport, to.dport);
-    if addrs_change && ports_change && l4 == L4 {
+    let is_dccp = matches!(ip.kind, Kind::Dccp);
+    if addrs_change && ports_change && l4 == L4 && !is_dccp {
         if udp {
             both::<UDP, P>(pkt, addrs, ports, udp)?;
         } else {

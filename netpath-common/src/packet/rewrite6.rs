@@ -33,7 +33,7 @@ pub(super) fn rewrite6<P: Packet>(
     let t = &ip.tuple;
     let addrs = Diff::new().bytes16(t.src, to.src).bytes16(t.dst, to.dst);
     match ip.kind {
-        Kind::Tcp | Kind::Udp => {
+        Kind::Tcp | Kind::Udp | Kind::Dccp => {
             transport::<L4, TCP_CHECK, UDP_CHECK, _, _>(pkt, ip, to, addrs)?;
         }
         Kind::IcmpQuery | Kind::IcmpError | Kind::IcmpRedirect | Kind::IcmpOther => {
@@ -47,7 +47,16 @@ pub(super) fn rewrite6<P: Packet>(
                 pkt.write(l4 + 4, &to.sport.to_be_bytes())?;
             }
         }
-        Kind::Tail | Kind::Other | Kind::Truncated | Kind::BadL4 | Kind::Tiny => {}
+        Kind::Sctp if t.sport != to.sport || t.dport != to.dport => {
+            return Err(DropReason::RewriteFailed);
+        }
+        Kind::Sctp
+        | Kind::Tail
+        | Kind::Other
+        | Kind::Unsupported
+        | Kind::Truncated
+        | Kind::BadL4
+        | Kind::Tiny => {}
     }
     ip_header(pkt, ip, to, addrs)
 }

@@ -245,6 +245,66 @@ pub fn error(
     icmp(src, dst, kind, code, [0, 0, 0x05, 0x14], &quoted[..end])
 }
 
+/// A packet of SCTP with one chunk of this type. Its CRC is a number of its own: nothing may change it.
+#[must_use]
+pub fn sctp(src: Addr, sport: u16, dst: Addr, dport: u16, chunk: u8) -> Datagram {
+    let mut l4 = Vec::new();
+    l4.extend(sport.to_be_bytes());
+    l4.extend(dport.to_be_bytes());
+    // Verification tag, CRC32c, then type, flags, length.
+    l4.extend([0, 0, 0, 9, 0xde, 0xad, 0xbe, 0xef, chunk, 0, 0, 16]);
+    l4.extend([7; 12]);
+    Datagram::new(src, dst, tuple::SCTP, l4)
+}
+
+/// A packet of DCCP of this type, the checksum of which covers `words` words of the payload (RFC 4340,
+/// 9.2: one more than those, 0 for all).
+#[must_use]
+pub fn dccp(src: Addr, sport: u16, dst: Addr, dport: u16, kind: u8, words: u8) -> Datagram {
+    let mut l4 = Vec::new();
+    l4.extend(sport.to_be_bytes());
+    l4.extend(dport.to_be_bytes());
+    l4.extend([6, words, 0, 0, kind << 1 | 1, 0, 0, 0, 0, 0, 0, 1]);
+    l4.extend([5; 24]);
+    let covered = match usize::from(words) {
+        0 => l4.len(),
+        n => 24 + (n - 1) * 4,
+    };
+    let pseudo = pseudo_header(src, dst, tuple::DCCP, l4.len());
+    let check = internet_checksum(&[&pseudo, &l4[..covered]]);
+    l4[6..8].copy_from_slice(&check);
+    Datagram::new(src, dst, tuple::DCCP, l4)
+}
+
+/// A datagram of UDP-Lite, the checksum of which covers `covered` bytes (0 for all).
+#[must_use]
+pub fn udplite(
+    src: Addr,
+    sport: u16,
+    dst: Addr,
+    dport: u16,
+    covered: u16,
+    payload: &[u8],
+) -> Datagram {
+    let mut l4 = Vec::new();
+    l4.extend(sport.to_be_bytes());
+    l4.extend(dport.to_be_bytes());
+    l4.extend(covered.to_be_bytes());
+    l4.extend([0, 0]);
+    l4.extend(payload);
+    let end = match usize::from(covered) {
+        0 => l4.len(),
+        n => n.min(l4.len()),
+    };
+    let pseudo = pseudo_header(src, dst, tuple::UDPLITE, l4.len());
+    let check = match internet_checksum(&[&pseudo, &l4[..end]]) {
+        [0, 0] => [0xff, 0xff],
+        check => check,
+    };
+    l4[6..8].copy_from_slice(&check);
+    Datagram::new(src, dst, tuple::UDPLITE, l4)
+}
+
 /// An ARP message in a frame: operation 1 asks, 2 answers.
 #[must_use]
 pub fn arp(eth_src: Mac, operation: u8, mac: Mac, addr: Addr, target: Addr, ifindex: u32) -> Frame {

@@ -85,7 +85,7 @@ fn masked(frame: &[u8]) -> Vec<u8> {
                 blank(at, 2, p.end);
             }
         }
-        tuple::UDP => {
+        tuple::UDP | tuple::UDPLITE | tuple::DCCP => {
             blank(p.l4, 4, p.end);
             blank(p.l4 + 6, 2, p.end);
         }
@@ -102,13 +102,14 @@ fn masked(frame: &[u8]) -> Vec<u8> {
                                 blank(q.l4, 4, p.end);
                                 blank(q.l4 + 16, 2, p.end);
                             }
-                            tuple::UDP => {
+                            tuple::UDP | tuple::UDPLITE | tuple::DCCP => {
                                 blank(q.l4, 4, p.end);
                                 blank(q.l4 + 6, 2, p.end);
                             }
-                            _ => {
+                            tuple::ICMP => {
                                 blank(q.l4 + 2, 4, p.end);
                             }
+                            _ => {}
                         }
                     }
                 }

@@ -56,7 +56,7 @@ fn blank_transport(
             blank(l4, 4, end);
             blank(l4 + 16, 2, end);
         }
-        tuple::UDP => {
+        tuple::UDP | tuple::UDPLITE | tuple::DCCP => {
             blank(l4, 4, end);
             blank(l4 + 6, 2, end);
         }

@@ -24,6 +24,7 @@ mod oracle;
 mod oracle6;
 pub mod plain;
 pub mod plain6;
+mod plain_other;
 mod ports;
 mod published;
 mod randomness;

@@ -139,6 +139,26 @@ fn check(v: &View<'_>, what: &str, offload: Offload, wrong: &mut Vec<String>) {
         {
             wrong.push(format!("{what}UDP checksum"));
         }
+        tuple::UDPLITE if v.l4.len() >= 8 => {
+            let covered = match usize::from(u16::from_be_bytes([v.l4[4], v.l4[5]])) {
+                0 => v.l4.len(),
+                n => n.min(v.l4.len()),
+            };
+            if internet_checksum(&[&pseudo, &v.l4[..covered]]) != [0, 0] {
+                wrong.push(format!("{what}UDP-Lite checksum"));
+            }
+        }
+        tuple::DCCP if v.l4.len() >= 12 => {
+            // CsCov: 0 for everything, else so many words less one behind the header.
+            let header = usize::from(v.l4[4]) * 4;
+            let covered = match usize::from(v.l4[5] & 15) {
+                0 => v.l4.len(),
+                n => (header + (n - 1) * 4).min(v.l4.len()),
+            };
+            if internet_checksum(&[&pseudo, &v.l4[..covered]]) != [0, 0] {
+                wrong.push(format!("{what}DCCP checksum"));
+            }
+        }
         tuple::ICMP if v.l4.len() >= 8 => {
             if internet_checksum(&[v.l4]) != [0, 0] {
                 wrong.push(format!("{what}ICMP checksum"));
@@ -178,6 +198,9 @@ fn describe_ipv4(b: &[u8]) -> String {
     let name = match v.proto {
         tuple::TCP => "tcp".to_string(),
         tuple::UDP => "udp".to_string(),
+        tuple::SCTP => "sctp".to_string(),
+        tuple::DCCP => "dccp".to_string(),
+        tuple::UDPLITE => "udplite".to_string(),
         tuple::ICMP => "icmp".to_string(),
         p => format!("proto {p}"),
     };
@@ -185,7 +208,7 @@ fn describe_ipv4(b: &[u8]) -> String {
         return format!("{name} {src} > {dst} tail");
     }
     match v.proto {
-        tuple::TCP | tuple::UDP if v.l4.len() >= 4 => {
+        tuple::TCP | tuple::UDP | tuple::SCTP | tuple::DCCP | tuple::UDPLITE if v.l4.len() >= 4 => {
             format!("{name} {src}:{} > {dst}:{}", be(0), be(2))
         }
         tuple::ICMP if v.l4.len() >= 8 => match v.l4[0] {

@@ -123,6 +123,8 @@ fn check(v: &View6<'_>, what: &str, offload: Offload, wrong: &mut Vec<String>) {
     let (name, at, least) = match v.proto {
         tuple::TCP => ("TCP", 16, 20),
         tuple::UDP => ("UDP", 6, 8),
+        tuple::UDPLITE if v.l4.get(4..6) == Some(&[0, 0]) => ("UDP-Lite", 6, 8),
+        tuple::DCCP if v.l4.get(5).is_some_and(|b| b & 15 == 0) => ("DCCP", 6, 12),
         tuple::ICMPV6 => ("ICMPv6", 2, 4),
         _ => return,
     };
@@ -161,6 +163,9 @@ pub(super) fn describe_ipv6(b: &[u8]) -> String {
     let name = match v.proto {
         tuple::TCP => "tcp".to_string(),
         tuple::UDP => "udp".to_string(),
+        tuple::SCTP => "sctp".to_string(),
+        tuple::DCCP => "dccp".to_string(),
+        tuple::UDPLITE => "udplite".to_string(),
         tuple::ICMPV6 => "icmpv6".to_string(),
         p => format!("proto {p}"),
     };
@@ -168,7 +173,7 @@ pub(super) fn describe_ipv6(b: &[u8]) -> String {
         return format!("{name} {src} > {dst} tail");
     }
     match v.proto {
-        tuple::TCP | tuple::UDP if v.l4.len() >= 4 => {
+        tuple::TCP | tuple::UDP | tuple::SCTP | tuple::DCCP | tuple::UDPLITE if v.l4.len() >= 4 => {
             format!("{name} [{src}]:{} > [{dst}]:{}", be(0), be(2))
         }
         tuple::ICMPV6 if v.l4.len() >= 8 => match v.l4[0] {

@@ -3,7 +3,7 @@
 //! Owns the tests' own view of bytes, from the RFCs; nothing is taken from the datapath's parser. Owns
 //! no expectation.
 
-use super::build::Addr;
+use super::{build::Addr, plain_other::other};
 use crate::tuple;
 
 /// TCP flag FIN.
@@ -79,7 +79,7 @@ impl Line {
 /// What is behind the IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Body<A = Addr> {
-    /// TCP (with its flags), UDP, or an ICMP query: what conversations are made of.
+    /// TCP (with its flags), UDP, an ICMP query, or another protocol: what conversations are made of.
     Talk(Line<A>, u8),
     /// An ICMP error, and the packet that it quotes.
     Error(Option<Line<A>>),
@@ -95,7 +95,7 @@ pub enum Body<A = Addr> {
     Truncated,
     /// The transport header contradicts itself.
     Bad,
-    /// Another protocol.
+    /// A protocol that cannot be translated.
     Other,
 }
 
@@ -215,7 +215,7 @@ fn body(ip: &Ip, b: &[u8]) -> Body {
             5 => Body::Redirect,
             _ => Body::OtherIcmp,
         },
-        _ => Body::Other,
+        _ => other(ip, b, line),
     }
 }
 
@@ -227,9 +227,9 @@ fn quoted(b: &[u8]) -> Option<Line> {
     }
     let l4 = b.get(header..header + 8)?;
     let (sport, dport, icmp_type) = match b[9] {
-        tuple::TCP | tuple::UDP => (be(l4, 0), be(l4, 2), 0),
+        6 | 17 | 33 | 132 | 136 => (be(l4, 0), be(l4, 2), 0),
         tuple::ICMP => (be(l4, 4), be(l4, 4), l4[0]),
-        _ => return None,
+        _ => (0, 0, 0),
     };
     Some(Line {
         proto: b[9],

@@ -6,6 +6,7 @@
 use super::{
     build6::{Addr6, header},
     plain::{Body, Ip, JUDGED, Line, Looks, SENSIBLE, be},
+    plain_other::other,
 };
 use crate::tuple;
 
@@ -196,7 +197,9 @@ fn body(ip: &Ip<Addr6>, b: &[u8]) -> Body<Addr6> {
             137 => Body::Redirect,
             _ => Body::OtherIcmp,
         },
-        _ => Body::Other,
+        // Extension headers that cannot be looked behind.
+        0 | 43 | 44 | 60 => Body::Other,
+        _ => other(ip, b, line),
     }
 }
 
@@ -211,9 +214,9 @@ fn quoted(b: &[u8]) -> Option<Line<Addr6>> {
     }
     let l4 = b.get(c.at..c.at + 8)?;
     let (sport, dport, icmp_type) = match c.proto {
-        tuple::TCP | tuple::UDP => (be(l4, 0), be(l4, 2), 0),
+        6 | 17 | 33 | 132 | 136 => (be(l4, 0), be(l4, 2), 0),
         tuple::ICMPV6 => (be(l4, 4), be(l4, 4), l4[0]),
-        _ => return None,
+        _ => (0, 0, 0),
     };
     Some(Line {
         proto: c.proto,

@@ -105,7 +105,7 @@ fn other_protocols_of_a_container() {
             Some(DropReason::BadEthertype)
         );
     }
-    for proto in [132, 47, 50, 2] {
+    for proto in [51, 58, 135, 139, 255] {
         let out = h.from(&C1, &Datagram::new(C1.addr, S, proto, vec![0; 24]));
         assert_eq!(out.dropped(), Some(DropReason::UnsupportedProtocol));
         let out = h.from_stack(&Datagram::new(C1.addr, S, proto, vec![0; 24]));

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod big_tcp;
+mod binding;
 mod connection;
 mod exact;
 mod forward;
@@ -17,11 +18,13 @@ mod hairpin;
 mod halves;
 mod icmp_error;
 mod ipv6;
+mod link_scope;
 mod loopback;
 mod malformed;
 mod masquerade;
 mod mss;
 mod next_hop;
+mod other_protocol;
 mod port_choice;
 mod ports;
 mod publish;
@@ -40,6 +43,7 @@ mod rfc6888;
 mod rfc7857;
 mod room;
 mod routed;
+mod sctp;
 mod shadow;
 mod tcp_leak;
 mod tcp_table;

@@ -46,9 +46,8 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
             h.tables.networks[usize::from(NET1)].flags = 0;
             h.from(&C1, &syn)
         }
-        DropReason::UnsupportedProtocol => {
-            h.from(&C1, &Datagram::new(C1.addr, S, 132, vec![0; 20]))
-        }
+        DropReason::UnsupportedProtocol => h.from(&C1, &Datagram::new(C1.addr, S, 51, vec![0; 20])),
+        DropReason::LinkScope => h.from(&C1, &udp(C1.addr, 1, [169, 254, 7, 7], 2, b"")),
         DropReason::UnpublishedFlood => {
             let nobodys = udp(S, 1, H, 9, b"").frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
             for _ in 0..netpath_common::datapath::REFUSED_AT_ONCE {

@@ -16,7 +16,7 @@ use netpath_common::{
 use crate::{
     fragment::Ends,
     scene::{UPLINK as PARTY_UPLINK, gateway, is_gateway},
-    talk::Kind,
+    talk::{Kind, has_fixed_port},
     world::World,
 };
 
@@ -270,9 +270,17 @@ impl World {
     /// range or class, and never one that is published or listened at.
     fn check_port(&self, x: Line, y: Line) {
         let scene = &self.scene;
+        if has_fixed_port(x.proto) {
+            assert_eq!((x.sport, x.dport), (y.sport, y.dport), "{x:?} became {y:?}");
+            return;
+        }
         if x.proto != tuple::ICMP {
             assert_eq!(x.dport, y.dport);
-            assert!(!scene.is_taken(y.proto, y.sport), "{y:?} has a taken port");
+            let may_be_taken = !matches!(y.proto, tuple::TCP | tuple::UDP);
+            assert!(
+                may_be_taken || !scene.is_taken(y.proto, y.sport),
+                "{y:?} has a taken port"
+            );
         }
         assert!(scene.may_be_outside(&x, y.sport), "{x:?} became {y:?}");
         let keeps = scene.life.preserve || x.proto == tuple::ICMP;

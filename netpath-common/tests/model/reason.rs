@@ -15,7 +15,7 @@ use crate::{
     fragment::Heads,
     life::H2,
     scene::{Scene, is_first, is_gateway, is_martian, same_net},
-    talk::Talks,
+    talk::{Talks, has_fixed_port},
 };
 
 /// What is known about a frame when it is judged.
@@ -128,6 +128,7 @@ impl Case<'_> {
             Body::Truncated => Some(DropReason::Truncated),
             Body::Bad => Some(DropReason::BadL4Header),
             Body::Other => Some(DropReason::UnsupportedProtocol),
+            Body::Talk(..) if is_of_one_link(ip.dst) => Some(DropReason::LinkScope),
             Body::Talk(line, flags) => match line.proto {
                 // Nobody asked.
                 tuple::ICMP if !matches!(line.icmp_type, 8 | 13) => Some(DropReason::IcmpUnmatched),
@@ -221,6 +222,7 @@ impl Case<'_> {
             }
             DropReason::NotRoutable => sender.is_some_and(|who| !self.scene.goes_out(who)),
             DropReason::UnsupportedProtocol => ip.body == Body::Other,
+            DropReason::LinkScope => sender.is_some() && talk.is_some() && is_of_one_link(ip.dst),
             DropReason::IcmpUnmatched => {
                 ip.body == Body::OtherIcmp
                     || talk.is_some_and(|(l, _)| matches!(l.icmp_type, 0 | 14))
@@ -261,6 +263,9 @@ impl Case<'_> {
     /// Whether a segment cannot begin a conversation: only a SYN can, and an ACK of one that began
     /// earlier where its port is still to be had.
     fn is_no_beginning(&self, line: &Line, flags: u8, sender: Option<usize>) -> bool {
+        if matches!(line.proto, tuple::SCTP | tuple::DCCP) {
+            return flags != SYN;
+        }
         if line.proto != tuple::TCP || flags == SYN {
             return false;
         }
@@ -282,9 +287,17 @@ impl Case<'_> {
     }
 
     fn has_no_port(&self, line: &Line) -> bool {
+        if has_fixed_port(line.proto) {
+            return !self.is_free(line, line.sport);
+        }
         let Some((min, max)) = self.scene.life.range else {
             return false;
         };
         line.proto != tuple::ICMP && (min..=max).all(|port| !self.is_free(line, port))
     }
+}
+
+/// Multicast, broadcast and link-local addresses.
+const fn is_of_one_link(a: netpath_common::testing::Addr) -> bool {
+    a[0] >= 224 || a[0] == 169 && a[1] == 254
 }

@@ -89,6 +89,8 @@ impl Talk {
                 }
                 Stage::Closing => false,
             },
+            // They have states, too, some of them of three seconds.
+            tuple::SCTP | tuple::DCCP => false,
             _ => kept && silent < 30 * SECOND,
         };
         alive && !self.doubtful && self.stands(scene)
@@ -99,7 +101,9 @@ impl Talk {
         let most = match self.near.proto {
             tuple::TCP => 432_000,
             tuple::UDP if self.answered => 120,
-            _ => 30,
+            tuple::UDP | tuple::ICMP => 30,
+            tuple::DCCP => 43_200,
+            _ => 600,
         };
         self.stands(scene) && scene.now() - self.last < most * SECOND
     }
@@ -211,8 +215,10 @@ impl Talks {
     pub(crate) fn is_seen_now(&mut self, scene: &Scene, before: &Line) -> bool {
         let most = if before.proto == tuple::TCP {
             432_000
-        } else {
+        } else if matches!(before.proto, tuple::UDP | tuple::ICMP) {
             30
+        } else {
+            43_200
         };
         self.unseen.remove(before).is_some_and(|(parties, at)| {
             scene.are_there(&parties) && scene.now() - at < most * SECOND
@@ -337,4 +343,12 @@ impl Talks {
         }
         found
     }
+}
+
+/// Whether conversations of a protocol keep their port, or have none.
+pub(crate) const fn has_fixed_port(proto: u8) -> bool {
+    !matches!(
+        proto,
+        tuple::TCP | tuple::UDP | tuple::ICMP | tuple::DCCP | tuple::UDPLITE
+    )
 }

@@ -20,7 +20,7 @@ fn each_chain_leads_to_what_is_behind_it() {
         let what = format!("{d:?}");
         assert_eq!(ip.kind, kind, "{what}");
         assert_eq!((ip.tuple.src, ip.tuple.dst), (c1(), s()), "{what}");
-        if !matches!(kind, Kind::Other) {
+        if !matches!(kind, Kind::Unsupported) {
             assert_eq!(usize::from(ip.l4), 54 + d.chain().len(), "{what}");
             assert_eq!(ip.tuple.proto, d.proto, "{what}");
         }
@@ -34,13 +34,13 @@ fn each_chain_leads_to_what_is_behind_it() {
 fn what_is_not_looked_behind_has_a_reason_of_its_own() {
     let reasons: Vec<_> = chains()
         .into_iter()
-        .filter(|(_, kind)| matches!(kind, Kind::Other))
+        .filter(|(_, kind)| matches!(kind, Kind::Unsupported))
         .map(|(d, _)| parsed(&frame(&d)).fault())
         .collect();
     use DropReason::{HeaderChain, RoutingHeader, UnsupportedProtocol};
     let mut want = vec![RoutingHeader; 2];
     want.extend([HeaderChain; 3]);
-    want.extend([UnsupportedProtocol; 3]);
+    want.extend([UnsupportedProtocol; 1]);
     assert_eq!(reasons, want);
 }
 
@@ -53,7 +53,7 @@ fn six_headers_are_looked_behind_and_a_seventh_is_not() {
         ))
     };
     assert_eq!(with(6).kind, Kind::Udp);
-    assert_eq!(with(7).kind, Kind::Other);
+    assert_eq!(with(7).kind, Kind::Unsupported);
     assert_eq!(with(7).fault(), DropReason::HeaderChain);
 }
 
@@ -83,7 +83,11 @@ fn every_length_of_every_chain() {
             agree(&ip, &look, len);
             let least = if ip.tuple.proto == tuple::TCP { 20 } else { 8 };
             let has_header = usize::from(ip.l4) + least <= len;
-            assert!(has_header || !ip.is_tracked(), "{len} bytes of {d:?}");
+            let has_none = matches!(ip.kind, Kind::Other);
+            assert!(
+                has_header || has_none || !ip.is_tracked(),
+                "{len} bytes of {d:?}"
+            );
         }
     }
 }
@@ -98,7 +102,11 @@ pub(crate) fn agree(
     let kind = match look.body {
         Body::Talk(..) if look.proto == tuple::TCP => Kind::Tcp,
         Body::Talk(..) if look.proto == tuple::UDP => Kind::Udp,
-        Body::Talk(..) => Kind::IcmpQuery,
+        Body::Talk(..) if look.proto == tuple::UDPLITE => Kind::Udp,
+        Body::Talk(..) if look.proto == tuple::SCTP => Kind::Sctp,
+        Body::Talk(..) if look.proto == tuple::DCCP => Kind::Dccp,
+        Body::Talk(..) if look.proto == tuple::ICMPV6 => Kind::IcmpQuery,
+        Body::Talk(..) => Kind::Other,
         Body::Error(_) => Kind::IcmpError,
         Body::Redirect => Kind::IcmpRedirect,
         Body::OtherIcmp => Kind::IcmpOther,
@@ -106,7 +114,7 @@ pub(crate) fn agree(
         Body::Tiny => Kind::Tiny,
         Body::Truncated => Kind::Truncated,
         Body::Bad => Kind::BadL4,
-        Body::Other => Kind::Other,
+        Body::Other => Kind::Unsupported,
     };
     assert_eq!(ip.kind, kind, "{len} bytes: {look:?}");
     assert_eq!(ip.tuple.proto, look.proto, "{len} bytes: {look:?}");

@@ -88,22 +88,22 @@ fn chains() -> Vec<(Datagram6, Kind)> {
             udp().options(HOP_BY_HOP, 1).fragment(1232, true, 7),
             Kind::Tail,
         ),
-        (udp().routing(4, 1), Kind::Other),
-        (udp().routing(0, 0), Kind::Other),
+        (udp().routing(4, 1), Kind::Unsupported),
+        (udp().routing(0, 0), Kind::Unsupported),
         (
             udp().options(DESTINATION, 1).options(HOP_BY_HOP, 1),
-            Kind::Other,
+            Kind::Unsupported,
         ),
         (
             udp().fragment(0, false, 7).fragment(0, true, 7),
-            Kind::Other,
+            Kind::Unsupported,
         ),
         (
             (0..7).fold(udp(), |d, _| d.options(DESTINATION, 1)),
-            Kind::Other,
+            Kind::Unsupported,
         ),
         (Datagram6::new(c1(), s(), ESP, vec![0; 24]), Kind::Other),
         (Datagram6::new(c1(), s(), NONE, vec![]), Kind::Other),
-        (Datagram6::new(c1(), s(), 1, vec![8; 24]), Kind::Other),
+        (Datagram6::new(c1(), s(), 1, vec![8; 24]), Kind::Unsupported),
     ]
 }

@@ -55,7 +55,7 @@ fn messages_by_type() {
     }
     // ICMP of the other family is nobody's.
     let ip = parsed(&frame(&Datagram6::new(c1(), s(), tuple::ICMP, vec![8; 16])));
-    assert_eq!(ip.kind, Kind::Other);
+    assert_eq!(ip.kind, Kind::Unsupported);
     assert_eq!(ip.fault(), DropReason::UnsupportedProtocol);
 }
 

@@ -29,7 +29,9 @@ mod taken;
 mod xdp;
 
 pub use netpath_common::event::Hook;
-use netpath_common::records::{CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts};
+use netpath_common::records::{
+    CONFIG_BINDINGS, CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts,
+};
 
 use crate::config::{Nat, Quotas};
 
@@ -67,6 +69,8 @@ pub struct LoadOptions {
     pub nat: Nat,
     /// How much of the table one container, or strangers, may use.
     pub quotas: Quotas,
+    /// A network maps independently of endpoints.
+    pub bindings: bool,
 }
 
 impl LoadOptions {
@@ -80,7 +84,8 @@ impl LoadOptions {
             port_min,
             port_max,
             flags: flag(self.nat.preserve_ports, CONFIG_PRESERVE_PORTS)
-                | flag(self.nat.mss_clamp, CONFIG_MSS_CLAMP),
+                | flag(self.nat.mss_clamp, CONFIG_MSS_CLAMP)
+                | flag(self.bindings, CONFIG_BINDINGS),
             endpoint_flows,
             endpoint_ports,
             inbound_embryonic,

@@ -92,6 +92,8 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// The outside port does not depend on the destination, and takes packets from everybody.
+    pub bindings: bool,
     /// Fixed outside address.
     pub snat: Option<Ipv4Addr>,
     /// The same of IPv6.

@@ -184,7 +184,6 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         ("driver = \"macvlan\"", "driver"),
         ("isolated = true", "isolated"),
         ("firewall = \"visible\"", "firewall"),
-        ("mapping = \"endpoint-independent\"", "mapping"),
     ] {
         let e = error(&network(line));
         assert!(e.contains(key) && e.contains("is not supported yet"), "{e}");

@@ -145,6 +145,14 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         let reason = "dropping early is what XDP is for: set uplink_hook = \"tc\", or leave it out";
         return Err(invalid("early_drop", "false", reason.into()));
     }
+    let bindings = match raw.mapping.as_deref() {
+        None | Some("kernel") => false,
+        Some("endpoint-independent") => true,
+        Some(other) => {
+            let reason = "the values are kernel, endpoint-independent".into();
+            return Err(invalid("mapping", other, reason));
+        }
+    };
     let xdp_translate = raw.xdp_translate.unwrap_or(false);
     if xdp_translate && uplink_hook != UplinkHook::Xdp {
         let reason = "it needs uplink_hook = \"xdp\"; set that, or leave it out";
@@ -166,6 +174,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         gso_max_size,
         icc: raw.icc.unwrap_or(true),
         masquerade: raw.masquerade.unwrap_or(true),
+        bindings,
         snat,
         ipv6: v6.subnet,
         gateway6: v6.gateway,
@@ -214,13 +223,6 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
     let kinds = &["macvlan", "ipvlan", "host", "none", "null"];
     let words = [
         word("driver", &raw.driver, "bridge", kinds, "use \"bridge\""),
-        word(
-            "mapping",
-            &raw.mapping,
-            "kernel",
-            &["endpoint-independent"],
-            "use \"kernel\"",
-        ),
         word(
             "firewall",
             &raw.firewall,

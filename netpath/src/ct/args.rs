@@ -219,16 +219,20 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 fn parse_proto(text: &str) -> Result<u8, String> {
-    use netpath_common::tuple::{ICMP, ICMPV6, TCP, UDP};
+    use netpath_common::tuple::{DCCP, GRE, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
 
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(TCP),
         "udp" => Ok(UDP),
         "icmp" => Ok(ICMP),
         "icmpv6" | "ipv6-icmp" => Ok(ICMPV6),
-        number => number
-            .parse()
-            .map_err(|_| "use tcp, udp, icmp, icmpv6 or a protocol number".into()),
+        "sctp" => Ok(SCTP),
+        "dccp" => Ok(DCCP),
+        "udplite" => Ok(UDPLITE),
+        "gre" => Ok(GRE),
+        number => number.parse().map_err(|_| {
+            "use tcp, udp, icmp, icmpv6, sctp, dccp, udplite, gre or a protocol number".into()
+        }),
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use netpath_common::{
     Tuple, V4,
     conntrack::{
-        CtEntry,
+        BINDING_IDLE_NS, CtEntry, STATE_SEEN_REPLY,
+        tcp::TcpState,
         timeout::{is_expired, lifetime_ns},
     },
     records::Timeouts,
-    tuple::{TCP, UDP},
+    tuple::{BINDING, DCCP, GRE, SCTP, TCP, UDP, UDPLITE},
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -42,6 +43,15 @@ pub enum Orphans {
     All,
     /// One part of them; counts up from pass to pass.
     Slice(u16),
+}
+
+impl Orphans {
+    const fn ask_after<A: Family>(self, key: &Tuple<A>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Slice(turn) => (key.sport ^ key.dport) % SLICES == turn % SLICES,
+        }
+    }
 }
 
 /// What one pass of the collector did.
@@ -217,6 +227,9 @@ fn judge<A: Family>(
     (key, e): (&Tuple<A>, &CtEntry<A>),
     now: u64,
 ) -> Judgement {
+    if key.proto == BINDING {
+        return judge_binding(generations, orphans, (key, e), now);
+    }
     if e.is_record() {
         let expired = is_expired(t, key.proto, e.state, e.created, e.stamp, now);
         if expired || generations.of(e) != e.generation {
@@ -225,12 +238,32 @@ fn judge<A: Family>(
         let lifetime = lifetime_ns(t, key.proto, e.state, e.created, e.stamp);
         return Judgement::Until(e.stamp.saturating_add(lifetime));
     }
-    let asked = match orphans {
-        Orphans::All => true,
-        Orphans::Slice(turn) => (key.sport ^ key.dport) % SLICES == turn % SLICES,
-    };
+    let asked = orphans.ask_after(key);
     let idle = now.saturating_sub(e.stamp);
     if (asked && idle > YOUNG_NS) || idle > longest_lifetime_ns(t, key.proto) {
+        Judgement::Propose
+    } else {
+        Judgement::Skip
+    }
+}
+
+/// A binding lives as long as its flows, which are counted in the index.
+fn judge_binding<A: Family>(
+    generations: &Generations,
+    orphans: Orphans,
+    (key, e): (&Tuple<A>, &CtEntry<A>),
+    now: u64,
+) -> Judgement {
+    if e.is_record() {
+        return if generations.of(e) == e.generation {
+            Judgement::Skip
+        } else {
+            Judgement::Propose
+        };
+    }
+    let idle = now.saturating_sub(e.stamp);
+    let unused = (e.packets as i64) <= 0 && idle >= BINDING_IDLE_NS;
+    if unused || orphans.ask_after(key) && idle > YOUNG_NS {
         Judgement::Propose
     } else {
         Judgement::Skip
@@ -241,7 +274,11 @@ fn judge<A: Family>(
 fn longest_lifetime_ns(t: &Timeouts, proto: u8) -> u64 {
     let ms = match proto {
         TCP => t.tcp.iter().copied().max().unwrap_or(0).max(t.tcp_pickup),
-        UDP => t.udp.max(t.udp_stream),
+        UDP | UDPLITE => t.udp.max(t.udp_stream),
+        SCTP | DCCP => {
+            return lifetime_ns(t, proto, TcpState::Established as u32, 0, 0);
+        }
+        GRE => return lifetime_ns(t, proto, STATE_SEEN_REPLY, 0, 0),
         _ => return lifetime_ns(t, proto, 0, 0, 0),
     };
     u64::from(ms) * 1_000_000

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use netpath_common::{
     Tuple,
-    conntrack::{CtEntry, age_ns},
+    conntrack::{CtEntry, age_ns, tcp::TcpState},
     records::Timeouts,
-    tuple::{TCP, UDP},
+    tuple::{DCCP, GRE, SCTP, TCP, UDP, UDPLITE, has_ports},
 };
 use serde_json::{Value, json};
 
@@ -93,8 +93,8 @@ fn line<A: Family>(out: &mut String, flow: &Flow<A>, t: &Timeouts, now: u64, ext
         let _ = write!(out, "{:<8} {} ", A::NAME, A::NUMBER);
     }
     let _ = write!(out, "{:<8} {proto} {left} ", name::<A>(proto));
-    if proto == TCP {
-        let _ = write!(out, "{} ", flow.record.tcp_state().as_str());
+    if let Some(state) = state(flow) {
+        let _ = write!(out, "{state} ");
     }
     tuple(out, &flow.tuple);
     if extended {
@@ -115,10 +115,13 @@ fn line<A: Family>(out: &mut String, flow: &Flow<A>, t: &Timeouts, now: u64, ext
 
 fn tuple<A: Family>(out: &mut String, t: &Tuple<A>) {
     let _ = write!(out, "src={} dst={} ", t.src.ip(), t.dst.ip());
-    let _ = if t.proto == A::ICMP {
-        write!(out, "type={} code=0 id={} ", t.icmp_type, t.sport)
-    } else {
-        write!(out, "sport={} dport={} ", t.sport, t.dport)
+    let _ = match t.proto {
+        proto if proto == A::ICMP => {
+            write!(out, "type={} code=0 id={} ", t.icmp_type, t.sport)
+        }
+        GRE => write!(out, "srckey=0x0 dstkey=0x0 "),
+        proto if has_ports(proto) => write!(out, "sport={} dport={} ", t.sport, t.dport),
+        _ => Ok(()),
     };
 }
 
@@ -139,8 +142,8 @@ fn object<A: Family>(flow: &Flow<A>, t: &Timeouts, now: u64) -> Value {
         "assured": flow.is_assured(),
         "age": age_ns(flow.record.created, now) / 1_000_000_000,
     });
-    if flow.tuple.proto == TCP {
-        value["state"] = flow.record.tcp_state().as_str().into();
+    if let Some(state) = state(flow) {
+        value["state"] = state.into();
     }
     value
 }
@@ -159,13 +162,40 @@ fn direction<A: Family>(t: &Tuple<A>, entry: Option<&CtEntry<A>>) -> Value {
             ("id", t.sport),
         ]
         .to_vec()
-    } else {
+    } else if has_ports(t.proto) {
         [("sport", t.sport), ("dport", t.dport)].to_vec()
+    } else {
+        Vec::new()
     };
     for (member, number) in members {
         value[member] = number.into();
     }
     value
+}
+
+/// The state of a connection, as the conntrack tool names it. SCTP and DCCP are tracked by the states of
+/// TCP, of which several may be one of theirs.
+fn state<A: Family>(flow: &Flow<A>) -> Option<&'static str> {
+    use TcpState::{
+        Close, CloseWait, Established, FinWait, LastAck, SynRecv, SynSent, SynSent2, TimeWait,
+    };
+    let state = flow.record.tcp_state();
+    Some(match (flow.tuple.proto, state) {
+        (TCP, _) => state.as_str(),
+        (SCTP, SynSent | SynSent2) => "COOKIE_WAIT",
+        (SCTP, SynRecv) => "COOKIE_ECHOED",
+        (SCTP | DCCP, TcpState::None) => "NONE",
+        (SCTP, Established) => "ESTABLISHED",
+        (SCTP, FinWait | CloseWait) => "SHUTDOWN_SENT",
+        (SCTP, LastAck) => "SHUTDOWN_ACK_SENT",
+        (SCTP, TimeWait | Close) => "CLOSED",
+        (DCCP, SynSent | SynSent2) => "REQUEST",
+        (DCCP, SynRecv) => "RESPOND",
+        (DCCP, Established) => "OPEN",
+        (DCCP, FinWait | CloseWait | LastAck) => "CLOSING",
+        (DCCP, TimeWait | Close) => "TIMEWAIT",
+        _ => return None,
+    })
 }
 
 /// The protocol's name in the conntrack tool.
@@ -174,6 +204,10 @@ pub(super) fn name<A: Family>(proto: u8) -> &'static str {
         TCP => "tcp",
         UDP => "udp",
         _ if proto == A::ICMP => A::ICMP_NAME,
+        SCTP => "sctp",
+        DCCP => "dccp",
+        UDPLITE => "udplite",
+        GRE => "gre",
         _ => "unknown",
     }
 }

@@ -11,6 +11,7 @@ use netpath_common::{
     Tuple, V4, V6,
     conntrack::{CtEntry, STATE_CLAIMED},
     records::Timeouts,
+    tuple::BINDING,
 };
 
 use super::{Filter, Flow};
@@ -131,7 +132,9 @@ fn asked_for<A: Family>(filter: &Filter, reply: &Tuple<A>, record: &CtEntry<A>) 
         record: *record,
         index: None,
     };
-    let whole = record.is_record() && record.state & STATE_CLAIMED == 0;
+    // A binding is no flow.
+    let is_flow = record.is_record() && reply.proto != BINDING;
+    let whole = is_flow && record.state & STATE_CLAIMED == 0;
     (whole && filter.matches(&flow)).then_some(flow)
 }
 

@@ -76,6 +76,20 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// A named uplink carries IP packets without an Ethernet header.
+    #[error(
+        "network `{network}`: uplink {name} is a {kind}, whose packets have no Ethernet header; netpath \
+         reads frames only. Name an Ethernet interface (a VLAN, bond or tap device is one), or let the \
+         host route into the tunnel behind a veth pair of its own"
+    )]
+    NoEthernet {
+        /// The network.
+        network: String,
+        /// The interface.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
     /// Two networks want different hooks on one uplink.
     #[error(
         "uplink {uplink}: network `{xdp}` has uplink_hook = \"xdp\" and network `{tc}` has \"tc\"; \

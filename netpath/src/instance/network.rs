@@ -1,8 +1,9 @@
 //! Networks on the host and in the datapath: the bridge and its records.
 
 use netpath_common::records::{
-    IFACE_BRIDGE, IfaceRecord, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NETWORK_MASQUERADE,
-    NETWORK_PORTS_FREE, NETWORK_PORTS_HELD, NETWORK_ROUTED, NETWORK_XDP, NetworkRecord,
+    IFACE_BRIDGE, IfaceRecord, NETWORK_BINDINGS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
+    NETWORK_MASQUERADE, NETWORK_PORTS_FREE, NETWORK_PORTS_HELD, NETWORK_ROUTED, NETWORK_XDP,
+    NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -245,6 +246,7 @@ fn record(n: &Network) -> NetworkRecord {
         flags: flag(n.masquerade && !routed, NETWORK_MASQUERADE)
             | flag(routed, NETWORK_ROUTED)
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
+            | flag(n.bindings, NETWORK_BINDINGS)
             | flag(n.internal, NETWORK_INTERNAL)
             | flag(n.xdp_translate, NETWORK_XDP)
             | flag(n.ports_held, NETWORK_PORTS_HELD),

@@ -117,6 +117,7 @@ impl Planner<'_> {
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
+            bindings: wanted.bindings,
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding,
@@ -155,6 +156,7 @@ impl Planner<'_> {
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
+            bindings: wanted.bindings,
             snat: wanted.snat,
             ipv6: n.ipv6.map(|ipv6| Ipv6 {
                 snat: wanted.snat6,
@@ -242,6 +244,14 @@ impl Planner<'_> {
         let Uplinks::Named(names) = &wanted.uplinks else {
             return Ok(());
         };
+        let links = names.iter().filter_map(|name| self.facts.link(name));
+        if let Some(link) = links.into_iter().find(|l| !l.ethernet) {
+            return Err(Error::NoEthernet {
+                network: wanted.name.clone(),
+                name: link.name.clone(),
+                kind: link.describe().to_owned(),
+            });
+        }
         match names.iter().find(|name| self.facts.link(name).is_none()) {
             None => Ok(()),
             Some(name) => Err(Error::NoUplink {

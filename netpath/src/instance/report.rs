@@ -194,6 +194,7 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
     let flags = [
         (!n.icc, "no-icc"),
         (!n.masquerade, "no-masquerade"),
+        (n.bindings, "endpoint-independent"),
         (n.internal, "internal"),
         (n.mode == Mode::Routed, "routed"),
         (n.snat.is_some(), "snat"),

@@ -198,6 +198,8 @@ pub(super) fn load_options(
         timeouts: config.timeouts,
         nat: config.nat,
         quotas: config.quotas,
+        bindings: config.networks.iter().any(|n| n.bindings)
+            || state.networks.iter().any(|n| n.bindings),
     })
 }
 

@@ -5,7 +5,8 @@ use nix::errno::Errno;
 use rtnetlink::{
     LinkUnspec,
     packet_route::link::{
-        InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+        InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+        XdpAttached,
     },
 };
 
@@ -21,6 +22,8 @@ pub struct Link {
     pub name: String,
     /// Kind, such as `bridge` or `veth`; `None` for physical devices.
     pub kind: Option<String>,
+    /// Its frames have an Ethernet header.
+    pub ethernet: bool,
     /// MAC address; zero where there is none.
     pub mac: Mac,
     /// MTU in bytes.
@@ -65,6 +68,7 @@ impl Link {
             index: m.header.index,
             name: String::new(),
             kind: None,
+            ethernet: m.header.link_layer_type == LinkLayerType::Ether,
             mac: Mac([0; 6]),
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),

@@ -26,7 +26,7 @@ pub struct Uplink {
 impl Netlink {
     /// The uplinks that exist of those that `wanted` names; auto means the interfaces of the default
     /// routes, those of IPv4 first. `not` are interfaces that never are: the bridges of netpath
-    /// itself.
+    /// itself. What has no Ethernet header is none: the programs read frames from that on.
     ///
     /// # Errors
     /// A request failed.
@@ -35,7 +35,7 @@ impl Netlink {
         let chosen: Vec<&Link> = match wanted {
             Uplinks::Named(names) => names
                 .iter()
-                .filter_map(|n| links.iter().find(|l| l.name == *n))
+                .filter_map(|n| links.iter().find(|l| l.name == *n && l.ethernet))
                 .collect(),
             Uplinks::Auto => {
                 let mut routes = self.routes().await?;
@@ -50,7 +50,7 @@ impl Netlink {
                 interfaces
                     .chain(interfaces6)
                     .filter(|i| !not.contains(i) && seen.insert(**i))
-                    .filter_map(|i| links.iter().find(|l| l.index == *i))
+                    .filter_map(|i| links.iter().find(|l| l.index == *i && l.ethernet))
                     .collect()
             }
         };

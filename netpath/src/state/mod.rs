@@ -116,6 +116,9 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// The outside port does not depend on the destination, and takes packets from everybody.
+    #[serde(default)]
+    pub bindings: bool,
     /// Fixed outside address.
     pub snat: Option<Ipv4Addr>,
     /// Nothing leaves or enters.

@@ -21,7 +21,7 @@ pub(crate) struct Wanted {
     pub(crate) diverges: bool,
 }
 
-pub(crate) const TABLE: [Wanted; 28] = [
+pub(crate) const TABLE: [Wanted; 29] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -127,12 +127,20 @@ pub(crate) const TABLE: [Wanted; 28] = [
         diverges: true,
     },
     Wanted {
-        name: "other-protocols",
-        what: "a protocol without ports",
-        why: "the kernel translates the addresses, for one container and server at a time; netpath drops it",
-        source: "RFC 3022, 2.2: sessions are told by transport identifiers",
-        is: told::other_protocols,
+        name: "udplite-checksum",
+        what: "UDP-Lite",
+        why: "conntrack verifies its checksum with the protocol number of UDP (udplite_error), so that every right one is wrong, and sends it untranslated; netpath translates it as UDP",
+        source: "RFC 3828, 3.1",
+        is: told::udplite_checksum,
         diverges: true,
+    },
+    Wanted {
+        name: "second-of-a-protocol",
+        what: "a protocol without ports with a server that another container talks to by it",
+        why: "neither can tell the answers apart; the kernel drops it in silence, netpath tells the container",
+        source: "RFC 6888, REQ-11",
+        is: told::second_of_a_protocol,
+        diverges: false,
     },
     Wanted {
         name: "hairpin-error-quotes-translation",

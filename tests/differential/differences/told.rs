@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     compare::{BOUNDARIES, ORDER, PRESERVED},
-    packet::{ACK, FIN, GRE, ICMP, PSH, Packet, RST, SYN, TCP, UDP, checksums},
+    packet::{ACK, ESP, FIN, GRE, ICMP, PSH, Packet, RST, SYN, TCP, UDP, UDPLITE, checksums},
     site::{CONTAINERS, HOST, Place, container, place_of},
 };
 
@@ -24,6 +24,7 @@ fn cannot_begin(s: &Seen<'_>) -> bool {
             checksums(&s.sent.bytes[0]).is_err() || p.l4().len() < 8 || p.l4()[4..6] < [0, 8][..]
         }
         ICMP => p.icmp().is_none_or(|(kind, _)| !matches!(kind, 8 | 13)),
+        GRE | ESP | UDPLITE => false,
         _ => true,
     }
 }
@@ -150,10 +151,18 @@ pub(super) fn incomplete_datagram(s: &Seen<'_>) -> bool {
             .is_some_and(|n| n.fragment() & 0x2000 != 0)
 }
 
-pub(super) fn other_protocols(s: &Seen<'_>) -> bool {
-    s.place() == Place::Outside
-        && s.sent().proto() == GRE
-        && s.kernel_alone().is_some_and(|k| k.src() == HOST)
+pub(super) fn udplite_checksum(s: &Seen<'_>) -> bool {
+    let untranslated = |k: Packet<'_>| k.src() == s.sent().src() && k.dst() == s.sent().dst();
+    s.sent().proto() == UDPLITE
+        && (s.both().is_some_and(|[k, _]| untranslated(k))
+            || s.kernel_alone().is_some_and(untranslated)
+            || s.flow_of_netpath_alone())
+}
+
+pub(super) fn second_of_a_protocol(s: &Seen<'_>) -> bool {
+    s.place() == s.sent.place
+        && matches!(s.sent().proto(), GRE | ESP)
+        && s.netpath_alone().is_some_and(|n| n.icmp() == Some((3, 13)))
 }
 
 pub(super) fn hairpin_error_quotes_translation(s: &Seen<'_>) -> bool {

@@ -14,7 +14,7 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 11] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -46,6 +46,19 @@ const TOOLS: [Tool; 8] = [
     Tool {
         program: "ethtool",
         package: "ethtool",
+    },
+    Tool {
+        program: "stun",
+        package: "stun-client",
+    },
+    // Its service is off unless /etc/default/stun says otherwise.
+    Tool {
+        program: "stund",
+        package: "stun-server",
+    },
+    Tool {
+        program: "busybox",
+        package: "busybox",
     },
 ];
 

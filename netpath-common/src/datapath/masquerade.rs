@@ -1,0 +1,101 @@
+//! Flows from a container to the outside.
+//!
+//! Owns the choice of the outside address, which destinations are left alone, and what is asked of the
+//! port. Does not search for a free one: [`crate::nat`] does.
+
+use super::{Tables, step::Step, work::Work};
+use crate::{
+    addr::Addr,
+    drop_reason::DropReason,
+    nat::{BIND, NewFlow, Ports, initial_state},
+    packet::Kind,
+    records::{
+        CONFIG_PRESERVE_PORTS, IFACE_UPLINK, NETWORK_BINDINGS, NETWORK_ROUTED, NetworkRecord,
+    },
+};
+
+/// Whether the outside port of a network's flows does not depend on their destination. Of IPv4: with IPv6
+/// the frames of the kernel's stack have no room for what it takes.
+#[inline(always)]
+pub(super) const fn binds<A: Addr>(network: &NetworkRecord) -> bool {
+    !A::IS_V6 && network.flags & (NETWORK_BINDINGS | NETWORK_ROUTED) == NETWORK_BINDINGS
+}
+
+/// Plans a flow from a container to the outside.
+///
+/// `source`: the address that the kernel would use, zero where it does not say. It is newer than
+/// what user space wrote if that is late or dead.
+#[inline(always)]
+pub(super) fn masquerade<T: Tables>(
+    t: &T,
+    w: &mut Work<T::A>,
+    slot: u16,
+    network: &NetworkRecord,
+    out_ifindex: u32,
+    source: T::A,
+) -> Result<Step<T::A>, DropReason> {
+    let is_routed = network.flags & NETWORK_ROUTED != 0;
+    let dst = w.ip.tuple.dst;
+    if dst.is_link_local() || !is_routed && dst.is_multicast() {
+        return Err(DropReason::LinkScope);
+    }
+    let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;
+    if iface.kind != IFACE_UPLINK {
+        return Err(DropReason::NoUplink);
+    }
+    let uplink = iface.slot as u16;
+    let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
+    let (snat, of_uplink) = (T::A::snat(network), T::A::of_uplink(record));
+    let addr = if is_routed {
+        w.ip.tuple.src
+    } else if snat != T::A::NONE {
+        snat
+    } else if source == T::A::NONE || source == of_uplink {
+        of_uplink
+    } else if t.subnet(&source).is_some() {
+        // The uplink has lost its address, and the kernel would lend it a bridge's.
+        return Err(DropReason::NoUplink);
+    } else {
+        source
+    };
+    if addr == T::A::NONE {
+        return Err(DropReason::NoUplink);
+    }
+    let config = t.config().ok_or(DropReason::NoConfig)?;
+    let fixed = is_routed || w.ip.has_fixed_port();
+    let (ports, any_port) = if fixed || !w.ip.has_ports() {
+        // Its own; or identifiers, which nobody can guess a way in by.
+        (Ports::default(), false)
+    } else {
+        let ranged = config.port_min != 0;
+        (
+            if ranged {
+                Ports::range(config.port_min, config.port_max)
+            } else {
+                Ports::default()
+            },
+            config.flags & CONFIG_PRESERVE_PORTS == 0,
+        )
+    };
+    w.flow = NewFlow {
+        original: w.ip.tuple,
+        reply: w.ip.tuple.inverse(),
+        from: slot,
+        to: 0,
+        uplink,
+        rule: 0,
+        host_address: !is_routed,
+        ports,
+        any_port,
+        fixed,
+        bound: if binds::<T::A>(network) && matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+            BIND
+        } else {
+            0
+        },
+        state: initial_state(&w.ip)?,
+        ..NewFlow::default()
+    };
+    w.flow.reply.dst = addr;
+    Ok(Step::Create)
+}

@@ -52,6 +52,33 @@ fn refused(world: &World, kind: Kind, at: SocketAddr, options: Binding) {
     }
 }
 
+/// All ports of a range are taken, and given back where it is withdrawn.
+#[test]
+fn a_range_is_taken_from_end_to_end() {
+    if !needs_cgroup() {
+        return;
+    }
+    let world = World::new(&["a"]);
+    const RANGE: &str = "9000-9200:9000-9200";
+    world.up(&config(&world, "", &[RANGE, "9100:80/udp,balance"]));
+    let plain = options(false)[0];
+    for port in [9000, 9063, 9064, 9100, 9200] {
+        for addr in [ANY4, ADDRESSES[1], ADDRESSES[2]] {
+            refused(&world, Kind::Tcp, SocketAddr::new(addr, port), plain);
+        }
+    }
+    let shared = SocketAddr::new(ANY4, 9100);
+    refused(&world, Kind::Udp, shared, plain);
+    for port in [8999, 9201] {
+        drop(bind(&world.host, Kind::Tcp, SocketAddr::new(ANY4, port), plain).unwrap());
+    }
+    world.run(&["unpublish", "a", RANGE]);
+    drop(bind(&world.host, Kind::Tcp, SocketAddr::new(ANY4, 9100), plain).unwrap());
+    refused(&world, Kind::Udp, shared, plain);
+    world.run(&["unpublish", "a", "9100:80/udp,balance"]);
+    drop(bind(&world.host, Kind::Udp, shared, plain).unwrap());
+}
+
 /// Every published address against every bound one, beside what the kernel says of two sockets.
 #[test]
 fn conflicts_are_the_kernels_own() {

@@ -47,7 +47,8 @@ pub fn check_kernel() -> Result<(), Error> {
 pub fn netns_cookie() -> Result<u64, Error> {
     use std::os::fd::AsRawFd as _;
 
-    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))
+    // One that takes no port: there may be none left.
+    let socket = std::os::unix::net::UnixDatagram::unbound()
         .map_err(|e| Error::system("opening a socket", e))?;
     let mut cookie = 0u64;
     let mut len = size_of::<u64>() as libc::socklen_t;

@@ -25,7 +25,19 @@ impl Work<'_> {
         let ours = parse(&self.state.reserved_ports);
         let others: BTreeSet<u16> = found.difference(&ours).copied().collect();
         let wanted = match range.parse::<PortRange>() {
-            Ok(range) => published(&self.state, gone, new, range),
+            Ok(range) => {
+                let wanted = published(&self.state, gone, new, range);
+                if leaves_some(&others, &wanted, range) {
+                    wanted
+                } else {
+                    tracing::warn!(
+                        "the published ports are all that the kernel chooses from ({range}): none is kept \
+                         from the host's own sockets, and those that get one lose their answers to the \
+                         container; publish fewer or widen net.ipv4.ip_local_port_range"
+                    );
+                    BTreeSet::new()
+                }
+            }
             Err(_) => BTreeSet::new(),
         };
         // What others have reserved as well is not given back.
@@ -55,6 +67,12 @@ fn published(state: &State, gone: &[u16], new: &[&Rule], range: PortRange) -> BT
         .filter_map(Rule::host_range)
         .flat_map(|r| r.first().max(range.first())..=r.last().min(range.last()))
         .collect()
+}
+
+/// Whether the kernel has a port to choose without these: a host without any could not even ask for a
+/// name.
+fn leaves_some(others: &BTreeSet<u16>, wanted: &BTreeSet<u16>, range: PortRange) -> bool {
+    (range.first()..=range.last()).any(|port| !wanted.contains(&port) && !others.contains(&port))
 }
 
 /// The kernel's form: `8080,9148-9150`; what cannot be read is left out.
@@ -89,6 +107,14 @@ fn print(ports: &BTreeSet<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_keeps_a_port_for_itself() {
+        let range: PortRange = "100-103".parse().unwrap();
+        let left = |others, wanted| leaves_some(&parse(others), &parse(wanted), range);
+        assert!(left("", "100-102") && left("101", "100,102"));
+        assert!(!left("", "100-103") && !left("103", "100-102") && !left("", "1-65535"));
+    }
 
     #[test]
     fn the_kernels_form_survives_a_round_trip() {

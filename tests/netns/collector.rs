@@ -27,8 +27,8 @@ const TABLE: u32 = 1_048_576;
 const FRESH: Age = Age::of(3600);
 /// Longer ago than any UDP flow lives.
 const OLD: Age = Age::of(-10_000);
-/// Resident memory of the agent, KiB.
-const RESIDENT: u64 = 20 * 1024;
+/// Resident memory of the agent's own, KiB.
+const RESIDENT: u64 = 8 * 1024;
 
 fn big() -> World {
     let world = World::new(&[]);
@@ -168,10 +168,11 @@ fn the_agent_stays_small_and_ct_streams_with_a_million_flows() {
         assert!(Instant::now() < deadline, "{} of 10,000 collected", left());
         std::thread::sleep(Duration::from_millis(100));
     }
-    let peak = agent.number("VmHWM");
+    // Without the pages of the program's own file, of which a debug build has many.
+    let peak = agent.number("VmHWM") - agent.number("RssFile");
     assert!(
         peak < RESIDENT,
-        "the agent had {peak} KiB resident at its peak"
+        "the agent had {peak} KiB of its own resident at its peak"
     );
     drop(agent);
 

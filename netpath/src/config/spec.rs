@@ -10,6 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use netpath_common::tuple::keeps_ports;
 use serde::{Deserialize, Serialize};
 
 use super::{PortRange, Protocol};
@@ -85,6 +86,12 @@ pub enum SpecError {
         "balance needs its host ports given, as many as container ports; write HOSTPORT:CONTAINERPORT"
     )]
     Balance,
+    /// Ports of SCTP cannot be translated.
+    #[error(
+        "the checksum of SCTP covers its ports, so a host port has to be the container's own; write \
+         PORT:PORT/sctp"
+    )]
+    Sctp,
 }
 
 impl PortSpec {
@@ -150,6 +157,9 @@ impl FromStr for PortSpec {
         }
         if balance && host.is_none_or(|h| h.width() != container.width()) {
             return Err(SpecError::Balance);
+        }
+        if keeps_ports(proto.number()) && host != Some(container) {
+            return Err(SpecError::Sctp);
         }
         Ok(Self {
             host_ip,

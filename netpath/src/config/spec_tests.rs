@@ -50,6 +50,9 @@ fn refusals_name_their_reason() {
         ("1.2.3:80:80", SpecError::HostIp("1.2.3".into())),
         ("224.0.0.1:80:80", SpecError::HostIp("224.0.0.1".into())),
         ("80:80/icmp", SpecError::Protocol("icmp".into())),
+        ("8080:80/sctp", SpecError::Sctp),
+        ("80/sctp", SpecError::Sctp),
+        ("80-81:80/sctp", SpecError::Sctp),
         ("80:80/sctp6", SpecError::Protocol("sctp6".into())),
         ("[::1]80:80", SpecError::Form),
         ("[::1:80:80", SpecError::Form),
@@ -85,14 +88,14 @@ fn refusals_name_their_reason() {
 #[test]
 fn addresses_of_both_families_and_options() {
     let spec =
-        parse("[2001:db8::1]:8080:80/sctp,allow=2001:db8::/32,allow=192.0.2.7,balance").unwrap();
+        parse("[2001:db8::1]:8080:8080/sctp,allow=2001:db8::/32,allow=192.0.2.7,balance").unwrap();
     assert_eq!(spec.host_ip, Some("2001:db8::1".parse().unwrap()));
     assert_eq!((spec.proto, spec.balance), (Protocol::Sctp, true));
     let allow: Vec<String> = spec.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["192.0.2.7/32", "2001:db8::/32"]);
     assert_eq!(
         spec.to_string(),
-        "[2001:db8::1]:8080:80/sctp,allow=192.0.2.7,allow=2001:db8::/32,balance"
+        "[2001:db8::1]:8080:8080/sctp,allow=192.0.2.7,allow=2001:db8::/32,balance"
     );
     let any = parse("[::]:8080:80").unwrap();
     assert_eq!(any.host_ip, Some(Ipv6Addr::UNSPECIFIED.into()));
@@ -140,6 +143,7 @@ proptest! {
         let more = container.last() - container.first();
         let host = host.and_then(|h| PortRange::new(h, h.checked_add(more)?));
         let proto = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][proto];
+        let host = if proto == Protocol::Sctp { Some(container) } else { host };
         let net = |(a, len): (IpAddr, u8)| IpNet::new(a, len).unwrap().trunc();
         let mut allow: Vec<IpNet> = allow.into_iter().map(net).collect();
         allow.sort_unstable();

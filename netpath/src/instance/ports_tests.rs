@@ -65,7 +65,7 @@ fn a_port_is_given_once_in_docker_s_words() {
         "Bind for 0.0.0.0:8080 failed: port is already allocated",
     );
     assert_eq!(host(&mut ports, "8080:80/udp"), Ok(8080));
-    assert_eq!(host(&mut ports, "8080:80/sctp"), Ok(8080));
+    assert_eq!(host(&mut ports, "8080:8080/sctp"), Ok(8080));
     refused(
         &mut ports,
         "20-30:20-30",

@@ -119,15 +119,15 @@ pub(super) fn from_outside<P: Packet, T: Tables>(
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
     let Some(iface) = t.iface(pkt.ifindex()) else {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     };
     if t.plan_bound(w, 0, iface.slot as u16, false) == 0 {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
-    Ok(Step::Create)
+    Ok(Step::CREATE)
 }
 
 /// A container's packet to a port of the host that is not published.
@@ -139,8 +139,8 @@ pub(super) fn from_inside<T: Tables>(
     network: &NetworkRecord,
 ) -> Result<Step<T::A>, DropReason> {
     Ok(if t.plan_bound(w, slot, 0, binds::<T::A>(network)) == 0 {
-        Step::Pass
+        Step::PASS
     } else {
-        Step::Create
+        Step::CREATE
     })
 }

@@ -66,7 +66,7 @@ pub fn loopback_ingress<P: Packet, T: Tables>(
         entry = admitted(t, w, e)?;
     }
     let step = match entry {
-        Some(e) => Step::Flow(e),
+        Some(e) => Step::flow(e),
         None if T::A::IS_V6 => begin_in_one_word(t, w).step()?,
         None => begin(t, w)?,
     };
@@ -90,14 +90,14 @@ fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
     let dst = w.ip.tuple.dst;
     let is_on = is_on::<T::A>(t.uplink(LOOPBACK_UPLINK)) || stands_in(&dst);
     if !is_on || !dst.is_loopback() && !t.is_host_addr(&dst) {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     // A connection that stands is the host's with itself, of a time before the port was published.
     if matches!(w.ip.kind, Kind::Tcp) && w.ip.flags & (tcp::SYN | tcp::ACK) != tcp::SYN {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     match published(t, w, FIND_FOR_HOST) {
-        Answer::Nothing => return Ok(Step::Pass),
+        Answer::Nothing => return Ok(Step::PASS),
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Found => {}
     }
@@ -105,11 +105,11 @@ fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
         .endpoint(w.look.target.endpoint)
         .and_then(|e| t.network(e.network))
     else {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     };
     // The ports of such networks are not at the host's addresses.
     if network.flags & (NETWORK_INTERNAL | NETWORK_ROUTED) != 0 {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     // No container can answer to loopback.
     let source = if w.ip.tuple.src.is_loopback() {
@@ -118,7 +118,7 @@ fn begin<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
         T::A::NONE
     };
     if w.ip.tuple.src.is_loopback() && source == T::A::NONE {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     to_published(t, w, 0, LOOPBACK_UPLINK, source)
 }

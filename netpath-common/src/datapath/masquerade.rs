@@ -97,5 +97,5 @@ pub(super) fn masquerade<T: Tables>(
         ..NewFlow::default()
     };
     w.flow.reply.dst = addr;
-    Ok(Step::Create)
+    Ok(Step::CREATE)
 }

@@ -91,7 +91,7 @@ pub(super) fn plan<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
-    Ok(Step::Create)
+    Ok(Step::CREATE)
 }
 
 /// A packet to an address of a network.
@@ -113,13 +113,13 @@ pub(super) fn by_own_address<P: Packet, T: Tables>(
     }
     let is_tail = matches!(w.ip.kind, Kind::Tail);
     if is_tail && w.follow_first_fragment(t, 0) {
-        return Ok(Step::Ready);
+        return Ok(Step::READY);
     }
     if is_tail && hold(pkt, t, w) {
         return Ok(if w.follow_first_fragment(t, 0) && take_back(t, w) {
-            Step::Ready
+            Step::READY
         } else {
-            Step::Held
+            Step::HELD
         });
     }
     let open = open(t, w, network, DropReason::DirectAccess)?;

@@ -65,12 +65,12 @@ impl Word {
             return Err(reason.unwrap_or(DropReason::NoConfig));
         }
         Ok(match code {
-            NEIGHBOUR => Step::Neighbour((self.0 >> 32) as u32),
-            HELD => Step::Held,
-            CREATE => Step::Create,
-            READY => Step::Ready,
-            LEAVE => Step::Leave,
-            _ => Step::Pass,
+            NEIGHBOUR => Step::neighbour((self.0 >> 32) as u32),
+            HELD => Step::HELD,
+            CREATE => Step::CREATE,
+            READY => Step::READY,
+            LEAVE => Step::LEAVE,
+            _ => Step::PASS,
         })
     }
 }
@@ -83,24 +83,19 @@ pub(super) struct Step<A: Addr> {
     pub(super) ifindex: u32,
 }
 
-#[allow(
-    non_upper_case_globals,
-    non_snake_case,
-    reason = "variants of what to do"
-)]
 impl<A: Addr> Step<A> {
     /// See [`Next`].
-    pub(super) const Undecided: Self = Self::plain(Next::Undecided);
+    pub(super) const UNDECIDED: Self = Self::plain(Next::Undecided);
     /// See [`Next`].
-    pub(super) const Pass: Self = Self::plain(Next::Pass);
+    pub(super) const PASS: Self = Self::plain(Next::Pass);
     /// See [`Next`].
-    pub(super) const Held: Self = Self::plain(Next::Held);
+    pub(super) const HELD: Self = Self::plain(Next::Held);
     /// See [`Next`].
-    pub(super) const Create: Self = Self::plain(Next::Create);
+    pub(super) const CREATE: Self = Self::plain(Next::Create);
     /// See [`Next`].
-    pub(super) const Ready: Self = Self::plain(Next::Ready);
+    pub(super) const READY: Self = Self::plain(Next::Ready);
     /// See [`Next`].
-    pub(super) const Leave: Self = Self::plain(Next::Leave);
+    pub(super) const LEAVE: Self = Self::plain(Next::Leave);
 
     #[inline(always)]
     const fn plain(next: Next) -> Self {
@@ -113,7 +108,7 @@ impl<A: Addr> Step<A> {
 
     /// See [`Next::Flow`].
     #[inline(always)]
-    pub(super) const fn Flow(e: CtRef<A>) -> Self {
+    pub(super) const fn flow(e: CtRef<A>) -> Self {
         Self {
             next: Next::Flow,
             entry: Some(e),
@@ -123,7 +118,7 @@ impl<A: Addr> Step<A> {
 
     /// See [`Next::Neighbour`].
     #[inline(always)]
-    pub(super) const fn Neighbour(ifindex: u32) -> Self {
+    pub(super) const fn neighbour(ifindex: u32) -> Self {
         Self {
             next: Next::Neighbour,
             entry: None,

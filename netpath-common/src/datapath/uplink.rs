@@ -51,13 +51,13 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
         entry = admitted(t, w, e)?;
     }
     let step = match entry {
-        Some(e) => Step::Flow(e),
+        Some(e) => Step::flow(e),
         // Its destination is that of a live flow's answers: the host's address, or a container's own.
         None if matches!(w.ip.kind, Kind::IcmpError)
             && !w.ip.tuple.dst.is_loopback()
             && icmp_error::plan(pkt, t, w, 0) =>
         {
-            Step::Ready
+            Step::READY
         }
         None if T::A::IS_V6 => inbound_in_one_word(pkt, t, w).step()?,
         None => inbound(pkt, t, w)?,
@@ -95,13 +95,13 @@ fn inbound<P: Packet, T: Tables>(
         // The outside reaches a container by its own address where that is routed, else never.
         return match t.subnet(&w.ip.tuple.dst) {
             Some(network) => routed::by_own_address(pkt, t, w, network),
-            None => Ok(Step::Pass),
+            None => Ok(Step::PASS),
         };
     }
     let kind = w.ip.kind;
     match kind {
         Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Dccp => to_port(pkt, t, w),
-        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::Ready),
+        Kind::Tail if w.follow_first_fragment(t, 0) => Ok(Step::READY),
         // Whose it is nobody knows yet: the host's stack has it, a copy waits for the case that it
         // is a container's.
         Kind::Tail
@@ -110,7 +110,7 @@ fn inbound<P: Packet, T: Tables>(
                 && w.follow_first_fragment(t, 0)
                 && take_back(t, w) =>
         {
-            Ok(Step::Ready)
+            Ok(Step::READY)
         }
         // The host's own; its stack judges them.
         Kind::IcmpError
@@ -122,7 +122,7 @@ fn inbound<P: Packet, T: Tables>(
         | Kind::Unsupported
         | Kind::Truncated
         | Kind::BadL4
-        | Kind::Tiny => Ok(Step::Pass),
+        | Kind::Tiny => Ok(Step::PASS),
     }
 }
 
@@ -163,14 +163,14 @@ fn to_port<P: Packet, T: Tables>(
     }
     let answer = published(t, w, 0);
     if matches!(answer, Answer::Nothing) {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
     }
     if T::A::IS_V6 && w.ip.tuple.src.is_link_local() {
         // A container could not tell on which link to answer; the host's stack refuses it.
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if t.subnet(&w.ip.tuple.dst).is_some() {
         // A gateway: an address of the host, but not one of the outside. The answers would leave
@@ -221,7 +221,7 @@ pub fn uplink_egress<P: Packet, T: Tables>(
     let step = if matches!(w.ip.kind, Kind::IcmpError)
         && icmp_error::plan(pkt, t, w, sender.map_or(icmp_error::ANYONE, u32::from))
     {
-        Step::Ready
+        Step::READY
     } else if let (Some(network), Some(slot)) = (network, sender) {
         from_container(pkt, t, w, network, slot)?
     } else {
@@ -252,29 +252,29 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
         | Kind::Tiny => false,
     };
     if !at_risk {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if let Some(e) = t.ct(&w.ip.tuple)
         && is_hosts(e)
         && let Some(e) = admitted(t, w, e)?
     {
-        return Ok(Step::Flow(e));
+        return Ok(Step::flow(e));
     }
     if w.ip.has_fixed_port() {
         if t.hold_tuple(w, pkt.ifindex()) != 0 {
             let _ = nat::hold(t, &mut w.flow);
         }
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     let begins = !matches!(w.ip.kind, Kind::Tcp) || w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     if !begins || !is_shadowed(t, w) {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     let Ok(state) = initial_state(&w.ip) else {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     };
     let Some(iface) = t.iface(pkt.ifindex()) else {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     };
     w.flow = NewFlow {
         original: w.ip.tuple,
@@ -284,7 +284,7 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
         state,
         ..NewFlow::default()
     };
-    Ok(Step::Create)
+    Ok(Step::CREATE)
 }
 
 /// Notes that the host itself uses a tuple whose port cannot be another one, so that no container is
@@ -348,7 +348,7 @@ fn from_container<P: Packet, T: Tables>(
         && e.to() == 0
         && let Some(e) = admitted(t, w, e)?
     {
-        return Ok(Step::Flow(e));
+        return Ok(Step::flow(e));
     }
     if T::A::IS_V6 {
         outbound_in_one_word(pkt, t, w, network, slot).step()
@@ -379,7 +379,7 @@ fn outbound<P: Packet, T: Tables>(
     slot: u16,
 ) -> Result<Step<T::A>, DropReason> {
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
-        return Ok(Step::Ready);
+        return Ok(Step::READY);
     }
     if network.flags & NETWORK_INTERNAL != 0 || !routed::leaves(network) {
         return Err(DropReason::NotRoutable);

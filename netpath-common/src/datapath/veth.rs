@@ -79,33 +79,33 @@ fn own_flow<P: Packet, T: Tables>(
     w: &mut Work<T::A>,
 ) -> Result<Step<T::A>, DropReason> {
     if !w.ip.is_tracked() {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     }
     let Some(e) = t.ct(&w.ip.tuple) else {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     };
     // The flow names its endpoint, so a packet that comes from there with that address (part of
     // the key) and MAC is the endpoint's own.
     let Some(ep) = t.endpoint(e.from()) else {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     };
     if e.from() == 0 || ep.ifindex != pkt.ifindex() || ep.mac != w.eth.src {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     }
     let Some(e) = admitted(t, w, e)? else {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     };
     if e.to() != 0 {
-        return Ok(Step::Flow(e));
+        return Ok(Step::flow(e));
     }
     let salt = e.salt();
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     Ok(match way(t, w, e, network)? {
-        Way::Out => Step::Flow(e),
-        Way::Stack => Step::Pass,
+        Way::Out => Step::flow(e),
+        Way::Stack => Step::PASS,
         Way::Elsewhere => {
             forget(t, &w.ip.tuple, e, salt);
-            Step::Undecided
+            Step::UNDECIDED
         }
     })
 }
@@ -168,11 +168,11 @@ fn no_flow<P: Packet, T: Tables>(
     let (slot, ep) = sender(pkt, t, w)?;
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     if T::A::on_link(pkt, &w.ip, &w.eth, ep, network)? {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if w.ip.tuple.src != T::A::of_endpoint(ep) {
         return if is_question(pkt, &w.ip, ep) {
-            Ok(Step::Pass)
+            Ok(Step::PASS)
         } else {
             Err(DropReason::SpoofedAddress)
         };
@@ -181,20 +181,20 @@ fn no_flow<P: Packet, T: Tables>(
         return Err(DropReason::RogueDhcp);
     }
     if w.ip.tuple.dst.is_multicast() {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if w.ip.tuple.dst.is_loopback() {
         return Err(DropReason::Martian);
     }
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
-        return Ok(Step::Ready);
+        return Ok(Step::READY);
     }
     if w.ip.tuple.dst.is_in_subnet(network) && w.ip.tuple.dst != T::A::gateway(network) {
         if network.flags & NETWORK_ICC == 0 && !w.ip.tuple.dst.is_broadcast(network) {
             return Err(DropReason::IccDisabled);
         }
         // The bridge switches it, where that is not shorter.
-        return Ok(neighbour(pkt, t, w, ep.network, network).map_or(Step::Pass, Step::Neighbour));
+        return Ok(neighbour(pkt, t, w, ep.network, network).map_or(Step::PASS, Step::neighbour));
     }
     if t.is_host_addr(&w.ip.tuple.dst) {
         return to_host(t, w, slot, network);
@@ -213,9 +213,9 @@ fn no_flow<P: Packet, T: Tables>(
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
         // Its first one may have come on another processor meanwhile.
         return Ok(if w.follow_first_fragment(t, slot) && take_back(t, w) {
-            Step::Ready
+            Step::READY
         } else {
-            Step::Held
+            Step::HELD
         });
     }
     if !routed::leaves(network) {
@@ -225,7 +225,7 @@ fn no_flow<P: Packet, T: Tables>(
         return Err(w.ip.fault());
     }
     w.from_endpoint = slot;
-    Ok(Step::Leave)
+    Ok(Step::LEAVE)
 }
 
 /// [`leave`] as a subprogram, as [`no_flow_in_one_word`].
@@ -242,7 +242,7 @@ fn leave<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     let hop = renew(t, w, network.bridge_ifindex)?;
     if hop.ifindex == 0 {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
@@ -261,7 +261,7 @@ fn own_error<P: Packet, T: Tables>(
         || w.ip.tuple.dst.is_multicast()
         || !icmp_error::plan(pkt, t, w, u32::from(slot))
     {
-        return Ok(Step::Undecided);
+        return Ok(Step::UNDECIDED);
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     error_out(t, w, network)
@@ -275,14 +275,14 @@ fn error_out<T: Tables>(
     network: &NetworkRecord,
 ) -> Result<Step<T::A>, DropReason> {
     if w.to_endpoint != 0 {
-        return Ok(Step::Ready);
+        return Ok(Step::READY);
     }
     let back = t.uplink(w.uplink).ok_or(DropReason::NoConfig)?.ifindex;
     w.translated = w.ip.tuple;
     w.translated.src = w.to.src;
     Ok(match way_back(t, w, back, network)? {
-        Way::Out => Step::Ready,
-        Way::Stack | Way::Elsewhere => Step::Pass,
+        Way::Out => Step::READY,
+        Way::Stack | Way::Elsewhere => Step::PASS,
     })
 }
 
@@ -318,13 +318,13 @@ fn to_host<T: Tables>(
     network: &NetworkRecord,
 ) -> Result<Step<T::A>, DropReason> {
     if !w.ip.has_ports() || network.flags & NETWORK_INTERNAL != 0 {
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     if !may_be_published(t, w) {
         return bound::from_inside(t, w, slot, network);
     }
     match published(t, w, 0) {
-        Answer::Nothing => return Ok(Step::Pass),
+        Answer::Nothing => return Ok(Step::PASS),
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Found => {}
     }
@@ -354,7 +354,7 @@ pub(super) fn to_published<T: Tables>(
     }
     if network.flags & NETWORK_INTERNAL != 0 {
         // Nothing enters an internal network; the host's own stack answers.
-        return Ok(Step::Pass);
+        return Ok(Step::PASS);
     }
     let replaced = source != T::A::NONE;
     w.flow = NewFlow {
@@ -376,5 +376,5 @@ pub(super) fn to_published<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
-    Ok(Step::Create)
+    Ok(Step::CREATE)
 }

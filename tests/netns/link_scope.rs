@@ -95,7 +95,9 @@ fn dhcp_server(world: &World, namespace: &Namespace, interface: &str, name: &str
     .unwrap();
     let child = within(namespace, || {
         Command::new("busybox")
-            .args(["udhcpd", "-f"])
+            // Before it offers an address it asks by ARP whether that is taken: two seconds unless told
+            // otherwise, when the client has given up.
+            .args(["udhcpd", "-f", "-a", "20"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -122,7 +124,7 @@ fn leases(world: &World, name: &str) -> Option<String> {
     std::fs::set_permissions(&script, mode).unwrap();
     let script = script.to_str().unwrap();
     let arguments = [
-        "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "2", "-T", "1", "-s", script,
+        "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "4", "-T", "1", "-s", script,
     ];
     let output = command(world.container(name), "busybox", &arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

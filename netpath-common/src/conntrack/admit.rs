@@ -115,6 +115,16 @@ pub fn other_key<A: Addr>(e: CtRef<A>, seen: &Tuple<A>) -> Tuple<A> {
     .inverse()
 }
 
+/// Whether a record's flow has this original tuple, of which protocol and type are known to fit.
+#[inline(always)]
+#[must_use]
+pub fn is_of<A: Addr>(record: CtRef<A>, original: &Tuple<A>) -> bool {
+    record.dst() == original.src
+        && record.src() == original.dst
+        && record.dport() == original.sport
+        && record.sport() == original.dport
+}
+
 #[inline(always)]
 pub(super) fn is_record<A: Addr>(e: CtRef<A>) -> bool {
     e.flags() & super::entry::FLAG_RECORD != 0
@@ -264,20 +274,38 @@ fn judge<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admission
 
 /// Removes the flow of an entry that is of no use any more. `key` is the entry's key, `salt` the one that
 /// it had before it was judged.
+///
+/// The flow is claimed by its record. Then the index goes first: while the record stands, nobody can be
+/// given its outside tuple.
 #[inline(never)]
 pub fn forget<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, salt: u32) -> bool {
-    let (mut record_key, mut record) = (*key, e);
-    if !is_record(e) {
-        record_key = other_key(e, key);
-        match t.ct(&record_key).filter(|r| r.salt() == salt) {
-            Some(found) => record = found,
-            None => return forget_half(t, key, salt),
+    // The only key that is kept here: of IPv6 two would be too large for the stack.
+    let mut other = other_key(e, key);
+    if is_record(e) {
+        if !e.claim(salt) {
+            return false;
         }
+        budget::removed(t, key, e, &mut other);
+        other = other_key(e, key);
+        forget_half(t, &other, salt);
+        t.ct_delete(key);
+    } else {
+        let Some(record) = t.ct(&other).filter(|r| r.salt() == salt) else {
+            return forget_half(t, key, salt);
+        };
+        if !record.claim(salt) {
+            return false;
+        }
+        let mut scratch = Tuple::default();
+        budget::removed(t, &other, record, &mut scratch);
+        forget_half(t, key, salt);
+        t.ct_delete(&other);
     }
-    remove(t, &record_key, record, salt)
+    t.count(Counter::FlowRemoved);
+    true
 }
 
-/// Removes an index without its record.
+/// Removes an index; whether it was there.
 #[inline(always)]
 fn forget_half<T: Tables>(t: &T, key: &Tuple<T::A>, salt: u32) -> bool {
     // Look again: the slot may have a new life by now.
@@ -288,28 +316,6 @@ fn forget_half<T: Tables>(t: &T, key: &Tuple<T::A>, salt: u32) -> bool {
         }
         _ => false,
     }
-}
-
-/// Claims a flow by its record and deletes both entries; whether this call did.
-///
-/// The index goes first: while the record stands, nobody can be given its outside tuple.
-#[inline(always)]
-fn remove<T: Tables>(t: &T, key: &Tuple<T::A>, record: CtRef<T::A>, salt: u32) -> bool {
-    if !record.claim(salt) {
-        return false;
-    }
-    let mut index_key = Tuple::default();
-    budget::removed(t, key, record, &mut index_key);
-    index_key = other_key(record, key);
-    if let Some(index) = t.ct(&index_key)
-        && index.salt() == salt
-        && !is_record(index)
-    {
-        t.ct_delete(&index_key);
-    }
-    t.ct_delete(key);
-    t.count(Counter::FlowRemoved);
-    true
 }
 
 /// As [`is_over`], or its client is no longer let in.

@@ -78,8 +78,6 @@ pub(super) fn masquerade<T: Tables>(
         )
     };
     w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: w.ip.tuple.inverse(),
         from: slot,
         to: 0,
         uplink,
@@ -96,6 +94,9 @@ pub(super) fn masquerade<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
+    // By themselves: of IPv6 copies would be too large for the stack.
+    w.flow.original = w.ip.tuple;
+    w.flow.reply = w.ip.tuple.inverse();
     w.flow.reply.dst = addr;
     Ok(Step::CREATE)
 }

@@ -81,8 +81,6 @@ pub(super) fn plan<T: Tables>(
         return Err(DropReason::NoConfig);
     }
     w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: w.ip.tuple.inverse(),
         from,
         to: open.endpoint,
         uplink,
@@ -91,6 +89,9 @@ pub(super) fn plan<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
+    // By themselves: of IPv6 a copy would be too large for the stack.
+    w.flow.original = w.ip.tuple;
+    w.flow.reply = w.ip.tuple.inverse();
     Ok(Step::CREATE)
 }
 

@@ -277,13 +277,14 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
         return Ok(Step::PASS);
     };
     w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: w.ip.tuple.inverse(),
         uplink: iface.slot as u16,
         host_address: true,
         state,
         ..NewFlow::default()
     };
+    // By themselves: of IPv6 copies would be too large for the stack.
+    w.flow.original = w.ip.tuple;
+    w.flow.reply = w.ip.tuple.inverse();
     Ok(Step::CREATE)
 }
 

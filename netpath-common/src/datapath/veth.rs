@@ -29,7 +29,6 @@ use crate::{
         EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
         NetworkRecord,
     },
-    tuple::Tuple,
     verdict::Action,
 };
 
@@ -358,16 +357,6 @@ pub(super) fn to_published<T: Tables>(
     }
     let replaced = source != T::A::NONE;
     w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: Tuple {
-            src: p.addr,
-            dst: if replaced { source } else { w.ip.tuple.src },
-            sport: p.port,
-            dport: w.ip.tuple.sport,
-            proto: w.ip.tuple.proto,
-            icmp_type: 0,
-            zero: 0,
-        },
         from,
         to: p.endpoint,
         uplink,
@@ -376,5 +365,16 @@ pub(super) fn to_published<T: Tables>(
         state: initial_state(&w.ip)?,
         ..NewFlow::default()
     };
+    // Field by field: of IPv6 a copy would be too large for the stack.
+    w.flow.original = w.ip.tuple;
+    let reply = &mut w.flow.reply;
+    reply.src = p.addr;
+    reply.dst = w.ip.tuple.src;
+    if replaced {
+        reply.dst = source;
+    }
+    reply.sport = p.port;
+    reply.dport = w.ip.tuple.sport;
+    reply.proto = w.ip.tuple.proto;
     Ok(Step::CREATE)
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     addr::Addr,
-    conntrack::{FLAG_RECORD, forget, is_over, other_key},
+    conntrack::{FLAG_RECORD, forget, is_of, is_over},
     datapath::{InsertError, Tables},
     records::CONFIG_BINDINGS,
     tuple,
@@ -64,7 +64,7 @@ pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Try {
             Err(InsertError::Exists) => Try::Taken,
         };
     }
-    if holder.flags() & FLAG_RECORD != 0 && other_key(holder, &flow.reply) == flow.original {
+    if holder.flags() & FLAG_RECORD != 0 && is_of(holder, &flow.original) {
         return Try::Same;
     }
     Try::Taken

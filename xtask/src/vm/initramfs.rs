@@ -140,10 +140,6 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
 /// The first process: it mounts, loads, runs, reports and switches off.
 fn init(modules: &str, filter: Option<&str>) -> String {
     let filter = filter.map(|filter| filter.replace('\'', ""));
-    let lab = match filter {
-        Some(_) => "lab=0",
-        None => "netpath lab --once; lab=$?",
-    };
     format!(
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
@@ -162,7 +158,7 @@ fn init(modules: &str, filter: Option<&str>) -> String {
          exec </dev/null\n\
          uname -r\n\
          prog '{}'; prog=$?\n\
-         {lab}\n\
+         netpath lab --once; lab=$?\n\
          echo \"{}prog=$prog lab=$lab\"\n\
          poweroff -f\n",
         filter.as_deref().unwrap_or_default(),

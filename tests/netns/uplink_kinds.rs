@@ -1,102 +1,12 @@
-//! Devices that lead out and are no plain network card: VLANs, which work, and tunnels without an
-//! Ethernet header, which are refused.
-
-use std::net::Ipv4Addr;
+//! Devices that lead out and have no Ethernet header: tunnels, which are refused.
 
 use netpath_common::DropReason;
 use netpath_tests::{
-    netns::{command, stdout},
-    probe::{at, tcp, tcp_server, transfer, udp, udp_server, udp_socket},
-    skip,
-    topology::{A, UPLINK, World, without_offloads},
+    probe::udp_socket,
+    topology::{A, World},
     wait,
     ways::ip,
 };
-
-/// The host in the VLAN.
-const HOST5: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-/// The outside in the VLAN.
-const OUTSIDE5: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
-
-/// A host that reaches the outside by VLAN 5 of its network card alone; `None` where the kernel was built
-/// without VLANs, and the skip is on record. `off`: features of the cards that are turned off.
-fn by_vlan(off: &str) -> Option<World> {
-    let world = World::new(&["a"]);
-    let vlan = "link add link uplink0 name probe.6 type vlan id 6";
-    let words: Vec<_> = vlan.split_whitespace().collect();
-    let probe = command(&world.host, "ip", &words);
-    if String::from_utf8_lossy(&probe.stderr).contains("Unknown device type") {
-        skip::record("the kernel has no VLAN devices (CONFIG_VLAN_8021Q)");
-        return None;
-    }
-    for (namespace, device, own) in [
-        (&world.host, UPLINK, HOST5),
-        (&world.outside, "eth0", OUTSIDE5),
-    ] {
-        for feature in off.split_whitespace() {
-            stdout(namespace, "ethtool", &["-K", device, feature, "off"]);
-        }
-        ip(
-            namespace,
-            &format!("link add link {device} name {device}.5 type vlan id 5"),
-        );
-        ip(namespace, &format!("addr add {own}/24 dev {device}.5"));
-        ip(namespace, &format!("link set {device}.5 up"));
-    }
-    ip(
-        &world.host,
-        &format!("route replace default via {OUTSIDE5}"),
-    );
-    let name = format!("{UPLINK}.5");
-    let more = format!("uplinks = [{name:?}]");
-    let mut config = world.network("bridge", "netpath0", "172.17.0.0/16", &more);
-    config += &world.endpoint("a", A, &["8080:80", "5353:53/udp"]);
-    world.up(&config);
-    Some(world)
-}
-
-fn both_directions(world: &World) {
-    let a = world.container("a");
-    let _servers = (
-        tcp_server(&world.outside, "outside", 7000),
-        udp_server(&world.outside, "outside", 7000),
-        tcp_server(a, "a", 80),
-        udp_server(a, "a", 53),
-    );
-    for answer in [tcp(a, at(OUTSIDE5, 7000)), udp(a, at(OUTSIDE5, 7000))] {
-        assert!(answer.is_from("outside", HOST5), "{}", answer.text);
-    }
-    for answer in [
-        tcp(&world.outside, at(HOST5, 8080)),
-        udp(&world.outside, at(HOST5, 5353)),
-    ] {
-        assert!(answer.is_from("a", OUTSIDE5), "{}", answer.text);
-    }
-    transfer(a, at(OUTSIDE5, 7001), &world.outside, 7001, 1 << 20);
-}
-
-#[test]
-fn a_vlan_is_an_uplink() {
-    if let Some(world) = by_vlan("") {
-        both_directions(&world);
-    }
-}
-
-#[test]
-fn a_vlan_whose_card_leaves_the_tags_to_the_stack_is_an_uplink() {
-    if let Some(world) = by_vlan("txvlan rxvlan") {
-        both_directions(&world);
-    }
-}
-
-#[test]
-fn a_vlan_is_an_uplink_without_offloads() {
-    without_offloads(|| {
-        if let Some(world) = by_vlan("txvlan rxvlan") {
-            both_directions(&world);
-        }
-    });
-}
 
 #[test]
 fn a_tunnel_without_ethernet_is_refused_by_name() {

@@ -294,10 +294,13 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
         let p: &mut SchedClassifier = program.try_into()?;
         p.load()
     };
-    for _ in 0..4 {
+    for _ in 0..100 {
         match once() {
             Err(ProgramError::LoadError { io_error, .. })
-                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+                if io_error.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                std::thread::yield_now();
+            }
             done => return done,
         }
     }

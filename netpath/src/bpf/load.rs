@@ -259,9 +259,9 @@ fn undo(pins: &Pins, programs: &[String], states: &BTreeMap<&str, PinState>) {
 }
 
 /// Tries again where the verifier gave up for a pending signal: it answers EAGAIN then, and a load
-/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times).
+/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times, which a busy machine has exceeded).
 fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    const TRIES: u32 = 5;
+    const TRIES: u32 = 100;
     let mut tried = 1;
     loop {
         match load() {
@@ -269,6 +269,8 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
                 if tried < TRIES && io_error.raw_os_error() == Some(libc::EAGAIN) =>
             {
                 tried += 1;
+                // Whatever the kernel wants of this thread it gets on its way back.
+                thread::yield_now();
             }
             done => return done,
         }

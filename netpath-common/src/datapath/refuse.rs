@@ -6,7 +6,7 @@
 //! containers are told: whoever comes from outside may have a forged source, and would be hit by the
 //! answers. Decides nothing about the packet, which has been dropped and counted.
 
-use super::{Tables, work::Work};
+use super::{HELD_BYTES, Tables, work::Work};
 use crate::{
     addr::V4,
     checksum::Sum,
@@ -90,8 +90,24 @@ pub fn refuse<P: Packet, T: Tables<A = V4>>(pkt: &mut P, t: &T, w: &mut Work) ->
         PROHIBITED[0], PROHIBITED[1], 0, 0, 0, 0, 0, 0,
     ];
     *head = headers;
-    let mut sum = Sum::new().word(PROHIBITED);
-    for i in 0..QUOTED {
+    let sum = Sum::new().word(PROHIBITED);
+    complete::<HEADERS, QUOTED, _, _>(pkt, t, answer, quoted, sum, ep.ifindex)
+}
+
+/// Quotes the first `quoted` bytes of the refused packet in the answer to it, behind its headers of
+/// `HEADERS` bytes, the last eight of which are those of ICMP; at most `WORDS` of four bytes. Closes the
+/// checksum, of which `sum` is what has been summed up, and puts the answer in the place of the packet.
+/// The result is `ifindex`, or 0 where that fails.
+#[inline(always)]
+pub(super) fn complete<const HEADERS: usize, const WORDS: usize, P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    answer: &mut [u8; HELD_BYTES],
+    quoted: usize,
+    mut sum: Sum,
+    ifindex: u32,
+) -> u32 {
+    for i in 0..WORDS {
         let at = i * 4;
         if at >= quoted {
             break;
@@ -105,7 +121,7 @@ pub fn refuse<P: Packet, T: Tables<A = V4>>(pkt: &mut P, t: &T, w: &mut Work) ->
         place.copy_from_slice(&word);
         sum = sum.word(word);
     }
-    let Some(field) = answer.get_mut(ETH_LEN + 20 + 2..ETH_LEN + 20 + 4) else {
+    let Some(field) = answer.get_mut(HEADERS - 6..HEADERS - 4) else {
         return 0;
     };
     field.copy_from_slice(&sum.check());
@@ -113,5 +129,5 @@ pub fn refuse<P: Packet, T: Tables<A = V4>>(pkt: &mut P, t: &T, w: &mut Work) ->
         return 0;
     }
     t.count(Counter::RefusalTold);
-    ep.ifindex
+    ifindex
 }

@@ -3,11 +3,14 @@
 //! Owns the bytes of the ICMPv6 error "communication with destination administratively prohibited"
 //! (RFC 4443, 3.1). Who is told, and how often, is [`super::refuse`]'s.
 
-use super::{Tables, refuse::to_be_told, work::Work};
+use super::{
+    Tables,
+    refuse::{complete, to_be_told},
+    work::Work,
+};
 use crate::{
     addr::V6,
     checksum::Sum,
-    counters::Counter,
     packet::{ETH_LEN, Packet},
     tuple,
 };
@@ -63,27 +66,5 @@ pub fn refuse6<P: Packet, T: Tables<A = V6>>(pkt: &mut P, t: &T, w: &mut Work<V6
             place.copy_from_slice(bytes);
         }
     }
-    for i in 0..QUOTED {
-        let at = i * 4;
-        if at >= quoted {
-            break;
-        }
-        let (Some(word), Some(place)) = (
-            pkt.read::<4>(ETH_LEN + at),
-            answer.get_mut(HEADERS + at..HEADERS + at + 4),
-        ) else {
-            return 0;
-        };
-        place.copy_from_slice(&word);
-        sum = sum.word(word);
-    }
-    let Some(field) = answer.get_mut(ETH_LEN + 40 + 2..ETH_LEN + 40 + 4) else {
-        return 0;
-    };
-    field.copy_from_slice(&sum.check());
-    if !pkt.replace_by(answer, HEADERS + quoted) {
-        return 0;
-    }
-    t.count(Counter::RefusalTold);
-    ep.ifindex
+    complete::<HEADERS, QUOTED, _, _>(pkt, t, answer, quoted, sum, ep.ifindex)
 }

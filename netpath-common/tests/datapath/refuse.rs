@@ -109,3 +109,46 @@ fn answers_are_rationed_for_each_endpoint() {
     h.tables.advance_ms(10_000);
     assert_eq!(told(&mut h, 1000), TOLD_AT_ONCE);
 }
+
+#[test]
+fn over_ipv6_the_head_behind_extension_headers_is_told_too() {
+    let mut h = Host::new();
+    for config in [&mut h.tables.config, &mut h.tables6.config] {
+        config.as_mut().unwrap().endpoint_flows = 1;
+    }
+    let _ = h.from6(&C1, &udp6(C1.addr6, 5000, S6, 53, b"")).to_uplink();
+    // What is sent, and how many bytes of it are told: the headers, eight more, and 96 at most.
+    for (packet, quoted) in [
+        (udp6(C1.addr6, 6000, S6, 53, &[7; 200]), 48),
+        (tcp6(C1.addr6, 6000, S6, 80, SYN), 48),
+        (query6(C1.addr6, S6, 128, 6000), 48),
+        (
+            tcp6(C1.addr6, 6001, S6, 80, SYN).options(header::DESTINATION, 3),
+            72,
+        ),
+        (
+            udp6(C1.addr6, 6002, S6, 53, b"").options(header::DESTINATION, 8),
+            96,
+        ),
+    ] {
+        let sent = packet.frame(C1.mac, BRIDGE1_MAC, C1.ifindex).bytes;
+        let out = h.from6(&C1, &packet);
+        assert_eq!(out.dropped(), Some(DropReason::EndpointQuota));
+        let told = out.answer.expect("no answer").bytes;
+        assert_eq!(
+            told[..14],
+            [&C1.mac[..], &BRIDGE1_MAC, &[0x86, 0xdd]].concat()
+        );
+        assert_eq!(told.len(), 14 + 48 + quoted);
+        // Version; payload length, next header, hop limit; addresses; type and code.
+        assert_eq!(told[14..18], [0x60, 0, 0, 0]);
+        assert_eq!(told[18..20], ((8 + quoted) as u16).to_be_bytes());
+        assert_eq!(told[20..22], [tuple::ICMPV6, 64]);
+        assert_eq!(told[22..54], [GW1_6, C1.addr6].concat());
+        assert_eq!(told[54..56], [1, 1]);
+        assert_eq!(told[58..62], [0; 4]);
+        assert_eq!(told[62..], sent[14..14 + quoted]);
+    }
+    let told = h.tables6.counter(Counter::RefusalTold) + h.tables.counter(Counter::RefusalTold);
+    assert_eq!(told, 5);
+}

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// copy nothing counts: for development.
     #[arg(long, value_name = "VARIANT", value_delimiter = ',', value_parser = VARIANTS)]
     pub(crate) variants: Vec<String>,
-    /// Rounds after the warm-up round: a round is one slice of every variant. 60, quick 6.
+    /// Rounds after the warm-up round: a round is one slice of every variant. 50, quick 6.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// Length of a slice in milliseconds. 200, quick 100.

@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
+    family::Family,
     load::{Direction, Kind},
     site::Site,
     tool,
@@ -106,11 +107,19 @@ fn bypasses_stack(variant: Variant) -> bool {
 
 /// The counter of forwarded datagrams (RFC 4293, ipForwDatagrams).
 pub(crate) fn forwarded(site: &Site) -> Result<u64> {
-    let snmp = site
+    let file = match site.family {
+        Family::V4 => "snmp",
+        Family::V6 => "snmp6",
+    };
+    let text = site
         .router_ns
-        .run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?
+        .run(|| fs::read_to_string(format!("/proc/thread-self/net/{file}")))?
         .context("cannot read the router's IP counters")?;
-    snmp_value(&snmp, "ForwDatagrams").context("/proc/net/snmp has no ForwDatagrams")
+    let value = match site.family {
+        Family::V4 => snmp_value(&text, "ForwDatagrams"),
+        Family::V6 => snmp6_value(&text, "Ip6OutForwDatagrams"),
+    };
+    value.with_context(|| format!("/proc/net/{file} counts no forwarded packets"))
 }
 
 /// A value of the `Ip:` lines: names in the first, numbers in the second.
@@ -118,6 +127,12 @@ fn snmp_value(snmp: &str, name: &str) -> Option<u64> {
     let mut lines = snmp.lines().filter(|line| line.starts_with("Ip: "));
     let column = lines.next()?.split(' ').position(|it| it == name)?;
     lines.next()?.split(' ').nth(column)?.parse().ok()
+}
+
+/// A value of IPv6: one name and number a line.
+fn snmp6_value(snmp6: &str, name: &str) -> Option<u64> {
+    let mut lines = snmp6.lines().map(str::split_whitespace);
+    lines.find_map(|mut words| (words.next()? == name).then(|| words.next()?.parse().ok())?)
 }
 
 /// Packets and flows, as the variant itself counts them.
@@ -130,8 +145,8 @@ fn own(site: &Site, direction: Direction) -> Result<(u64, u64)> {
             let told = instance.told(&site.router_ns)?;
             Ok((told.packets, told.flows))
         }
-        Variant::Legacy | Variant::LegacyAgain => iptables(site, "iptables-legacy-save", direction),
-        Variant::IptablesNft => iptables(site, "iptables-nft-save", direction),
+        Variant::Legacy | Variant::LegacyAgain => iptables(site, "legacy", direction),
+        Variant::IptablesNft => iptables(site, "nft", direction),
         Variant::Nft => nft(site, direction),
         Variant::None | Variant::Forward => {
             let text = site
@@ -158,8 +173,13 @@ fn device_packets(text: &str, interface: &str) -> Option<u64> {
     Some(received + sent)
 }
 
-fn iptables(site: &Site, program: &str, direction: Direction) -> Result<(u64, u64)> {
-    let text = tool::run(&site.router_ns, program, &["-c"], "")?;
+fn iptables(site: &Site, kind: &str, direction: Direction) -> Result<(u64, u64)> {
+    let ip = match site.family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let program = format!("{ip}tables-{kind}-save");
+    let text = tool::run(&site.router_ns, &program, &["-c"], "")?;
     let target = match direction {
         Direction::In => "-j DNAT",
         Direction::Out => "-j MASQUERADE",

@@ -16,6 +16,7 @@ use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use serde::Deserialize;
 
 use crate::{
+    family::Family,
     tool,
     variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Published, SUBNET},
 };
@@ -49,6 +50,7 @@ impl Instance {
         router: &Namespace,
         container: &Namespace,
         ports: Published,
+        family: Family,
     ) -> Result<Self> {
         let mut instance = Self {
             agent: None,
@@ -60,7 +62,7 @@ impl Instance {
             router: router.name().to_owned(),
         };
         let file = instance.directory.join("netpath.toml");
-        fs::write(&file, config(container.name(), ports, CONNTRACK))
+        fs::write(&file, config(container.name(), ports, family, CONNTRACK))
             .with_context(|| format!("cannot write {}", file.display()))?;
         let file = file.to_string_lossy().into_owned();
         instance.run(router, &["up", "-c", &file, "--yes"])?;
@@ -152,7 +154,14 @@ struct Endpoint {
 
 /// The configuration, with the ports in the order of the peers' rules, for a table of this many
 /// flows.
-pub(crate) fn config(container: &str, ports: Published, flows: u32) -> String {
+pub(crate) fn config(container: &str, ports: Published, family: Family, flows: u32) -> String {
+    let (ipv6, ip6) = match family {
+        Family::V4 => (String::new(), String::new()),
+        Family::V6 => (
+            format!("ipv6 = \"{}\"\n", family.subnet()),
+            format!("ip6 = \"{}\"\n", family.container()),
+        ),
+    };
     let measured = ports.measured();
     let mut publish = format!("\"{measured}:{CONTAINER_PORT}/udp\"");
     // Each by itself, as the peers have a rule for each: a range would be one entry.
@@ -171,12 +180,12 @@ tcp_time_wait = \"30s\"
 name = \"bridge\"
 bridge = \"{BRIDGE}\"
 subnet = \"{SUBNET}\"
-
+{ipv6}
 [[network.endpoint]]
 name = \"c\"
 netns = \"{container}\"
 ip = \"{CONTAINER}\"
-publish = [{publish}]
+{ip6}publish = [{publish}]
 "
     )
 }
@@ -187,12 +196,12 @@ mod tests {
 
     #[test]
     fn one_port_and_many_are_published() {
-        let one = config("c", Published::new(1), CONNTRACK);
+        let one = config("c", Published::new(1), Family::V4, CONNTRACK);
         assert!(
             one.contains("publish = [\"8080:80/udp\", \"8080:80\"]"),
             "{one}"
         );
-        let many = config("c", Published::new(100), CONNTRACK);
+        let many = config("c", Published::new(100), Family::V4, CONNTRACK);
         for part in [
             "publish = [\"10099:80/udp\", \"10000:10000\", ",
             ", \"10098:10098\", \"10099:80\"]",

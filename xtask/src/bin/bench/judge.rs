@@ -144,6 +144,11 @@ pub(crate) fn judge(results: &Results, target: &Target) -> Result<Verdict, Stats
             baseline,
             least,
         } => ratio(results, subject, baseline, least),
+        Goal::Ratios {
+            subject,
+            other,
+            least,
+        } => ratios(results, subject, other, least),
         Goal::Value {
             subject,
             most,
@@ -175,7 +180,41 @@ fn ratio(
         return Ok(Verdict::NotMeasured);
     };
     // A comparison across numbers of ports rests on both.
-    for key in [subject, baseline] {
+    counts(results, &[subject, baseline], found, least)
+}
+
+/// As [`ratio`], of a ratio to another ratio.
+fn ratios(
+    results: &Results,
+    (subject, baseline): (Key, Key),
+    (other, its_baseline): (Key, Key),
+    least: f64,
+) -> Result<Verdict, StatsError> {
+    let four = [subject, baseline, other, its_baseline].map(|key| results.key(key));
+    let [
+        Some(subject_of),
+        Some(baseline_of),
+        Some(other_of),
+        Some(its_baseline_of),
+    ] = four
+    else {
+        return Ok(Verdict::NotMeasured);
+    };
+    let found = stats::ratio_of_ratios((subject_of, baseline_of), (other_of, its_baseline_of))?;
+    let Some(found) = found else {
+        return Ok(Verdict::NotMeasured);
+    };
+    counts(results, &[subject, other], found, least)
+}
+
+/// The verdict about what was found, if the measures of all these series count.
+fn counts(
+    results: &Results,
+    keys: &[Key],
+    found: Estimate,
+    least: f64,
+) -> Result<Verdict, StatsError> {
+    for key in keys {
         match results.noise(key.measure, key.ports)? {
             Noise::Quiet(_) => {}
             Noise::Noisy(copies) => {
@@ -363,6 +402,27 @@ mod tests {
         assert!(judge(&results, clock).unwrap().met());
         results.series[2].rounds.truncate(39);
         assert!(matches!(judge(&results, clock).unwrap(), Verdict::Short(_)));
+    }
+
+    #[test]
+    fn a_ratio_beside_another_is_met_at_its_part_of_it() {
+        let target = TARGETS
+            .iter()
+            .find(|target| matches!(target.goal, Goal::Ratios { subject, .. } if subject.0.measure == "crr_in6"))
+            .unwrap();
+        let both = |six, again| {
+            let mut results = run("crr_in", 1, 1.0, 1.6);
+            results.series.extend(run("crr_in6", 1, again, six).series);
+            judge(&results, target).unwrap()
+        };
+        let Verdict::Met(found) = both(1.5201, 1.0) else {
+            panic!("{:?}", both(1.5201, 1.0));
+        };
+        assert!((found.median - 0.950_062_5).abs() < 1e-6, "{found:?}");
+        assert!(matches!(both(1.5199, 1.0), Verdict::Missed { .. }));
+        assert!(matches!(both(1.6, 1.2), Verdict::Noisy { .. }));
+        let alone = run("crr_in6", 1, 1.0, 1.6);
+        assert_eq!(judge(&alone, target).unwrap(), Verdict::NotMeasured);
     }
 
     /// A target with a baseline of another measure or a zero would be met or missed for nothing.

@@ -6,6 +6,7 @@
 mod args;
 mod cpu;
 mod evidence;
+mod family;
 mod forward;
 mod instance;
 mod interrupt;

@@ -193,7 +193,7 @@ fn summary(results: &Results) -> Result<String, StatsError> {
 
 fn goal_text(goal: &Goal) -> String {
     match goal {
-        Goal::Ratio { least, .. } => format!("{least} times"),
+        Goal::Ratio { least, .. } | Goal::Ratios { least, .. } => format!("{least} times"),
         Goal::Value { most, unit, .. } => format!("under {} {unit}", number(*most)),
         Goal::Elsewhere { goal, .. } => (*goal).to_owned(),
     }
@@ -217,7 +217,9 @@ fn verdict_text(verdict: &Verdict, target: &Target) -> String {
         ),
         Verdict::NotMeasured => match target.goal {
             Goal::Elsewhere { command, .. } => format!("see `{command}`"),
-            Goal::Ratio { .. } | Goal::Value { .. } => "not measured".to_owned(),
+            Goal::Ratio { .. } | Goal::Ratios { .. } | Goal::Value { .. } => {
+                "not measured".to_owned()
+            }
         },
     }
 }

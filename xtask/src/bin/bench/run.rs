@@ -24,9 +24,12 @@ use crate::{
 /// Share of datagrams beyond whose loss a rate says nothing.
 pub(crate) const MOST_LOST: f64 = 0.05;
 
+/// What tells sites apart: variant, ports, family.
+type Key = (&'static str, u32, &'static str);
+
 /// All sites of a run, alive at once.
 pub(crate) struct Sites {
-    sites: HashMap<(&'static str, u32), Site>,
+    sites: HashMap<Key, Site>,
 }
 
 impl Sites {
@@ -41,17 +44,16 @@ impl Sites {
         progress.say("setting up");
         let mut sites = HashMap::new();
         for contestant in phases.iter().flat_map(|phase| &phase.contestants) {
-            let (variant, ports) = *contestant;
             if sites.contains_key(&key(*contestant)) {
                 continue;
             }
             interrupt::check()?;
             progress.detail(&format!(
                 "setting up {}, {} ports",
-                variant.name(),
-                ports.count()
+                contestant.variant.name(),
+                contestant.ports.count()
             ));
-            let site = Site::build(variant, ports, netpath, workdir, cpu)?;
+            let site = Site::build(*contestant, netpath, workdir, cpu)?;
             sites.insert(key(*contestant), site);
             progress.step();
         }
@@ -65,8 +67,8 @@ impl Sites {
     }
 }
 
-fn key((variant, ports): Contestant) -> (&'static str, u32) {
-    (variant.name(), ports.count())
+fn key(it: Contestant) -> Key {
+    (it.variant.name(), it.ports.count(), it.family.suffix())
 }
 
 /// Steps that the progress counts.
@@ -157,7 +159,7 @@ pub(crate) fn phase(
             measured.losses.push((site, lost));
         }
         measured.series.push(Series {
-            measure: name.clone(),
+            measure: format!("{name}{}", turn.site.family.suffix()),
             ports: turn.site.ports.count(),
             variant: turn.site.variant.name().to_owned(),
             unit: measure.unit().to_owned(),

@@ -10,11 +10,20 @@ use clap::ValueEnum as _;
 
 use crate::{
     args::{Choice, Measure, Options},
+    family::Family,
     variant::{Published, Variant},
 };
 
-/// A variant with its published ports.
-pub(crate) type Contestant = (Variant, Published);
+/// A variant with its published ports, and whose packets it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contestant {
+    /// The variant.
+    pub(crate) variant: Variant,
+    /// Its ports.
+    pub(crate) ports: Published,
+    /// The family of its packets.
+    pub(crate) family: Family,
+}
 
 /// One measure and who takes part in it.
 #[derive(Clone, Debug)]
@@ -37,7 +46,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// As asked for.
     pub(crate) fn of(options: &Options) -> Self {
-        let (rounds, slice) = if options.quick { (6, 100) } else { (60, 200) };
+        let (rounds, slice) = if options.quick { (6, 100) } else { (50, 200) };
         Self {
             rounds: options.rounds.unwrap_or(rounds),
             slice: Duration::from_millis(options.slice_ms.unwrap_or(slice)),
@@ -62,7 +71,8 @@ pub(crate) fn wanted(options: &Options, choice: Choice) -> bool {
     options.only.is_empty() || options.only.contains(&choice)
 }
 
-/// Everyone with one port; those whose cost may depend on the ports with more, where it may show.
+/// Everyone with one port; those whose cost may depend on the ports with more, where it may show; and
+/// IPv6 in the same rounds, so that both families' ratios compare.
 fn contestants(measure: Measure, options: &Options) -> Vec<Contestant> {
     let more: &[u32] = match measure {
         Measure::CrrIn if options.quick => &[10_000],
@@ -73,16 +83,30 @@ fn contestants(measure: Measure, options: &Options) -> Vec<Contestant> {
             &[10_000]
         }
     };
-    let single = Variant::ALL.map(|variant| (variant, Published::new(1)));
+    let of = |family, variants: &[Variant], count| {
+        let contestant = |variant: &Variant| Contestant {
+            variant: *variant,
+            ports: Published::new(count),
+            family,
+        };
+        variants.iter().map(contestant).collect::<Vec<_>>()
+    };
+    let single = of(Family::V4, &Variant::ALL, 1);
     let scaled = more
         .iter()
-        .flat_map(|count| Variant::SCALING.map(|variant| (variant, Published::new(*count))));
-    let takes_part = |(variant, _): &Contestant| {
-        options.variants.is_empty() || options.variants.iter().any(|it| it == variant.name())
+        .flat_map(|count| of(Family::V4, &Variant::SCALING, *count));
+    let six = of(Family::V6, &Variant::SIX, 1);
+    let takes_part = |it: &Contestant| {
+        options.variants.is_empty()
+            || options
+                .variants
+                .iter()
+                .any(|name| name == it.variant.name())
     };
     single
         .into_iter()
         .chain(scaled)
+        .chain(six)
         .filter(takes_part)
         .collect()
 }
@@ -134,7 +158,7 @@ mod tests {
         let phases = phases(&options(&["--only", "rr_out,bulk_in"]));
         let taken = |phase: &Phase| (phase.measure, phase.contestants.len());
         let taken: Vec<_> = phases.iter().map(taken).collect();
-        assert_eq!(taken, [(Measure::RrOut, 12), (Measure::BulkIn, 7)]);
+        assert_eq!(taken, [(Measure::RrOut, 17), (Measure::BulkIn, 12)]);
     }
 
     #[test]
@@ -144,9 +168,18 @@ mod tests {
         let phases = phases(&options(&["--only=udp_in", "--variants=netpath,none"]));
         let taken = phases.iter().flat_map(|phase| &phase.contestants);
         let names: Vec<_> = taken
-            .map(|(it, ports)| (it.name(), ports.count()))
+            .map(|it| (it.variant.name(), it.ports.count(), it.family.suffix()))
             .collect();
-        assert_eq!(names, [("netpath", 1), ("none", 1), ("netpath", 10_000)]);
+        assert_eq!(
+            names,
+            [
+                ("netpath", 1, ""),
+                ("none", 1, ""),
+                ("netpath", 10_000, ""),
+                ("netpath", 1, "6"),
+                ("none", 1, "6")
+            ]
+        );
     }
 
     #[test]
@@ -154,7 +187,7 @@ mod tests {
         let full = phases(&options(&[]));
         assert_eq!(full.len(), 8);
         let crr = full.iter().find(|it| it.measure == Measure::CrrIn).unwrap();
-        let ports: HashSet<_> = crr.contestants.iter().map(|(_, it)| it.count()).collect();
+        let ports: HashSet<_> = crr.contestants.iter().map(|it| it.ports.count()).collect();
         assert_eq!(ports, HashSet::from([1, 100, 1_000, 10_000]));
         let slices: usize = full.iter().map(|phase| phase.contestants.len()).sum();
         let pace = Pace::of(&options(&[]));

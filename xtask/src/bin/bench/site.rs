@@ -3,23 +3,20 @@
 //! Owns the topology. Everything in it is as the kernel makes it; what is set differently is set
 //! alike for all variants, and listed here.
 
-use std::{
-    net::{Ipv4Addr, SocketAddrV4},
-    path::Path,
-};
+use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result};
 use netpath::lab::Namespace;
 
 use crate::{
     cpu::Cpu,
+    family::Family,
     forward::Forward,
     instance::Instance,
-    rules, tool,
-    variant::{
-        BRIDGE, CONTAINER, CONTAINER_PORT, GATEWAY, HOST, OUTSIDE, OUTSIDE_LAST, OUTSIDE_PORT,
-        PORT, Published, SUBNET, UPLINK, Variant,
-    },
+    rules,
+    schedule::Contestant,
+    tool,
+    variant::{BRIDGE, CONTAINER_PORT, OUTSIDE_PORT, PORT, Published, UPLINK, Variant},
     workdir::{PREFIX, Workdir},
     worker::Worker,
 };
@@ -41,6 +38,12 @@ pub(crate) const ENDPOINT: [(&str, &str); 3] = [
 /// Settings of the router.
 const ROUTER: [(&str, &str); 1] = [("ipv4/ip_forward", "1")];
 
+/// As [`ROUTER`], of IPv6.
+const ROUTER6: [(&str, &str); 1] = [("ipv6/conf/all/forwarding", "1")];
+
+/// Settings of everyone with IPv6, before there are interfaces: link-local addresses settle at once.
+const EVERYONE6: [(&str, &str); 1] = [("ipv6/conf/default/accept_dad", "0")];
+
 /// Settings of the router that are there where the kernel has the part in question.
 ///
 /// The bridge would call iptables for what it switches: Docker does not ask for that, and it would
@@ -57,6 +60,8 @@ pub(crate) struct Site {
     pub(crate) variant: Variant,
     /// Its ports.
     pub(crate) ports: Published,
+    /// Whose packets it gets. Both families have addresses, one has rules.
+    pub(crate) family: Family,
     /// A thread of the outside host.
     pub(crate) outside: Worker,
     /// A thread of the container.
@@ -75,46 +80,61 @@ pub(crate) struct Site {
 impl Site {
     /// Builds it. `netpath` is the program to measure.
     pub(crate) fn build(
-        variant: Variant,
-        ports: Published,
+        contestant: Contestant,
         netpath: &Path,
         workdir: &Workdir,
         cpu: &Cpu,
     ) -> Result<Self> {
-        Self::assemble(variant, ports, netpath, workdir, cpu).with_context(|| {
+        Self::assemble(contestant, netpath, workdir, cpu).with_context(|| {
             format!(
-                "cannot set up {} with {} published ports",
-                variant.name(),
-                ports.count()
+                "cannot set up {}{} with {} published ports",
+                contestant.variant.name(),
+                contestant.family.suffix(),
+                contestant.ports.count()
             )
         })
     }
 
     fn assemble(
-        variant: Variant,
-        ports: Published,
+        contestant: Contestant,
         netpath: &Path,
         workdir: &Workdir,
         cpu: &Cpu,
     ) -> Result<Self> {
-        let name = format!("{PREFIX}{}-{}", variant.name(), ports.count());
+        let Contestant {
+            variant,
+            ports,
+            family,
+        } = contestant;
+        let six = family.suffix();
+        let name = format!("{PREFIX}{}{six}-{}", variant.name(), ports.count());
         let create = |role: &str| Namespace::create(&format!("{name}-{role}"));
         let (router_ns, outside_ns, container_ns) =
             (create("router")?, create("outside")?, create("container")?);
         tool::sysctls(&outside_ns, &ENDPOINT)?;
         tool::sysctls(&container_ns, &ENDPOINT)?;
         tool::sysctls(&router_ns, &ROUTER)?;
+        let families: &[Family] = match family {
+            Family::V4 => &[Family::V4],
+            Family::V6 => &[Family::V4, Family::V6],
+        };
+        if family == Family::V6 {
+            tool::sysctls(&router_ns, &ROUTER6)?;
+            for namespace in [&router_ns, &outside_ns, &container_ns] {
+                tool::sysctls(namespace, &EVERYONE6)?;
+            }
+        }
         tool::sysctls_if_there(&router_ns, &ROUTER_OPTIONAL)?;
-        ip(&router_ns, &uplink(outside_ns.name()))?;
-        ip(&outside_ns, &outside(variant))?;
+        ip(&router_ns, &uplink(outside_ns.name(), families))?;
+        ip(&outside_ns, &outside(variant, families))?;
         let instance = if variant == Variant::Netpath {
             let directory = workdir.directory(&name)?;
-            let up = Instance::up(netpath, directory, &router_ns, &container_ns, ports)?;
+            let up = Instance::up(netpath, directory, &router_ns, &container_ns, ports, family)?;
             Some(up)
         } else {
-            ip(&router_ns, &bridge(container_ns.name()))?;
-            ip(&container_ns, &container())?;
-            rules::install(&router_ns, variant, ports)?;
+            ip(&router_ns, &bridge(container_ns.name(), families))?;
+            ip(&container_ns, &container(families))?;
+            rules::install(&router_ns, variant, ports, family)?;
             None
         };
         for namespace in [&outside_ns, &container_ns] {
@@ -132,6 +152,7 @@ impl Site {
         Ok(Self {
             variant,
             ports,
+            family,
             outside: Worker::start(&outside_ns, cpu)?,
             container: Worker::start(&container_ns, cpu)?,
             _forward: forward,
@@ -144,21 +165,22 @@ impl Site {
 
     /// As messages name it.
     pub(crate) fn name(&self) -> String {
-        format!("{} ({} ports)", self.variant.name(), self.ports.count())
+        let (name, six) = (self.variant.name(), self.family.suffix());
+        format!("{name}{six} ({} ports)", self.ports.count())
     }
 
     /// Where the outside host finds the container's service.
-    pub(crate) fn published(&self) -> SocketAddrV4 {
+    pub(crate) fn published(&self) -> SocketAddr {
         if self.variant.translates() {
-            SocketAddrV4::new(HOST, self.ports.measured())
+            SocketAddr::new(self.family.host(), self.ports.measured())
         } else {
-            SocketAddrV4::new(CONTAINER, CONTAINER_PORT)
+            SocketAddr::new(self.family.container(), CONTAINER_PORT)
         }
     }
 
     /// Where the container finds the outside host's service.
-    pub(crate) fn outside_service(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(OUTSIDE, OUTSIDE_PORT)
+    pub(crate) fn outside_service(&self) -> SocketAddr {
+        SocketAddr::new(self.family.outside(), OUTSIDE_PORT)
     }
 
     /// Turns segmentation offloads of every interface on the way on or off.
@@ -193,46 +215,65 @@ fn ip(namespace: &Namespace, lines: &str) -> Result<()> {
     Ok(())
 }
 
-fn uplink(outside: &str) -> String {
-    format!(
-        "link add {UPLINK} type veth peer name eth0 netns {outside}
-addr add {HOST}/24 dev {UPLINK}
-link set {UPLINK} up
-route add default via {OUTSIDE}
-"
-    )
+/// Adds one line of `ip` for each family.
+fn each(lines: &mut String, families: &[Family], line: impl Fn(Family) -> String) {
+    for family in families {
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{}", line(*family));
+    }
 }
 
-fn outside(variant: Variant) -> String {
+fn uplink(outside: &str, families: &[Family]) -> String {
+    let mut lines = format!("link add {UPLINK} type veth peer name eth0 netns {outside}\n");
+    each(&mut lines, families, |it| {
+        format!("addr add {}/{} dev {UPLINK}", it.host(), it.prefixes().1)
+    });
+    lines += &format!("link set {UPLINK} up\n");
+    each(&mut lines, families, |it| {
+        format!("route add default via {}", it.outside())
+    });
+    lines
+}
+
+fn outside(variant: Variant, families: &[Family]) -> String {
     let mut lines = String::new();
-    for address in u32::from(OUTSIDE)..=u32::from(OUTSIDE_LAST) {
-        let address = Ipv4Addr::from(address);
-        lines += &format!("addr add {address}/24 dev eth0\n");
+    for family in families {
+        for address in family.outside_all() {
+            lines += &format!("addr add {address}/{} dev eth0\n", family.prefixes().1);
+        }
     }
     lines += "link set eth0 up\n";
     if !variant.translates() {
-        lines += &format!("route add {SUBNET} via {HOST}\n");
+        each(&mut lines, families, |it| {
+            format!("route add {} via {}", it.subnet(), it.host())
+        });
     }
     lines
 }
 
-fn bridge(container: &str) -> String {
-    format!(
-        "link add {BRIDGE} type bridge
-addr add {GATEWAY}/16 dev {BRIDGE}
-link set {BRIDGE} up
+fn bridge(container: &str, families: &[Family]) -> String {
+    let mut lines = format!("link add {BRIDGE} type bridge\n");
+    each(&mut lines, families, |it| {
+        format!("addr add {}/{} dev {BRIDGE}", it.gateway(), it.prefixes().0)
+    });
+    lines += &format!(
+        "link set {BRIDGE} up
 link add {PORT} type veth peer name eth0 netns {container}
 link set {PORT} master {BRIDGE}
 link set {PORT} up
 "
-    )
+    );
+    lines
 }
 
-fn container() -> String {
-    format!(
-        "addr add {CONTAINER}/16 dev eth0
-link set eth0 up
-route add default via {GATEWAY}
-"
-    )
+fn container(families: &[Family]) -> String {
+    let mut lines = String::new();
+    each(&mut lines, families, |it| {
+        format!("addr add {}/{} dev eth0", it.container(), it.prefixes().0)
+    });
+    lines += "link set eth0 up\n";
+    each(&mut lines, families, |it| {
+        format!("route add default via {}", it.gateway())
+    });
+    lines
 }

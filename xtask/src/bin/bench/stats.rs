@@ -134,6 +134,30 @@ pub(crate) fn ratio(subject: &Series, baseline: &Series) -> Result<Option<Estima
     Ok(estimate(&ratios))
 }
 
+/// How one ratio compares with another, each of a series to its baseline: the median of their ratios
+/// within a round. All four have to have run side by side.
+pub(crate) fn ratio_of_ratios(
+    (subject, baseline): (&Series, &Series),
+    (other, its_baseline): (&Series, &Series),
+) -> Result<Option<Estimate>, StatsError> {
+    for series in [baseline, other, its_baseline] {
+        paired(subject, series)?;
+    }
+    for series in [subject, baseline, other, its_baseline] {
+        check(series, |slice| Some(slice.rate))?;
+    }
+    let ratios = |subject: &Series, baseline: &Series| {
+        let rounds = subject.rounds.iter().zip(&baseline.rounds);
+        rounds
+            .map(|(subject, baseline)| subject.rate / baseline.rate)
+            .collect::<Vec<_>>()
+    };
+    let rounds = ratios(subject, baseline);
+    let rounds = rounds.iter().zip(ratios(other, its_baseline));
+    let values: Vec<f64> = rounds.map(|(subject, other)| subject / other).collect();
+    Ok(estimate(&values))
+}
+
 /// The CPU time of an operation of `subject` as a part of `baseline`'s: below 1, `subject` spends
 /// less. `None` where it was not measured in every round of both.
 pub(crate) fn cpu_ratio(

@@ -31,6 +31,15 @@ pub(crate) enum Goal {
         /// The ratio to reach.
         least: f64,
     },
+    /// A ratio has to be at least this part of another one of the same rounds.
+    Ratios {
+        /// The ratio that is judged: series and baseline.
+        subject: (Key, Key),
+        /// What it is compared with: series and baseline.
+        other: (Key, Key),
+        /// The part to reach.
+        least: f64,
+    },
     /// A value has to stay below a bound in the unit of its series.
     Value {
         /// The series that is judged.
@@ -140,6 +149,14 @@ pub(crate) const TARGETS: &[Target] = &[
             least: 0.92,
         },
     },
+    six("UDP packets in", "udp_in6", "udp_in"),
+    six("UDP packets out", "udp_out6", "udp_out"),
+    six("TCP request/response in", "rr_in6", "rr_in"),
+    six("TCP request/response out", "rr_out6", "rr_out"),
+    six("new connections in", "crr_in6", "crr_in"),
+    six("new connections out", "crr_out6", "crr_out"),
+    six("bulk TCP in", "bulk_in6", "bulk_in"),
+    six("bulk TCP out", "bulk_out6", "bulk_out"),
     elsewhere("program time, 10,000 ports over 1", "60 ns more at most"),
     elsewhere("program time, established packet, IPv4", "160 ns at most"),
     elsewhere("program time, established packet, IPv6", "200 ns at most"),
@@ -234,6 +251,19 @@ const fn over(
             subject: key(measure, ports, "netpath"),
             baseline: key(measure, ports, against),
             least,
+        },
+    }
+}
+
+/// How netpath does over iptables-legacy with IPv6, beside how it does with IPv4.
+const fn six(what: &'static str, measure: &'static str, four: &'static str) -> Target {
+    Target {
+        against: "IPv4's ratio",
+        what,
+        goal: Goal::Ratios {
+            subject: (key(measure, 1, "netpath"), key(measure, 1, LEGACY)),
+            other: (key(four, 1, "netpath"), key(four, 1, LEGACY)),
+            least: 0.95,
         },
     }
 }

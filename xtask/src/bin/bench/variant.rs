@@ -45,6 +45,16 @@ impl Variant {
         Self::LegacyAgain,
     ];
 
+    /// Those that take part with IPv6. What eBPF forwarding alone costs is known by IPv4, and of
+    /// iptables the faster one is enough.
+    pub(crate) const SIX: [Self; 5] = [
+        Self::Netpath,
+        Self::Legacy,
+        Self::Nft,
+        Self::None,
+        Self::LegacyAgain,
+    ];
+
     /// As the results name it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -73,7 +83,7 @@ impl Variant {
 }
 
 /// The published ports of a site. All lead to one container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Published {
     count: u32,
 }

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -18,10 +18,7 @@ use anyhow::{Context as _, Result};
 use socket2::SockRef;
 
 use super::{Clock, Direction, GO, Half, PATIENCE, STOP, Seen, check_source, during};
-use crate::{
-    variant::{OUTSIDE, OUTSIDE_LAST},
-    worker::Worker,
-};
+use crate::{family::Family, worker::Worker};
 
 /// The client's first port: beyond all published ones.
 const FIRST_PORT: u32 = 20_000;
@@ -37,41 +34,48 @@ const PORTS: u32 = 40_000;
 pub(super) struct Tuples {
     /// `None`: only the client's ports change.
     direction: Option<Direction>,
-    target: SocketAddrV4,
+    target: SocketAddr,
+    outside: Vec<IpAddr>,
     next: AtomicU32,
 }
 
 impl Tuples {
     /// From the first one on.
-    pub(super) fn new(direction: Option<Direction>, target: SocketAddrV4) -> Self {
+    pub(super) fn new(direction: Option<Direction>, target: SocketAddr) -> Self {
         Self {
             direction,
             target,
+            outside: Family::of(target).outside_all(),
             next: AtomicU32::new(0),
         }
     }
 
     /// Where the next connection comes from and where it goes.
-    fn next(&self) -> (SocketAddrV4, SocketAddrV4) {
+    fn next(&self) -> (SocketAddr, SocketAddr) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let first = u32::from(OUTSIDE);
-        let addresses = u32::from(OUTSIDE_LAST) - first + 1;
-        let outside = Ipv4Addr::from(first + number / PORTS % addresses);
+        let any = Family::of(self.target).any();
+        let turn = (number / PORTS) as usize;
+        let mut outside = self
+            .outside
+            .iter()
+            .cycle()
+            .skip(turn % self.outside.len().max(1));
+        let outside = outside.next().copied().unwrap_or(any);
         // Below 60,000.
         let port = (FIRST_PORT + number % PORTS) as u16;
         match self.direction {
-            Some(Direction::In) => (SocketAddrV4::new(outside, port), self.target),
+            Some(Direction::In) => (SocketAddr::new(outside, port), self.target),
             Some(Direction::Out) => (
-                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
-                SocketAddrV4::new(outside, self.target.port()),
+                SocketAddr::new(any, port),
+                SocketAddr::new(outside, self.target.port()),
             ),
-            None => (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), self.target),
+            None => (SocketAddr::new(any, port), self.target),
         }
     }
 }
 
 /// Listens in the server's namespace.
-pub(super) fn listen(server: &Worker, bind: SocketAddrV4) -> Result<Arc<TcpListener>> {
+pub(super) fn listen(server: &Worker, bind: SocketAddr) -> Result<Arc<TcpListener>> {
     let listener = server.call(move || {
         let listener = TcpListener::bind(bind)?;
         // Accepting waits no longer than reading; what is accepted inherits it.
@@ -97,8 +101,12 @@ pub(super) fn connect(tuples: &Tuples, span: Duration) -> io::Result<Half> {
 }
 
 /// One connection.
-fn visit((from, to): (SocketAddrV4, SocketAddrV4), byte: u8) -> io::Result<()> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+fn visit((from, to): (SocketAddr, SocketAddr), byte: u8) -> io::Result<()> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(to),
+        socket2::Type::STREAM,
+        None,
+    )?;
     socket.set_read_timeout(Some(PATIENCE))?;
     // Bounds the wait for the handshake too.
     socket.set_write_timeout(Some(PATIENCE))?;
@@ -163,8 +171,14 @@ mod tests {
 
     #[test]
     fn no_connection_comes_again_for_long() {
-        for direction in [Direction::In, Direction::Out] {
-            let tuples = Tuples::new(Some(direction), SocketAddrV4::new(OUTSIDE, 7000));
+        let directions = [Direction::In, Direction::Out];
+        let families = [Family::V4, Family::V6];
+        let cases = directions
+            .into_iter()
+            .flat_map(|it| families.map(|family| (it, family)));
+        for (direction, family) in cases {
+            let target = SocketAddr::new(family.outside(), 7000);
+            let tuples = Tuples::new(Some(direction), target);
             let all: HashSet<_> = (0..320_000).map(|_| tuples.next()).collect();
             assert_eq!(all.len(), 320_000);
             assert!(all.contains(&tuples.next()), "begins again");

@@ -14,7 +14,7 @@ mod udp;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,8 +25,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{
     args::Measure,
     cpu::{self, Cpu},
+    family::Family,
     site::Site,
-    variant::{CONTAINER, CONTAINER_PORT, HOST, OUTSIDE, OUTSIDE_LAST, OUTSIDE_PORT},
+    variant::{CONTAINER_PORT, OUTSIDE_PORT},
     worker::{Pending, Worker},
 };
 
@@ -91,7 +92,7 @@ impl Measure {
 }
 
 /// The addresses that a server may see its client at.
-type Seen = RangeInclusive<Ipv4Addr>;
+type Seen = RangeInclusive<IpAddr>;
 
 /// What one thread did in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +173,7 @@ enum Sockets {
     Udp(Arc<UdpSocket>, Arc<UdpSocket>),
     Rr(Arc<TcpStream>, Arc<TcpStream>),
     Crr(Arc<connect::Tuples>, Arc<TcpListener>, Seen),
-    Bulk(Arc<TcpStream>, Arc<TcpStream>),
+    Bulk(Arc<TcpStream>, Arc<TcpStream>, usize),
 }
 
 impl Session {
@@ -185,7 +186,7 @@ impl Session {
             Direction::Out => (site.outside_service(), OUTSIDE_PORT),
         };
         let seen = expected_source(site, direction);
-        let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let bind = SocketAddr::new(site.family.any(), port);
         Self::between(
             measure.kind(),
             Some(direction),
@@ -205,8 +206,8 @@ impl Session {
         direction: Option<Direction>,
         client: &Worker,
         server: &Worker,
-        target: SocketAddrV4,
-        bind: SocketAddrV4,
+        target: SocketAddr,
+        bind: SocketAddr,
         seen: Seen,
     ) -> Result<Self> {
         let sockets = match kind {
@@ -220,7 +221,7 @@ impl Session {
             }
             Kind::Bulk => {
                 let (client, server) = stream::open(client, server, target, bind, seen)?;
-                Sockets::Bulk(client, server)
+                Sockets::Bulk(client, server, Family::of(target).segment())
             }
             Kind::Crr => {
                 let tuples = Arc::new(connect::Tuples::new(direction, target));
@@ -256,9 +257,9 @@ impl Session {
                 let (from, to) = (from.clone(), to.clone());
                 one(client.begin(move || udp::pass(&from, &to, span)))?
             }
-            Sockets::Bulk(from, to) => {
-                let (from, to) = (from.clone(), to.clone());
-                one(client.begin(move || stream::pass(&from, &to, span)))?
+            Sockets::Bulk(from, to, segment) => {
+                let (from, to, segment) = (from.clone(), to.clone(), *segment);
+                one(client.begin(move || stream::pass(&from, &to, segment, span)))?
             }
             // The server first: it has to be there when the client begins.
             Sockets::Rr(from, to) => {
@@ -326,22 +327,23 @@ fn sides(site: &Site, direction: Direction) -> (&Worker, &Worker) {
 
 /// The addresses that the server may see.
 fn expected_source(site: &Site, direction: Direction) -> Seen {
+    let family = site.family;
     match direction {
-        Direction::In => OUTSIDE..=OUTSIDE_LAST,
-        Direction::Out if site.variant.translates() => HOST..=HOST,
-        Direction::Out => CONTAINER..=CONTAINER,
+        Direction::In => family.outside_range(),
+        Direction::Out if site.variant.translates() => family.host()..=family.host(),
+        Direction::Out => family.container()..=family.container(),
     }
 }
 
 /// Fails where the server sees another client than the variant promises.
 fn check_source(found: SocketAddr, wanted: &Seen) -> io::Result<()> {
-    match found.ip() {
-        IpAddr::V4(address) if wanted.contains(&address) => Ok(()),
-        IpAddr::V4(_) | IpAddr::V6(_) => Err(io::Error::other(format!(
-            "the server sees the client as {found}, expected is {}: no translation, or a wrong one",
-            wanted.start()
-        ))),
+    if wanted.contains(&found.ip()) {
+        return Ok(());
     }
+    Err(io::Error::other(format!(
+        "the server sees the client as {found}, expected is {}: no translation, or a wrong one",
+        wanted.start()
+    )))
 }
 
 /// Says during what an error came.

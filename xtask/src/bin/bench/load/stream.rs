@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -19,14 +19,11 @@ use anyhow::{Context as _, Result};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Clock, GO, Half, PATIENCE, Passed, STOP, Seen, check_source, connect, during};
-use crate::worker::Worker;
+use crate::{family::Family, worker::Worker};
 
-/// Payload of a full segment at an MTU of 1500: 20 bytes of IPv4, 20 of TCP, 12 of timestamps.
-const SEGMENT: usize = 1448;
-
-/// What the sender hands to the kernel at once: full segments, about as many as segmentation
-/// offload would take together.
-const CHUNK: usize = 44 * SEGMENT;
+/// Full segments that the sender hands to the kernel at once: about as many as segmentation offload
+/// would take together.
+const CHUNK: usize = 44;
 
 /// The first of the ports that these connections come from: beyond those of [`connect::Tuples`] and
 /// those that the kernel chooses.
@@ -36,8 +33,8 @@ const OWN_PORTS: u16 = 61_000;
 pub(super) fn open(
     client: &Worker,
     server: &Worker,
-    target: SocketAddrV4,
-    bind: SocketAddrV4,
+    target: SocketAddr,
+    bind: SocketAddr,
     seen: Seen,
 ) -> Result<(Arc<TcpStream>, Arc<TcpStream>)> {
     let listener = connect::listen(server, bind)?;
@@ -59,11 +56,12 @@ fn accept(listener: &TcpListener, seen: &Seen) -> io::Result<TcpStream> {
 
 /// From a port that no connection of [`connect::Tuples`] has had, nor an earlier one of these: the
 /// translator's entry of that would be taken up again, and no new flow come by.
-fn dial(target: SocketAddrV4) -> io::Result<TcpStream> {
+fn dial(target: SocketAddr) -> io::Result<TcpStream> {
     static DIALLED: AtomicU16 = AtomicU16::new(0);
     let port = OWN_PORTS + DIALLED.fetch_add(1, Ordering::Relaxed) % (u16::MAX - OWN_PORTS);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    let any = SocketAddr::new(Family::of(target).any(), port);
+    socket.bind(&any.into())?;
     socket.connect_timeout(&target.into(), PATIENCE)?;
     prepare(socket.into())
 }
@@ -116,10 +114,15 @@ pub(super) fn answer(mut stream: &TcpStream) -> io::Result<Half> {
     }
 }
 
-/// A stream, chunk by chunk, until the time is over.
-pub(super) fn pass(from: &TcpStream, to: &TcpStream, span: Duration) -> io::Result<Passed> {
-    let chunk = vec![GO; CHUNK];
-    let mut buffer = vec![GO; CHUNK];
+/// A stream, chunk by chunk, until the time is over. `segment`: payload of a full one, bytes.
+pub(super) fn pass(
+    from: &TcpStream,
+    to: &TcpStream,
+    segment: usize,
+    span: Duration,
+) -> io::Result<Passed> {
+    let chunk = vec![GO; CHUNK * segment];
+    let mut buffer = chunk.clone();
     from.set_nonblocking(true)?;
     to.set_nonblocking(true)?;
     let clock = Clock::start();
@@ -128,7 +131,7 @@ pub(super) fn pass(from: &TcpStream, to: &TcpStream, span: Duration) -> io::Resu
         move_chunk(from, to, &chunk, &mut buffer)?;
         chunks += 1;
     }
-    let segments = chunks * (CHUNK / SEGMENT) as u64;
+    let segments = chunks * CHUNK as u64;
     Ok(clock.passed(segments, segments))
 }
 

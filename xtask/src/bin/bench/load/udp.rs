@@ -8,7 +8,7 @@
 
 use std::{
     io, mem,
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     os::fd::AsRawFd as _,
     ptr,
     sync::Arc,
@@ -19,11 +19,11 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{Clock, GO, PATIENCE, Passed, Seen, check_source, during};
-use crate::worker::Worker;
+use crate::{family::Family, worker::Worker};
 
 /// Datagrams of a burst.
 const BATCH: usize = 32;
-/// Bytes of a datagram: a frame of 60 bytes, the shortest there is.
+/// Bytes of a datagram: of IPv4 a frame of 60 bytes, the shortest there is.
 const PAYLOAD: usize = 18;
 /// Silence after which what is missing is taken to be lost.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -32,8 +32,8 @@ const SILENCE: Duration = Duration::from_millis(200);
 pub(super) fn open(
     client: &Worker,
     server: &Worker,
-    target: SocketAddrV4,
-    bind: SocketAddrV4,
+    target: SocketAddr,
+    bind: SocketAddr,
     seen: Seen,
 ) -> Result<(Arc<UdpSocket>, Arc<UdpSocket>)> {
     let receiver = server.call(move || receiver(bind))?;
@@ -47,14 +47,14 @@ pub(super) fn open(
     Ok((Arc::new(sender), receiver))
 }
 
-fn receiver(bind: SocketAddrV4) -> io::Result<UdpSocket> {
+fn receiver(bind: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(bind)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
 
-fn sender(target: SocketAddrV4) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+fn sender(target: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Family::of(target).any(), 0))?;
     socket.connect(target)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(&[GO; PAYLOAD])?;

@@ -4,12 +4,17 @@
 //! appended, accept rules are inserted before the bridge's own drop rule. The port published last
 //! is thus found last in the one and first in the other; for any other port the sum is the same.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::SocketAddr};
 
-use crate::variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Published, SUBNET};
+use crate::{
+    family::Family,
+    variant::{BRIDGE, CONTAINER_PORT, Published},
+};
 
 /// All of them.
-pub(super) fn rules(ports: Published) -> String {
+pub(super) fn rules(ports: Published, family: Family) -> String {
+    let (container, subnet) = (family.container(), family.subnet());
+    let (alone, loopback) = (family.alone(container), family.loopback());
     let measured = ports.measured();
     // In the order in which they are published: host port, protocol, container port.
     let published: Vec<(u16, &str, u16)> = std::iter::once((measured, "udp", CONTAINER_PORT))
@@ -17,26 +22,27 @@ pub(super) fn rules(ports: Published) -> String {
         .chain([(measured, "tcp", CONTAINER_PORT)])
         .collect();
     let mut dnat = String::new();
-    for (host, protocol, container) in &published {
+    for (host, protocol, port) in &published {
+        let to = SocketAddr::new(container, *port);
         let _ = writeln!(
             dnat,
             "-A DOCKER ! -i {BRIDGE} -p {protocol} -m {protocol} --dport {host} \
-             -j DNAT --to-destination {CONTAINER}:{container}"
+             -j DNAT --to-destination {to}"
         );
     }
     let mut accept = String::new();
-    for (_, protocol, container) in published.iter().rev() {
+    for (_, protocol, port) in published.iter().rev() {
         let _ = writeln!(
             accept,
-            "-A DOCKER -d {CONTAINER}/32 ! -i {BRIDGE} -o {BRIDGE} -p {protocol} -m {protocol} \
-             --dport {container} -j ACCEPT"
+            "-A DOCKER -d {alone} ! -i {BRIDGE} -o {BRIDGE} -p {protocol} -m {protocol} \
+             --dport {port} -j ACCEPT"
         );
     }
     format!(
         "*raw
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
--A PREROUTING -d {CONTAINER}/32 ! -i {BRIDGE} -j DROP
+-A PREROUTING -d {alone} ! -i {BRIDGE} -j DROP
 COMMIT
 *filter
 :INPUT ACCEPT [0:0]
@@ -65,8 +71,8 @@ COMMIT
 :POSTROUTING ACCEPT [0:0]
 :DOCKER - [0:0]
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
--A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
--A POSTROUTING -s {SUBNET} ! -o {BRIDGE} -j MASQUERADE
+-A OUTPUT ! -d {loopback} -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s {subnet} ! -o {BRIDGE} -j MASQUERADE
 {dnat}COMMIT
 "
     )
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_measured_port_is_last_in_nat_and_first_in_filter() {
-        let rules = rules(Published::new(3));
+        let rules = rules(Published::new(3), Family::V4);
         let dnat = lines(&rules, "DNAT");
         assert_eq!(dnat.len(), 4);
         assert!(dnat[0].contains("udp --dport 10002 -j DNAT --to-destination 172.17.0.2:80"));
@@ -98,8 +104,25 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_has_the_same_rules_with_its_own_addresses() {
+        let [four, six] = [Family::V4, Family::V6].map(|family| rules(Published::new(3), family));
+        assert!(six.contains("-j DNAT --to-destination [fd00:17::2]:80"));
+        assert!(six.contains("-A DOCKER -d fd00:17::2/128 ! -i docker0"));
+        let words = [
+            ("172.17.0.2:", "[fd00:17::2]:"),
+            ("172.17.0.2/32", "fd00:17::2/128"),
+            ("172.17.0.0/16", "fd00:17::/64"),
+            ("127.0.0.0/8", "::1/128"),
+        ];
+        let replaced = words
+            .iter()
+            .fold(four, |text, (from, to)| text.replace(from, to));
+        assert_eq!(replaced, six);
+    }
+
+    #[test]
     fn one_port_is_one_rule_a_protocol() {
-        let rules = rules(Published::new(1));
+        let rules = rules(Published::new(1), Family::V4);
         assert_eq!(lines(&rules, "--dport 8080").len(), 2);
         assert_eq!(lines(&rules, "--dport").len(), 4);
     }

@@ -9,13 +9,19 @@ use anyhow::Result;
 use netpath::lab::Namespace;
 
 use crate::{
+    family::Family,
     tool,
     variant::{Published, Variant},
 };
 
 /// Installs the rules of a variant in its router, if it has any.
-pub(crate) fn install(router: &Namespace, variant: Variant, ports: Published) -> Result<()> {
-    if let Some((program, arguments, rules)) = text(variant, ports) {
+pub(crate) fn install(
+    router: &Namespace,
+    variant: Variant,
+    ports: Published,
+    family: Family,
+) -> Result<()> {
+    if let Some((program, arguments, rules)) = text(variant, ports, family) {
         tool::run(router, program, arguments, &rules)?;
     }
     Ok(())
@@ -25,13 +31,24 @@ pub(crate) fn install(router: &Namespace, variant: Variant, ports: Published) ->
 pub(crate) fn text(
     variant: Variant,
     ports: Published,
+    family: Family,
 ) -> Option<(&'static str, &'static [&'static str], String)> {
     match variant {
         Variant::Legacy | Variant::LegacyAgain => {
-            Some(("iptables-legacy-restore", &[], docker::rules(ports)))
+            let program = match family {
+                Family::V4 => "iptables-legacy-restore",
+                Family::V6 => "ip6tables-legacy-restore",
+            };
+            Some((program, &[], docker::rules(ports, family)))
         }
-        Variant::IptablesNft => Some(("iptables-nft-restore", &[], docker::rules(ports))),
-        Variant::Nft => Some(("nft", &["-f", "-"], nft::rules(ports))),
+        Variant::IptablesNft => {
+            let program = match family {
+                Family::V4 => "iptables-nft-restore",
+                Family::V6 => "ip6tables-nft-restore",
+            };
+            Some((program, &[], docker::rules(ports, family)))
+        }
+        Variant::Nft => Some(("nft", &["-f", "-"], nft::rules(ports, family))),
         Variant::Netpath | Variant::None | Variant::Forward => None,
     }
 }

@@ -6,41 +6,49 @@
 
 use std::fmt::Write as _;
 
-use crate::variant::{BRIDGE, CONTAINER, CONTAINER_PORT, Published, SUBNET};
+use crate::{
+    family::Family,
+    variant::{BRIDGE, CONTAINER_PORT, Published},
+};
 
 /// The ruleset.
-pub(super) fn rules(ports: Published) -> String {
+pub(super) fn rules(ports: Published, family: Family) -> String {
+    let (container, subnet, loopback) = (family.container(), family.subnet(), family.loopback());
+    let (ip, kind) = match family {
+        Family::V4 => ("ip", "ipv4_addr"),
+        Family::V6 => ("ip6", "ipv6_addr"),
+    };
     let measured = ports.measured();
-    let mut elements = format!("udp . {measured} : {CONTAINER} . {CONTAINER_PORT}");
+    let mut elements = format!("udp . {measured} : {container} . {CONTAINER_PORT}");
     for port in ports.others() {
-        let _ = write!(elements, ", tcp . {port} : {CONTAINER} . {port}");
+        let _ = write!(elements, ", tcp . {port} : {container} . {port}");
     }
     let _ = write!(
         elements,
-        ", tcp . {measured} : {CONTAINER} . {CONTAINER_PORT}"
+        ", tcp . {measured} : {container} . {CONTAINER_PORT}"
     );
     format!(
-        "table ip bench {{
+        "table {ip} bench {{
     counter forwarded {{ }}
     counter to_container {{ }}
     counter from_container {{ }}
     map published {{
-        type inet_proto . inet_service : ipv4_addr . inet_service
+        type inet_proto . inet_service : {kind} . inet_service
         elements = {{ {elements} }}
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
         iifname != \"{BRIDGE}\" fib daddr type local counter name to_container \
-         dnat ip to meta l4proto . th dport map @published
+         dnat {ip} to meta l4proto . th dport map @published
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
-        ip daddr != 127.0.0.0/8 fib daddr type local \
-         dnat ip to meta l4proto . th dport map @published
+        {ip} daddr != {loopback} fib daddr type local \
+         dnat {ip} to meta l4proto . th dport map @published
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {SUBNET} oifname != \"{BRIDGE}\" counter name from_container masquerade
+        {ip} saddr {subnet} oifname != \"{BRIDGE}\" counter name from_container masquerade
     }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
@@ -60,7 +68,7 @@ mod tests {
 
     #[test]
     fn every_port_is_one_element() {
-        let rules = rules(Published::new(100));
+        let rules = rules(Published::new(100), Family::V4);
         assert_eq!(rules.matches("tcp . ").count(), 100);
         assert_eq!(rules.matches("udp . ").count(), 1);
         assert!(rules.contains("tcp . 10099 : 172.17.0.2 . 80 }"));

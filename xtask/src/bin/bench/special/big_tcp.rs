@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -55,7 +55,7 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
             let (client, target) = if measure == "big_tcp_bridge" {
                 (
                     &pair.neighbour,
-                    SocketAddrV4::new(CONTAINER, CONTAINER_PORT),
+                    SocketAddr::new(CONTAINER.into(), CONTAINER_PORT),
                 )
             } else {
                 (&pair.site.outside, pair.site.published())
@@ -88,7 +88,7 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
 fn enlarge(setup: Setup<'_>, pair: &Pair) -> Result<()> {
     let site = &pair.site;
     let instance = site.instance.as_ref().context("netpath is not up")?;
-    let text = config(site.container_ns.name(), site.ports, CONNTRACK);
+    let text = config(site.container_ns.name(), site.ports, site.family, CONNTRACK);
     let line = format!("bridge = \"{BRIDGE}\"\n");
     let larger = text.replace(&line, &format!("{line}gso_max_size = {LARGER}\n"));
     ensure!(text != larger, "the configuration names no bridge {BRIDGE}");
@@ -119,12 +119,12 @@ fn take_larger(of: &Namespace, interface: &str) -> Result<()> {
 fn open(
     client: &Worker,
     server: &Worker,
-    target: SocketAddrV4,
+    target: SocketAddr,
 ) -> Result<(Arc<TcpStream>, Arc<TcpStream>)> {
     let listener = server.call(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, CONTAINER_PORT)))?;
     let listener = listener.context("cannot listen")?;
     // The kernel completes the handshake without the server's thread.
-    let stream = client.call(move || TcpStream::connect_timeout(&target.into(), PATIENCE))?;
+    let stream = client.call(move || TcpStream::connect_timeout(&target, PATIENCE))?;
     let stream = stream.with_context(|| format!("cannot connect to {target}"))?;
     let (accepted, _) = server.call(move || listener.accept())??;
     for stream in [&stream, &accepted] {

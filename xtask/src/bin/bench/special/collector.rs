@@ -95,7 +95,12 @@ fn remake(setup: Setup<'_>, site: &Site) -> Result<()> {
     let router = &site.router_ns;
     netpath.run(router, &["down", "--all"])?;
     let config = setup.workdir.directory("collector")?.join("netpath.toml");
-    let text = instance::config(site.container_ns.name(), Published::new(1), TABLE);
+    let text = instance::config(
+        site.container_ns.name(),
+        Published::new(1),
+        site.family,
+        TABLE,
+    );
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
     netpath.run(router, &["up", "-c", &config.to_string_lossy(), "--yes"])?;
     Ok(())

@@ -117,7 +117,7 @@ impl Contestant {
         if let Some(netpath) = &site.instance {
             // Again, with a table and lifetimes for this measure.
             netpath.run(&site.router_ns, &["down", "--all"])?;
-            let config = instance::config(site.container_ns.name(), site.ports, TABLE);
+            let config = instance::config(site.container_ns.name(), site.ports, site.family, TABLE);
             let lifetime = format!("[timeouts]\nudp = \"{LIFETIME}s\"\n");
             // Nobody answers them, and all are to stay.
             let config = config

@@ -18,6 +18,7 @@ use netpath_common::{
 
 use super::Setup;
 use crate::{
+    family::Family,
     instance::{self, CONNTRACK},
     interrupt,
     progress::Progress,
@@ -147,13 +148,13 @@ impl Installed {
         let router = &self.site.router_ns;
         let all = if let Some(netpath) = &self.site.instance {
             let container = self.site.container_ns.name();
-            let config = instance::config(container, ports, CONNTRACK);
+            let config = instance::config(container, ports, Family::V4, CONNTRACK);
             fs::write(&self.config, config)
                 .with_context(|| format!("cannot write {}", self.config.display()))?;
             let file = self.config.to_string_lossy();
             milliseconds(|| netpath.run(router, &["up", "-c", &file, "--yes"]))?
         } else {
-            let (program, arguments, rules) = rules::text(self.variant, ports)
+            let (program, arguments, rules) = rules::text(self.variant, ports, Family::V4)
                 .with_context(|| format!("{} has no rules", self.variant.name()))?;
             milliseconds(|| tool::run(router, program, arguments, &rules))?
         };

@@ -25,10 +25,11 @@ use anyhow::Result;
 use crate::{
     args::Special,
     cpu::Cpu,
+    family::Family,
     progress::Progress,
     report::ports_text,
     results::Results,
-    schedule::Pace,
+    schedule::{Contestant, Pace},
     site::Site,
     variant::{Published, Variant},
     workdir::Workdir,
@@ -63,7 +64,12 @@ impl Setup<'_> {
             variant.name(),
             ports_text(ports.count())
         ));
-        Site::build(variant, ports, self.netpath, self.workdir, self.cpu)
+        let contestant = Contestant {
+            variant,
+            ports,
+            family: Family::V4,
+        };
+        Site::build(contestant, self.netpath, self.workdir, self.cpu)
     }
 }
 

@@ -4,7 +4,7 @@
 //! proxy, is counted.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
 
@@ -37,8 +37,9 @@ impl<'t> Talk<'t> {
         port: u16,
         seen: Ipv4Addr,
     ) -> Result<Self> {
-        let bind = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let session = Session::between(kind, None, client, server, target, bind, seen..=seen)?;
+        let bind = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let seen = seen.into()..=seen.into();
+        let session = Session::between(kind, None, client, server, target.into(), bind, seen)?;
         Ok(Self {
             client,
             server,

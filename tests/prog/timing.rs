@@ -11,10 +11,12 @@ use netpath_tests::{
 /// where one was not.
 #[test]
 fn every_case_does_its_work() {
-    let timings = timing::time(&mut Runner::new(), 3);
+    let timings = timing::time(&mut Runner::dual(), 3);
     for name in [
         "established out tcp, masquerade",
         "established in tcp, published port",
+        "established out tcp, IPv6 masquerade",
+        "established in tcp, IPv6 published port",
         "parse, lookup miss udp",
         "new flow in udp, published port",
     ] {

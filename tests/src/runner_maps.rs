@@ -22,6 +22,11 @@ pub struct Fragments {
     pub v6: Vec<(FragKey<V6>, FragRecord<V6>)>,
 }
 
+/// The conntrack table of a family.
+const fn conntrack<A: Addr>() -> &'static str {
+    if A::IS_V6 { maps::CT6 } else { maps::CT4 }
+}
+
 impl Runner {
     /// Every conntrack entry.
     #[must_use]
@@ -35,17 +40,17 @@ impl Runner {
     ///
     /// # Panics
     /// When the table is full.
-    pub fn put_flow(&mut self, key: &Tuple, entry: &CtEntry) {
-        let mut map: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map_mut(maps::CT4).unwrap()).unwrap();
+    pub fn put_flow<A: Addr>(&mut self, key: &Tuple<A>, entry: &CtEntry<A>) {
+        let mut map: HashMap<_, Tuple<A>, CtEntry<A>> =
+            HashMap::try_from(self.ebpf.map_mut(conntrack::<A>()).unwrap()).unwrap();
         map.insert(key, entry, 0).unwrap();
     }
 
     /// The conntrack entry of a tuple.
     #[must_use]
-    pub fn flow(&self, key: &Tuple) -> Option<CtEntry> {
-        let map: HashMap<_, Tuple, CtEntry> =
-            HashMap::try_from(self.ebpf.map(maps::CT4).unwrap()).unwrap();
+    pub fn flow<A: Addr>(&self, key: &Tuple<A>) -> Option<CtEntry<A>> {
+        let map: HashMap<_, Tuple<A>, CtEntry<A>> =
+            HashMap::try_from(self.ebpf.map(conntrack::<A>()).unwrap()).unwrap();
         map.get(key, 0).ok()
     }
 

@@ -8,6 +8,7 @@
 //! the entries' own packet counters prove it.
 
 use netpath_common::{
+    V6,
     conntrack::{
         Admission,
         tcp::{ACK, PSH, SYN},
@@ -37,6 +38,8 @@ pub(super) enum Kind {
     Alternating,
     /// A live flow, by its key; the mirror is made for the time of the measurement.
     Flow(Tuple),
+    /// As [`Kind::Flow`], of IPv6.
+    Flow6(Tuple<V6>),
     /// Each run makes a flow, which is removed again: single runs.
     NewFlow(Tuple),
 }
@@ -74,7 +77,7 @@ fn key(src: [u8; 4], sport: u16, dst: [u8; 4], dport: u16, proto: u8) -> Tuple {
 }
 
 /// Bytes of payload: what a small request or answer has.
-const PAYLOAD: &[u8] = &[b'x'; 64];
+pub(super) const PAYLOAD: &[u8] = &[b'x'; 64];
 
 fn segment(src: [u8; 4], sport: u16, dst: [u8; 4], dport: u16) -> Datagram {
     tcp_data(src, sport, dst, dport, ACK | PSH, PAYLOAD)
@@ -105,7 +108,7 @@ pub(super) fn establish(r: &mut Runner) {
         (Hook::Veth, sent(&datagram(C1.addr, 53, S, 51000))),
         (Hook::UplinkIngress, arrived(&datagram(S, 51000, H, 5353))),
     ];
-    for (hook, frame) in handshakes {
+    for (hook, frame) in handshakes.into_iter().chain(super::cases6::handshakes()) {
         let ran = r.run(hook, &frame);
         assert_eq!(
             ran.action, REDIRECT,
@@ -118,6 +121,7 @@ pub(super) fn establish(r: &mut Runner) {
 pub(super) fn all() -> Vec<Case> {
     let mut cases = parts();
     cases.extend(established());
+    cases.extend(super::cases6::established());
     cases.extend(others());
     cases
 }

@@ -4,14 +4,16 @@
 //! and the proof that each repetition did what the case says. Owns no program and no table.
 
 mod cases;
+mod cases6;
 mod stats;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use netpath_common::{
+    Addr,
     conntrack::{CtEntry, FLAG_RECORD, FLAG_STEADY},
     records::NETWORK_DIRECT,
-    testing::{C1, Frame, NET1, ROUTER_MAC},
+    testing::{C1, Frame, NET1, R6, ROUTER_MAC},
     tuple::Tuple,
 };
 use nix::{
@@ -94,7 +96,8 @@ pub fn load(r: &mut Runner) {
     }
 }
 
-/// Times every case in `rounds` rounds. The host is not the standard one any more afterwards.
+/// Times every case in `rounds` rounds, by a runner of both families. The host is not the standard one
+/// any more afterwards.
 ///
 /// # Panics
 /// When a run did not do what its case says: then the time would be another one's.
@@ -116,6 +119,11 @@ pub fn time(r: &mut Runner, rounds: u32) -> Timings {
     r.ip(&format!(
         "neigh replace 192.0.2.254 lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
          dev uplink nud permanent"
+    ));
+    r.ip(&format!(
+        "neigh replace {} lladdr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} dev uplink \
+         nud permanent",
+        Ipv6Addr::from(R6)
     ));
     cases::establish(r);
     let cases = cases::all();
@@ -206,10 +214,12 @@ impl Case {
 
 /// Runs a case, checks that it did its work, and says how long one repetition took.
 fn run(r: &mut Runner, case: &Case) -> u32 {
-    let flow = match case.kind {
-        Kind::Flow(key) => Some(Pair::put(r, key)),
-        Kind::Unchanged | Kind::Alternating | Kind::NewFlow(_) => None,
-    };
+    let (mut flow, mut flow6) = (None, None);
+    match case.kind {
+        Kind::Flow(key) => flow = Some(Pair::put(r, key)),
+        Kind::Flow6(key) => flow6 = Some(Pair::put(r, key)),
+        Kind::Unchanged | Kind::Alternating | Kind::NewFlow(_) => {}
+    }
     let before = r.counters();
     let input = Input {
         repeat: case.repeat(),
@@ -240,7 +250,7 @@ fn run(r: &mut Runner, case: &Case) -> u32 {
         Kind::Unchanged if case.program == cases::CHECKSUM => {}
         Kind::Unchanged => assert_eq!(out.bytes, case.frame.bytes, "{}: output", case.name),
         Kind::Alternating => case.check_returned(&out.bytes),
-        Kind::Flow(_) => {
+        Kind::Flow(_) | Kind::Flow6(_) => {
             case.check_returned(&out.bytes);
             if case.counter == Some("to-uplink") {
                 let macs = [ROUTER_MAC, C1.mac].concat();
@@ -250,6 +260,9 @@ fn run(r: &mut Runner, case: &Case) -> u32 {
         Kind::NewFlow(_) => {}
     }
     if let Some(pair) = flow {
+        pair.check(r, case);
+    }
+    if let Some(pair) = flow6 {
         pair.check(r, case);
     }
     out.duration
@@ -282,9 +295,13 @@ impl Case {
             self.name
         );
         // Addresses and ports; MAC addresses and TTL stay changed.
+        let tuple = match self.kind {
+            Kind::Flow6(_) => 22..58,
+            Kind::Unchanged | Kind::Alternating | Kind::Flow(_) | Kind::NewFlow(_) => 26..38,
+        };
         assert_eq!(
-            bytes[26..38],
-            self.frame.bytes[26..38],
+            bytes[tuple.clone()],
+            self.frame.bytes[tuple],
             "{}: tuple",
             self.name
         );
@@ -292,13 +309,13 @@ impl Case {
 }
 
 /// A flow's entry and its mirror, fresh for one run.
-struct Pair {
-    keys: [Tuple; 2],
+struct Pair<A> {
+    keys: [Tuple<A>; 2],
 }
 
-impl Pair {
+impl<A: Addr> Pair<A> {
     /// Resets the entry's counters and stamp, and puts the mirror beside it.
-    fn put(r: &mut Runner, key: Tuple) -> Self {
+    fn put(r: &mut Runner, key: Tuple<A>) -> Self {
         let entry = r.flow(&key).unwrap_or_else(|| panic!("no flow {key:?}"));
         let entry = CtEntry {
             stamp: now(),

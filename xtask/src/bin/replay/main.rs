@@ -135,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if frames.is_empty() {
         bail!("{}: the capture holds no packet", path.display());
     }
-    let mut runner = Runner::new();
+    let mut runner = Runner::dual();
     let mut packets = replay::replay(&mut runner, &frames, arguments.mark)?;
     if arguments.bench {
         let rounds = arguments.rounds;
@@ -162,7 +162,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn bench(arguments: &Arguments) -> Result<ExitCode> {
-    let timings = time(Runner::new(), arguments);
+    let timings = time(Runner::dual(), arguments);
     if arguments.json {
         print_json(&json!({ "timings": timings }))?;
     } else {

@@ -5,6 +5,8 @@
 //! interface it is made at (`rt6_purge_dflt_routers`). So the interfaces that have such a route are
 //! told to listen all the same (`accept_ra` = 2) before, and no longer after the way back.
 
+use ipnet::Ipv6Net;
+
 use super::{Error, rollback::Undo, work::Work};
 use crate::{
     net::{Link, Netlink, sysctl},
@@ -26,7 +28,8 @@ impl Forwarding6 {
         let mut advertised = Vec::new();
         let routes = netlink.routes6().await?;
         for link in links {
-            let has = |r: &crate::net::Route6| r.advertised && r.interfaces.contains(&link.index);
+            let has =
+                |r: &crate::net::Route<Ipv6Net>| r.advertised && r.interfaces.contains(&link.index);
             if routes.iter().any(has)
                 && sysctl::read_optional(&accept_ra(&link.name))?.as_deref() == Some("1")
             {

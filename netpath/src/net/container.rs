@@ -74,12 +74,16 @@ pub fn configure(netns: &Namespace, side: Side) -> Result<(), Error> {
             .await?;
         netlink.set_up(link.index, true).await?;
         if let Some(gateway) = side.gateway {
-            netlink.add_default_route(link.index, gateway).await?;
+            netlink
+                .add_default_route(link.index, gateway.into())
+                .await?;
         }
         if let Some(ipv6) = side.ipv6 {
             netlink.add_address6(link.index, ipv6.addr).await?;
             if let Some(gateway) = ipv6.gateway {
-                netlink.add_default_route6(link.index, gateway).await?;
+                netlink
+                    .add_default_route(link.index, gateway.into())
+                    .await?;
             }
         }
         Ok(())

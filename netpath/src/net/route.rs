@@ -1,13 +1,13 @@
-//! IPv4 routes.
+//! Routes of either family.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
-    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
 };
 
 use super::{Error, Netlink, error::is_errno};
@@ -17,75 +17,116 @@ const TABLE_MAIN: u32 = 254;
 
 /// A route of the main table.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Route<N = Ipv4Net> {
     /// Destination; a prefix length of 0 is the default route.
-    pub(crate) destination: Ipv4Net,
+    pub(crate) destination: N,
     /// Interfaces that it leaves by, several for a multipath route.
     pub(crate) interfaces: Vec<u32>,
     /// It leads straight to the destination, with no gateway.
     pub(crate) on_link: bool,
     /// Priority; lower comes first.
     pub(crate) metric: u32,
+    /// A router advertisement has brought it (`proto ra`).
+    pub(crate) advertised: bool,
 }
 
-impl Route {
+/// A destination of a route.
+pub(crate) trait Prefix: Sized {
+    /// Of this address, `None` for the default route's, and length in bits; `None` for another family.
+    fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self>;
+}
+
+impl Prefix for Ipv4Net {
+    fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self> {
+        let address = match address {
+            None => Ipv4Addr::UNSPECIFIED,
+            Some(RouteAddress::Inet(address)) => *address,
+            Some(_) => return None,
+        };
+        Self::new(address, bits).ok()
+    }
+}
+
+impl Prefix for Ipv6Net {
+    fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self> {
+        let address = match address {
+            None => Ipv6Addr::UNSPECIFIED,
+            Some(RouteAddress::Inet6(address)) => *address,
+            Some(_) => return None,
+        };
+        Self::new(address, bits).ok()
+    }
+}
+
+impl<N: Prefix> Route<N> {
     fn from_message(m: &RouteMessage) -> Option<Self> {
         let mut table = u32::from(m.header.table);
-        let mut address = Ipv4Addr::UNSPECIFIED;
-        let mut route = Self {
-            destination: Ipv4Net::default(),
-            interfaces: Vec::new(),
-            on_link: true,
-            metric: 0,
-        };
+        let mut address = None;
+        let (mut interfaces, mut on_link, mut priority) = (Vec::new(), true, 0);
         for attribute in &m.attributes {
-            if let RouteAttribute::Destination(RouteAddress::Inet(a)) = attribute {
-                address = *a;
+            if let RouteAttribute::Destination(a) = attribute {
+                address = Some(a);
             } else if let RouteAttribute::Oif(index) = attribute {
-                route.interfaces.push(*index);
+                interfaces.push(*index);
             } else if let RouteAttribute::Gateway(_) | RouteAttribute::Via(_) = attribute {
-                route.on_link = false;
+                on_link = false;
             } else if let RouteAttribute::Priority(metric) = attribute {
-                route.metric = *metric;
+                priority = *metric;
             } else if let RouteAttribute::Table(t) = attribute {
                 table = *t;
             } else if let RouteAttribute::MultiPath(hops) = attribute {
-                route
-                    .interfaces
-                    .extend(hops.iter().map(|h| h.interface_index));
-                route.on_link = false;
+                interfaces.extend(hops.iter().map(|h| h.interface_index));
+                on_link = false;
             }
         }
-        route.destination = Ipv4Net::new(address, m.header.destination_prefix_length).ok()?;
-        (table == TABLE_MAIN && m.header.kind == RouteType::Unicast).then_some(route)
+        if table != TABLE_MAIN || m.header.kind != RouteType::Unicast {
+            return None;
+        }
+        Some(Self {
+            destination: N::of(address, m.header.destination_prefix_length)?,
+            interfaces,
+            on_link,
+            metric: priority,
+            advertised: m.header.protocol == RouteProtocol::Ra,
+        })
     }
 }
 
 impl Netlink {
-    /// The unicast routes of the main table.
+    /// The unicast IPv4 routes of the main table.
     pub(crate) async fn routes(&self) -> Result<Vec<Route>, Error> {
         let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let messages: Vec<_> = self
-            .handle
-            .route()
-            .get(request)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| Error::request("listing routes", &e))?;
+        self.list_routes(request, "listing IPv4 routes").await
+    }
+
+    /// The unicast IPv6 routes of the main table.
+    pub(crate) async fn routes6(&self) -> Result<Vec<Route<Ipv6Net>>, Error> {
+        let request = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        self.list_routes(request, "listing IPv6 routes").await
+    }
+
+    async fn list_routes<N: Prefix>(
+        &self,
+        request: RouteMessage,
+        what: &str,
+    ) -> Result<Vec<Route<N>>, Error> {
+        let messages = self.handle.route().get(request).execute().try_collect();
+        let messages: Vec<_> = messages.await.map_err(|e| Error::request(what, &e))?;
         Ok(messages.iter().filter_map(Route::from_message).collect())
     }
 
-    /// Adds a default route by `gateway`; one that is there already is no error.
-    pub(crate) async fn add_default_route(
-        &self,
-        index: u32,
-        gateway: Ipv4Addr,
-    ) -> Result<(), Error> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .output_interface(index)
-            .gateway(gateway)
-            .build();
+    /// Adds a default route by `gateway`, of its family; one that is there already is no error.
+    pub(crate) async fn add_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), Error> {
+        let route = match gateway {
+            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .output_interface(index)
+                .gateway(gateway)
+                .build(),
+            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .output_interface(index)
+                .gateway(gateway)
+                .build(),
+        };
         match self.handle.route().add(route).execute().await {
             Err(e) if !is_errno(&e, Errno::EEXIST) => Err(Error::request(
                 format!("adding the default route by {gateway}"),

@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod instance;
 pub mod net;
 pub mod state;

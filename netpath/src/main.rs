@@ -8,7 +8,8 @@ use anyhow::anyhow;
 use clap::Parser as _;
 use netpath::{
     bpf,
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
+    instance::name_of,
     lab,
     net::namespace::Namespace,
 };
@@ -38,7 +39,10 @@ fn main() -> ExitCode {
 
 /// False: everything was done, and the verdict is bad.
 fn run(cli: Cli) -> anyhow::Result<bool> {
-    bpf::check_kernel()?;
+    let examines = matches!(cli.command, Command::Doctor);
+    if !examines {
+        bpf::check_kernel()?;
+    }
     if let Command::Lab(args) = cli.command {
         return Ok(lab::run(args, cli.json)?);
     }
@@ -50,6 +54,11 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
         .enable_all()
         .build()
         .map_err(|e| anyhow!("cannot start the runtime: {e}"))?;
+    if examines {
+        let name = name_of(cli.netns.as_ref())?;
+        let examined = cli::doctor::run(&name, &cli.state_dir, cli.json);
+        return Ok(runtime.block_on(examined)?);
+    }
     runtime.block_on(cli.run())?;
     Ok(true)
 }

@@ -15,6 +15,7 @@ mod blackbox_ports;
 mod bulk;
 mod coexist;
 mod collector;
+mod doctor;
 mod flood;
 mod fragment;
 mod guard;

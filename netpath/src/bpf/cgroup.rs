@@ -109,7 +109,7 @@ impl Datapath {
 }
 
 /// Where the cgroup v2 hierarchy is mounted.
-fn cgroup2_root() -> Result<Option<PathBuf>, Error> {
+pub(crate) fn cgroup2_root() -> Result<Option<PathBuf>, Error> {
     if env::var(NO_CGROUP).is_ok_and(|v| v == "1") {
         return Ok(None);
     }

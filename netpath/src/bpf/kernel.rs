@@ -11,13 +11,15 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
-use super::{Error, pins::BPFFS};
+use super::Error;
+pub(crate) use super::pins::BPFFS;
 
 /// Magic number of bpffs (`linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// Socket option that tells the network namespace's cookie (`asm-generic/socket.h`); Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
-const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Where the kernel shows the types of its own code.
+pub(crate) const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Capabilities that netpath needs, by number; `CAP_SYS_ADMIN` (21) implies the BPF ones.
 const CAPABILITIES: &[(u32, &str, bool)] = &[
@@ -79,7 +81,7 @@ pub(crate) fn coarse_now() -> Result<u64, Error> {
 }
 
 /// Whether the kernel is at least this version; a kernel that does not tell is taken as new.
-pub(super) fn at_least(major: u8, minor: u8) -> bool {
+pub(crate) fn at_least(major: u8, minor: u8) -> bool {
     KernelVersion::current().map_or(true, |v| v >= KernelVersion::new(major, minor, 0))
 }
 
@@ -97,10 +99,18 @@ fn check_version() -> Result<(), Error> {
     Ok(())
 }
 
-fn check_capabilities() -> Result<(), Error> {
+/// The capabilities that this process lacks.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(crate) fn lacking() -> Result<Vec<&'static str>, Error> {
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|e| Error::system("reading /proc/self/status", e))?;
-    let missing = missing_capabilities(effective(&status));
+    Ok(missing_capabilities(effective(&status)))
+}
+
+fn check_capabilities() -> Result<(), Error> {
+    let missing = lacking()?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -126,10 +136,13 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
         .collect()
 }
 
+/// Whether the BPF file system is where pins go.
+pub(crate) fn has_bpffs() -> bool {
+    statfs(BPFFS).is_ok_and(|s| s.filesystem_type() == FsType(BPF_FS_MAGIC as _))
+}
+
 fn mount_bpffs() -> Result<(), Error> {
-    let mounted =
-        |path: &str| statfs(path).is_ok_and(|s| s.filesystem_type() == FsType(BPF_FS_MAGIC as _));
-    if mounted(BPFFS) {
+    if has_bpffs() {
         return Ok(());
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;

@@ -7,6 +7,7 @@
 mod attach;
 mod backends;
 mod batch;
+mod beside;
 mod bits;
 mod btf;
 mod cgroup;
@@ -15,7 +16,7 @@ mod conntrack;
 mod counters;
 mod error;
 mod family;
-mod kernel;
+pub(crate) mod kernel;
 mod layout;
 mod link_name;
 mod load;
@@ -45,8 +46,14 @@ pub use self::{
     xdp::{XdpProgram, XdpTarget},
 };
 pub(crate) use self::{
-    batch::Batches, conntrack::Generations, kernel::coarse_now, link_name::ifname,
-    sys::calls as bpf_calls, tables::conntrack_entry,
+    batch::Batches,
+    beside::{Beside, own_programs, programs_beside},
+    cgroup::cgroup2_root,
+    conntrack::Generations,
+    kernel::coarse_now,
+    link_name::ifname,
+    sys::calls as bpf_calls,
+    tables::conntrack_entry,
 };
 
 /// The embedded eBPF object; `None` when it was not built.

@@ -4,6 +4,7 @@
 
 mod agent;
 mod ct;
+pub mod doctor;
 mod down;
 mod endpoint;
 mod error;
@@ -60,6 +61,8 @@ pub enum Command {
     Down(down::Args),
     /// Show the instance: networks, endpoints, programs, counters, drops
     Status,
+    /// Examine the host: what netpath needs, and what stands in its way
+    Doctor,
     /// Add, show and remove networks
     #[command(subcommand)]
     Network(network::Command),
@@ -102,8 +105,8 @@ impl Cli {
             Command::Ct(args) => ct::run(&instance, args, json),
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,
-            // The program runs the lab itself: it needs no instance and no runtime.
-            Command::Lab(_) => Ok(()),
+            // The program runs these itself: they need no instance, or no kernel that netpath runs on.
+            Command::Lab(_) | Command::Doctor => Ok(()),
         }
     }
 }

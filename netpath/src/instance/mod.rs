@@ -39,6 +39,7 @@ pub use error::Error;
 pub use inspect::{ContainerView, EndpointView, NetworkView};
 pub use plan::{Plan, Step};
 pub use report::{DropCount, EndpointStatus, NetworkStatus, Report, UplinkStatus};
+pub(crate) use up::memory;
 pub use up::{Done, UpOptions};
 pub use work::MapWork;
 

@@ -204,7 +204,7 @@ pub(super) fn load_options(
 }
 
 /// Bytes of memory of this machine; 0 when the kernel does not tell.
-fn memory() -> u64 {
+pub(crate) fn memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
         .find_map(|line| {

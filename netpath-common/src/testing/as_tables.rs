@@ -111,13 +111,15 @@ impl<A: Family> Tables for MemTables<A> {
 
     fn told(&self, endpoint: u16) -> Option<&mut Bucket> {
         // SAFETY: the datapath holds one reference at a time, and nothing else hands them out.
-        self.told
+        self.common
+            .told
             .get(usize::from(endpoint))
             .map(|b| unsafe { &mut *b.get() })
     }
 
     fn count_drop(&self, _reason: DropReason) {
-        self.frags.dropped.set(self.frags.dropped.get() + 1);
+        let dropped = &self.common.dropped;
+        dropped.set(dropped.get() + 1);
     }
 
     fn reclaim_push(&self, key: &Tuple<A>, inbound: bool) {
@@ -131,11 +133,11 @@ impl<A: Family> Tables for MemTables<A> {
     }
 
     fn live(&self, budget: Budget) -> i64 {
-        self.live.get(budget)
+        self.common.live.get(budget)
     }
 
     fn add_live(&self, budget: Budget, by: i64) {
-        self.live.add(budget, by);
+        self.common.live.add(budget, by);
     }
 
     fn next_hop(&self, slot: u32) -> Option<&mut NextHop<A>> {
@@ -167,23 +169,24 @@ impl<A: Family> Tables for MemTables<A> {
     }
 
     fn port(&self, proto: u8, port: u16) -> Option<PortUse> {
-        self.ports.get(proto, port)
+        self.common.ports.get(proto, port)
     }
 
     fn set_nobody(&self, proto: u8, port: u16, nobody: u64) {
-        self.ports.change(proto, port, |p| p.nobody = nobody);
+        self.common.ports.change(proto, port, |p| p.nobody = nobody);
     }
 
     fn set_used(&self, proto: u8, port: u16) {
-        self.ports.change(proto, port, |p| p.used = 1);
+        self.common.ports.change(proto, port, |p| p.used = 1);
     }
 
     fn set_translated(&self, proto: u8, port: u16) {
-        self.ports.change(proto, port, |p| p.translated = 1);
+        self.common.ports.change(proto, port, |p| p.translated = 1);
     }
 
     fn count(&self, counter: Counter) {
         *self
+            .common
             .counters
             .borrow_mut()
             .entry(counter as u32)

@@ -1,7 +1,7 @@
 //! Fragment records and waiting fragments in memory.
 
 use core::{
-    cell::{Cell, OnceCell, RefCell, UnsafeCell},
+    cell::{OnceCell, RefCell, UnsafeCell},
     ptr::NonNull,
 };
 use std::{boxed::Box, collections::HashMap, vec::Vec};
@@ -21,8 +21,6 @@ pub(super) struct Frags<A = V4> {
     /// Made when they are looked at first: most tests need none.
     places: Vec<OnceCell<Shared<Held<A>>>>,
     saved: Box<UnsafeCell<[u8; HELD_BYTES]>>,
-    /// Drops that no hook decided about.
-    pub(super) dropped: Cell<u64>,
 }
 
 impl<A: Addr> Default for Frags<A> {
@@ -31,7 +29,6 @@ impl<A: Addr> Default for Frags<A> {
             records: RefCell::default(),
             places: (0..HELD).map(|_| OnceCell::new()).collect(),
             saved: Box::new(UnsafeCell::new([0; HELD_BYTES])),
-            dropped: Cell::new(0),
         }
     }
 }

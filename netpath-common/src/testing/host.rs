@@ -139,7 +139,8 @@ fn tc<A: Family>(
 pub struct Host {
     /// Everything but packets.
     pub tables: MemTables,
-    /// The same of IPv6. What the maps have once for both families is in each by itself.
+    /// The same of IPv6. Counters and numbers are those of both families, as in the maps; what user
+    /// space writes is in each by itself.
     pub tables6: MemTables<V6>,
     /// Drops by reason, as the hooks count them.
     pub drops: BTreeMap<&'static str, u64>,
@@ -166,9 +167,12 @@ impl Host {
     /// The standard host with other random numbers.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
+        let tables = MemTables::standard(seed);
+        let mut tables6 = MemTables::standard6(seed);
+        tables6.count_with(&tables);
         Self {
-            tables: MemTables::standard(seed),
-            tables6: MemTables::standard6(seed),
+            tables,
+            tables6,
             drops: BTreeMap::new(),
             xdp_translates: false,
             work: Work::default(),

@@ -13,6 +13,7 @@ mod as_tables;
 mod budget;
 mod build;
 mod build6;
+mod common;
 mod flows;
 mod frags;
 mod frame;

@@ -6,22 +6,23 @@
 use core::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::{
     boxed::Box,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
+    rc::Rc,
     vec,
     vec::Vec,
 };
 
 use super::{
-    budget::{Live, Queues},
+    budget::Queues,
+    common::Common,
     frags::{Frags, Shared},
-    ports::PortTable,
     routes,
 };
 use crate::{
     addr::{Addr, V4},
     conntrack::CtEntry,
     counters::Counter,
-    datapath::{Bucket, NEXT_HOPS, NextHop},
+    datapath::{NEXT_HOPS, NextHop},
     maps,
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
@@ -84,13 +85,9 @@ pub struct MemTables<A: Addr = V4> {
     pub(super) deleted: RefCell<Vec<Shared<CtEntry<A>>>>,
     /// Made when they are looked at first.
     pub(super) leases: Box<[OnceCell<Shared<NextHop<A>>>]>,
-    pub(super) ports: PortTable,
     pub(super) frags: Frags<A>,
     pub(super) reclaim: Queues<A>,
-    pub(super) live: Live,
-    pub(super) told: Box<[UnsafeCell<Bucket>]>,
-    pub(super) counters: RefCell<BTreeMap<u32, u64>>,
-    pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
+    pub(super) common: Rc<Common>,
     /// By number of inserts still to come.
     pub(super) interlopers: RefCell<Vec<(usize, Interloper<A>)>>,
     /// By number of deletions still to come.
@@ -138,16 +135,17 @@ impl<A: Addr> MemTables<A> {
             ct: RefCell::default(),
             deleted: RefCell::default(),
             leases: (0..NEXT_HOPS).map(|_| OnceCell::new()).collect(),
-            ports: PortTable::default(),
             frags: Frags::default(),
             reclaim: Queues::default(),
-            live: Live::default(),
-            told: (0..16).map(|_| UnsafeCell::default()).collect(),
-            counters: RefCell::default(),
-            stats: RefCell::default(),
+            common: Rc::default(),
             interlopers: RefCell::default(),
             onlookers: RefCell::default(),
         }
+    }
+
+    /// Counts where `other` does, the tables of the same host for the other family.
+    pub fn count_with<B: Addr>(&mut self, other: &MemTables<B>) {
+        self.common = other.common.clone();
     }
 
     /// Lets time go by.
@@ -253,7 +251,8 @@ impl<A: Addr> MemTables<A> {
     /// A counter.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.counters
+        self.common
+            .counters
             .borrow()
             .get(&(counter as u32))
             .copied()
@@ -269,16 +268,17 @@ impl<A: Addr> MemTables<A> {
     /// Waiting fragments that were dropped.
     #[must_use]
     pub fn held_dropped(&self) -> u64 {
-        self.frags.dropped.get()
+        self.common.dropped.get()
     }
 
     /// The counters of an endpoint.
     #[must_use]
     pub fn stats(&self, slot: u16) -> EndpointStats {
-        self.stats.borrow().get(&slot).copied().unwrap_or_default()
+        let stats = self.common.stats.borrow();
+        stats.get(&slot).copied().unwrap_or_default()
     }
 
     pub(super) fn stat(&self, slot: u16, change: impl FnOnce(&mut EndpointStats)) {
-        change(self.stats.borrow_mut().entry(slot).or_default());
+        change(self.common.stats.borrow_mut().entry(slot).or_default());
     }
 }

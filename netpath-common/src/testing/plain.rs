@@ -85,8 +85,8 @@ pub enum Body<A = Addr> {
     Error(Option<Line<A>>),
     /// An ICMP redirect.
     Redirect,
-    /// Another ICMP message.
-    OtherIcmp,
+    /// Another ICMP message, of this type.
+    OtherIcmp(u8),
     /// A fragment after the first.
     Tail,
     /// A fragment that is too short, or lies in the header of another one.
@@ -114,6 +114,8 @@ pub struct Ip<A = Addr> {
     pub ttl: u8,
     /// Total length, bytes.
     pub len: usize,
+    /// Where what is behind the headers begins in the frame.
+    pub at: usize,
     /// The first of several fragments.
     pub is_head: bool,
     /// Where it lies in its datagram, units of 8 bytes.
@@ -161,6 +163,7 @@ pub fn look(b: &[u8]) -> Looks {
         id: u32::from(be(b, 18)),
         ttl: b[22],
         len,
+        at: 14 + header,
         is_head: more && at == 0,
         part: (at, at + bytes.div_ceil(8) as u16),
         body: Body::Other,
@@ -213,7 +216,7 @@ fn body(ip: &Ip, b: &[u8]) -> Body {
             0 | 8 | 13 | 14 => Body::Talk(line(be(b, 4), be(b, 4), b[0]), 0),
             3 | 4 | 11 | 12 => Body::Error(quoted(&b[8..])),
             5 => Body::Redirect,
-            _ => Body::OtherIcmp,
+            other => Body::OtherIcmp(other),
         },
         _ => other(ip, b, line),
     }

@@ -135,6 +135,7 @@ pub fn look6(b: &[u8]) -> Looks<Addr6> {
         id,
         ttl: b[7],
         len,
+        at: 14 + c.at,
         is_head: more && at == 0,
         part: (
             at,
@@ -195,7 +196,7 @@ fn body(ip: &Ip<Addr6>, b: &[u8]) -> Body<Addr6> {
             128 | 129 => Body::Talk(line(be(b, 4), be(b, 4), b[0]), 0),
             1..=4 => Body::Error(quoted(&b[8..])),
             137 => Body::Redirect,
-            _ => Body::OtherIcmp,
+            other => Body::OtherIcmp(other),
         },
         // Extension headers that cannot be looked behind.
         0 | 43 | 44 | 60 => Body::Other,

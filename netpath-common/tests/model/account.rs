@@ -6,30 +6,44 @@ use netpath_common::{
     DropReason, Verdict,
     counters::Counter,
     event::Hook,
-    testing::plain::{Body, look},
-    testing::*,
+    testing::{plain::Body, *},
 };
 
-use crate::{observe::ip, reason::Case, table, world::World};
+use crate::{link::OnLink, observe::ip, reason::Case, side::Side, table, world::World};
 
 impl World {
     /// 8: the reason is one that the frame can have, and the one that it must have.
-    pub(crate) fn judge_drop(&self, hook: Hook, input: &Frame, out: &Outcome) {
+    pub(crate) fn judge_drop<A: Side>(&self, hook: Hook, input: &Frame, out: &Outcome) {
         let sender = self.sender(input).filter(|_| hook == Hook::Veth);
-        let mut case = Case {
+        let half = A::half(&self.halves);
+        let mut case = Case::<A> {
             scene: &self.scene,
-            talks: &self.talks,
-            heads: &self.heads,
+            talks: &half.talks,
+            heads: &half.heads,
             hook,
             bytes: &input.bytes,
-            looks: look(&input.bytes),
+            looks: A::look(&input.bytes),
             who: sender.map(|(who, _)| who),
             honest_mac: sender.is_some_and(|(_, honest)| honest),
-            entries: self.host.tables.entry_count(),
+            entries: A::tables(&self.host).entry_count(),
             used: (0, 0),
             embryonic: 0,
         };
-        if let Some(must) = case.must() {
+        let must = match case.of_its_link() {
+            OnLink::Passes => {
+                assert!(
+                    out.passed(),
+                    "{:?}, though its link may have it: {} at {hook:?}, {:?}",
+                    out.result,
+                    describe(input),
+                    case.looks
+                );
+                return;
+            }
+            OnLink::Dropped(reason) => Some(reason),
+            OnLink::Neither => case.must(),
+        };
+        if let Some(must) = must {
             let limited = out.result.is_err_and(|r| r == DropReason::EndpointQuota);
             assert!(
                 out.result == Err(must) || limited,
@@ -40,8 +54,8 @@ impl World {
             );
         }
         if let Err(reason) = out.result {
-            let used = table::recount(&self.host.tables);
-            let who = case.who.or_else(|| self.scene.at(ip(input)?.src));
+            let used = table::recount(&self.host);
+            let who = case.who.or_else(|| self.scene.at(ip::<A>(input)?.src));
             if let Some(who) = who {
                 let slot = usize::from(self.scene.containers[who].slot);
                 case.used = (used.flows[slot], used.ports[slot]);
@@ -57,7 +71,7 @@ impl World {
     }
 
     /// 8: everything that goes on is under exactly the counters that it should be.
-    pub(crate) fn check_counters(
+    pub(crate) fn check_counters<A: Side>(
         &self,
         hook: Hook,
         input: &Frame,
@@ -65,8 +79,8 @@ impl World {
         grown: &[u64],
         translated: bool,
     ) {
-        let tail = ip(input).is_some_and(|ip| ip.body == Body::Tail);
-        let error = ip(input).is_some_and(|ip| matches!(ip.body, Body::Error(_)));
+        let tail = ip::<A>(input).is_some_and(|ip| ip.body == Body::Tail);
+        let error = ip::<A>(input).is_some_and(|ip| matches!(ip.body, Body::Error(_)));
         let early = hook == Hook::Xdp && translated;
         let is = |verdict: bool| u64::from(verdict);
         let result = out.result;

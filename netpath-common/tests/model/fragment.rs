@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 
-use netpath_common::testing::Addr;
 use netpath_common::testing::plain::Ip;
 
-use crate::scene::{Parties, Scene};
+use crate::{
+    scene::{Parties, Scene},
+    side::Side,
+};
 
 /// Containers that a packet comes from and goes to.
 pub(crate) type Ends = (Option<usize>, Option<usize>);
@@ -16,29 +18,33 @@ pub(crate) type Ends = (Option<usize>, Option<usize>);
 const PIECES: usize = 8;
 
 #[derive(Debug)]
-struct Head {
-    after: (Addr, Addr),
+struct Head<A> {
+    after: (A, A),
     parties: Parties,
     ends: Ends,
     at: u64,
     parts: Vec<(u16, u16)>,
 }
 
-/// First fragments by addresses, identification and protocol as they came.
-#[derive(Debug, Default)]
-pub(crate) struct Heads(HashMap<(Addr, Addr, u32, u8), Head>);
+/// A datagram: addresses and identification, and of IPv4 the protocol, as they came.
+type Key<A> = (A, A, u32, u8);
 
-const fn key(ip: &Ip) -> (Addr, Addr, u32, u8) {
-    (ip.src, ip.dst, ip.id, ip.proto)
+/// First fragments by their datagram.
+#[derive(Debug, Default)]
+pub(crate) struct Heads<A>(HashMap<Key<A>, Head<A>>);
+
+const fn key<A: Side>(ip: &Ip<A>) -> Key<A> {
+    // RFC 8200, 4.5: fragments of IPv6 may differ in the number of the next header.
+    (ip.src, ip.dst, ip.id, if A::IS_V6 { 0 } else { ip.proto })
 }
 
-impl Heads {
+impl<A: Side> Heads<A> {
     /// A first fragment has been sent on.
     pub(crate) fn head(
         &mut self,
         scene: &Scene,
-        before: &Ip,
-        after: &Ip,
+        before: &Ip<A>,
+        after: &Ip<A>,
         parties: Parties,
         ends: Ends,
     ) {
@@ -53,7 +59,7 @@ impl Heads {
     }
 
     /// A later fragment has been sent on: as its first one, and no byte twice.
-    pub(crate) fn tail(&mut self, scene: &Scene, before: &Ip, after: &Ip) -> Ends {
+    pub(crate) fn tail(&mut self, scene: &Scene, before: &Ip<A>, after: &Ip<A>) -> Ends {
         let head = self.0.get_mut(&key(before));
         let head = head.unwrap_or_else(|| panic!("a tail without its head: {before:?}"));
         assert!(
@@ -71,7 +77,7 @@ impl Heads {
     }
 
     /// Whether a fragment repeats what has been sent on.
-    pub(crate) fn repeats(&self, ip: &Ip) -> bool {
+    pub(crate) fn repeats(&self, ip: &Ip<A>) -> bool {
         let head = self.0.get(&key(ip));
         head.is_some_and(|head| overlaps(&head.parts, ip.part))
     }

@@ -7,12 +7,17 @@ use netpath_common::{
         CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
         NETWORK_MASQUERADE, NETWORK_XDP,
     },
-    testing::{Addr, Host, NET1, NET2},
+    testing::{Host, NET1, NET2},
 };
 use proptest::{prelude::*, sample::select};
 
-/// Another address that the uplink may get.
-pub(crate) const H2: Addr = [192, 0, 2, 2];
+/// Families that the packets of a life are of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Families {
+    Four,
+    Six,
+    Both,
+}
 
 /// What the uplink's driver does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +31,8 @@ pub(crate) enum Xdp {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
     pub(crate) seed: u64,
-    /// Entries that the table takes.
+    pub(crate) families: Families,
+    /// Entries that each table takes.
     pub(crate) capacity: usize,
     /// Flows that an endpoint may have begun; 0: any number.
     pub(crate) flows: u32,
@@ -57,7 +63,6 @@ impl Life {
         let mut host = Host::seeded(self.seed);
         host.xdp_translates = self.xdp == Xdp::Translates;
         let t = &mut host.tables;
-        t.ct_capacity = self.capacity;
         let config = t.config.as_mut().unwrap();
         config.endpoint_flows = self.flows;
         config.endpoint_ports = self.ports;
@@ -73,7 +78,22 @@ impl Life {
             | bit(self.icc, NETWORK_ICC)
             | bit(self.internal, NETWORK_INTERNAL)
             | xdp;
+        // One record each, whatever the family.
+        let (config, networks) = (t.config, t.networks.clone());
+        host.tables6.config = config;
+        host.tables6.networks = networks;
+        host.tables.ct_capacity = self.capacity;
+        host.tables6.ct_capacity = self.capacity;
         host
+    }
+
+    /// The family of a step's packets, if the step leaves the choice to it.
+    pub(crate) fn is_v6(&self, either: bool) -> bool {
+        match self.families {
+            Families::Four => false,
+            Families::Six => true,
+            Families::Both => either,
+        }
     }
 }
 
@@ -94,8 +114,14 @@ pub(crate) fn life(capacity: impl Strategy<Value = usize>) -> impl Strategy<Valu
     let limits = (limit(8), limit(8), limit(4));
     let networks = (rarely(), rarely(), rarely(), any::<bool>());
     let xdp = select(vec![Xdp::Off, Xdp::Off, Xdp::Drops, Xdp::Translates]);
+    let families = select(vec![
+        Families::Four,
+        Families::Six,
+        Families::Both,
+        Families::Both,
+    ]);
     (
-        any::<u64>(),
+        (any::<u64>(), families),
         capacity,
         limits,
         range,
@@ -104,9 +130,18 @@ pub(crate) fn life(capacity: impl Strategy<Value = usize>) -> impl Strategy<Valu
         xdp,
     )
         .prop_map(
-            |(seed, capacity, (flows, ports, inbound), range, (any_port, clamp), networks, xdp)| {
+            |(
+                (seed, families),
+                capacity,
+                (flows, ports, inbound),
+                range,
+                (any_port, clamp),
+                networks,
+                xdp,
+            )| {
                 Life {
                     seed,
+                    families,
                     capacity,
                     flows,
                     ports,

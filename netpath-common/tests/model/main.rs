@@ -1,9 +1,11 @@
 //! Random lives of a host, checked after every packet against a model of what must always hold.
 //!
 //! The model is the tests' own: it reads frames by itself, keeps time and incarnations by itself, and
-//! knows of conversations only what has left, entered or been published. The invariants are those of
+//! knows of conversations only what has left, entered or been published. The host has containers of both
+//! families, and a life has packets of one or of both. The invariants are those of
 //! ARCHITECTURE.md: 1 nothing private leaves, 2 nothing enters uninvited, 3 one outside tuple for
-//! one flow, 4 checksums, 7 TTL, 8 every drop has its reason and every packet its counters.
+//! one flow, 4 checksums, 6 nobody speaks for another, 7 TTL, 8 every drop has its reason and every
+//! packet its counters.
 //!
 //! Owns how many lives are played. With `NETPATH_LONG` it is as many as a release wants.
 
@@ -14,22 +16,27 @@
 )]
 
 mod account;
+mod admin;
+mod begin;
 mod fragment;
 mod life;
+mod link;
 mod observe;
 mod packets;
 mod play;
 mod reason;
 mod reduce;
 mod scene;
+mod side;
 mod step;
 mod table;
 mod talk;
 mod world;
 
-use std::{env, io::Write as _};
+use std::{collections::BTreeSet, env, io::Write as _};
 
 use life::{Life, life};
+use netpath_common::DropReason;
 use proptest::{
     prelude::*,
     strategy::ValueTree as _,
@@ -45,13 +52,29 @@ const LIVES: u32 = 1000;
 /// As many times more, where a release wants it.
 const LONG: u32 = 20;
 
+/// Drop reasons that a life has shown, of IPv4 and of IPv6.
+type Seen = [BTreeSet<&'static str>; 2];
+
+/// Those of one family, or too rare to be expected.
+const ONE_SIDED: [DropReason; 8] = [
+    DropReason::SpoofedArp,
+    DropReason::UnpublishedFlood,
+    DropReason::SpoofedNeighbour,
+    DropReason::RogueRa,
+    DropReason::RoutingHeader,
+    DropReason::HeaderChain,
+    DropReason::UnsupportedProtocol,
+    DropReason::FragmentUnmatched,
+];
+
 /// Plays a life.
-fn play(life: Life, steps: &[Step]) {
+fn play(life: Life, steps: &[Step]) -> Seen {
     let mut world = World::new(life);
     for step in steps {
         world.take(step);
     }
     world.drain();
+    world.seen
 }
 
 /// Plays many lives with tables of this many entries, and says how many steps they took.
@@ -65,7 +88,7 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
     // Values one by one: the trees of a whole life, by which it would be shrunk, take more time than
     // playing it. `reduce` shortens one that fails.
     let (life, length, step) = (life(capacity), 1..LONGEST, step());
-    let mut taken = 0;
+    let (mut taken, mut seen) = (0, Seen::default());
     for _ in 0..count {
         let life = life.new_tree(&mut runner).unwrap().current();
         let length = length.new_tree(&mut runner).unwrap().current();
@@ -73,13 +96,25 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
             .map(|_| step.new_tree(&mut runner).unwrap().current())
             .collect();
         taken += steps.len();
-        if reduce::outcome(life, &steps).is_err() {
-            let steps = reduce::shortest(life, steps);
-            let why = reduce::outcome(life, &steps).unwrap_err();
-            let steps: String = steps.iter().map(|step| format!("{step:?}\n")).collect();
-            panic!("after {taken} steps: {why}\n{life:?}\n{steps}");
+        match reduce::outcome(life, &steps) {
+            Ok([four, six]) => {
+                seen[0].extend(four);
+                seen[1].extend(six);
+            }
+            Err(_) => {
+                let steps = reduce::shortest(life, steps);
+                let why = reduce::outcome(life, &steps).unwrap_err();
+                let steps: String = steps.iter().map(|step| format!("{step:?}\n")).collect();
+                panic!("after {taken} steps: {why}\n{life:?}\n{steps}");
+            }
         }
     }
+    // What never happens was never judged: the families are to meet the same.
+    for reasons in &mut seen {
+        reasons.retain(|reason| ONE_SIDED.iter().all(|one| one.as_str() != *reason));
+    }
+    assert_eq!(seen[0], seen[1], "reasons of IPv4, of IPv6");
+    assert!(seen[0].len() > 20, "{seen:?}");
     // Past the capture of the test harness: the number is part of what the test says.
     let mut output = std::io::stderr();
     writeln!(output, "model, {name}: {taken} steps").unwrap();

@@ -1,33 +1,35 @@
 //! What a hook did with a frame, held against the conversations that the model knows.
 //!
 //! Owns the invariants: 1 nothing private leaves, 2 nothing enters uninvited, 3 one outside tuple for
-//! one conversation, which keeps it while it lives. (8 is `account`'s; 4 and 7, checksums and TTL, the
-//! host's.)
+//! one conversation, which keeps it while it lives. (Who may begin one is `begin`'s; 8 is `account`'s; 4
+//! and 7, checksums and TTL, the host's.)
 
 use netpath_common::{
     Verdict,
     counters::Counter,
     event::Hook,
-    testing::plain::{Body, Ip, Line, Looks, SYN, is_private, look},
-    testing::*,
-    tuple,
+    testing::{
+        plain::{Body, Ip, Line, Looks, SYN},
+        *,
+    },
 };
 
 use crate::{
     fragment::Ends,
-    scene::{UPLINK as PARTY_UPLINK, gateway, is_gateway},
-    talk::{Kind, has_fixed_port},
+    scene::{UPLINK as PARTY_UPLINK, is_first},
+    side::Side,
+    talk::{Kind, Talks},
     world::World,
 };
 
 /// Counters before a frame.
-pub(crate) struct Before {
+pub(crate) struct Before<A> {
     counters: Vec<u64>,
-    wanted: Option<Line>,
+    wanted: Option<Line<A>>,
 }
 
-pub(crate) fn ip(frame: &Frame) -> Option<Ip> {
-    match look(&frame.bytes) {
+pub(crate) fn ip<A: Side>(frame: &Frame) -> Option<Ip<A>> {
+    match A::look(&frame.bytes) {
         Looks::Ip(ip) => Some(ip),
         Looks::Short | Looks::Foreign | Looks::BadIp => None,
     }
@@ -35,16 +37,21 @@ pub(crate) fn ip(frame: &Frame) -> Option<Ip> {
 
 impl World {
     /// To be called before a frame meets its hook.
-    pub(crate) fn before(&self, hook: Hook, input: &Frame) -> Before {
+    pub(crate) fn before<A: Side>(&self, hook: Hook, input: &Frame) -> Before<A> {
         Before {
             counters: self.host.tables.counters(),
             wanted: self.wanted(hook, input),
         }
     }
 
+    /// The conversations of a family.
+    pub(crate) fn talks<A: Side>(&self) -> &Talks<A> {
+        &A::half(&self.halves).talks
+    }
+
     /// What the frame must become, if it belongs to a conversation that is there beyond doubt.
-    fn wanted(&self, hook: Hook, input: &Frame) -> Option<Line> {
-        let ip = ip(input)?;
+    fn wanted<A: Side>(&self, hook: Hook, input: &Frame) -> Option<Line<A>> {
+        let ip = ip::<A>(input)?;
         let Body::Talk(line, flags) = ip.body else {
             return None;
         };
@@ -54,10 +61,10 @@ impl World {
         let from = match hook {
             Hook::Veth => Some(self.sender(input).filter(|(_, honest)| *honest)?.0),
             Hook::UplinkEgress => self.scene.at(ip.src),
-            Hook::UplinkIngress if ip.src == self.scene.host => return None,
+            Hook::UplinkIngress if ip.src == self.scene.host() => return None,
             Hook::UplinkIngress | Hook::Xdp | Hook::Bridge | Hook::Loopback => None,
         };
-        let (after, to) = self.talks.wanted(&self.scene, &line, flags, from)?;
+        let (after, to) = self.talks().wanted(&self.scene, &line, flags, from)?;
         // At its egress the stack sends what goes to the outside.
         (hook != Hook::UplinkEgress || to.is_none()).then_some(after)
     }
@@ -71,7 +78,13 @@ impl World {
     }
 
     /// To be called with what the hook made of it.
-    pub(crate) fn after(&mut self, hook: Hook, input: &Frame, out: &Outcome, before: &Before) {
+    pub(crate) fn after<A: Side>(
+        &mut self,
+        hook: Hook,
+        input: &Frame,
+        out: &Outcome,
+        before: &Before<A>,
+    ) {
         let grown: Vec<u64> = self
             .host
             .tables
@@ -80,18 +93,19 @@ impl World {
             .zip(&before.counters)
             .map(|(now, then)| now - then)
             .collect();
-        self.judge_drop(hook, input, out);
+        self.judge_drop::<A>(hook, input, out);
         let verdict = match out.result {
             Err(reason) => {
                 self.refused += 1;
+                self.seen[usize::from(A::IS_V6)].insert(reason.as_str());
                 let excused = hook == Hook::Xdp;
                 assert!(
                     before.wanted.is_none() || excused,
                     "{reason:?} for a packet of a live conversation: {}",
                     describe(input)
                 );
-                self.check_counters(hook, input, out, &grown, false);
-                return self.disturb(hook, input);
+                self.check_counters::<A>(hook, input, out, &grown, false);
+                return self.disturb::<A>(hook, input);
             }
             Ok(verdict) => verdict,
         };
@@ -99,24 +113,27 @@ impl World {
             verdict,
             Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. } | Verdict::TranslatedToStack
         );
-        self.check_counters(hook, input, out, &grown, translated);
+        self.check_counters::<A>(hook, input, out, &grown, translated);
         if hook == Hook::Xdp && !translated {
             return;
         }
-        let (Some(a), Some(b)) = (ip(input), ip(&out.frame)) else {
-            assert!(!translated, "translated without being IPv4: {}", out.text());
+        let (Some(a), Some(b)) = (ip::<A>(input), ip::<A>(&out.frame)) else {
+            assert!(!translated, "translated without being IP: {}", out.text());
             return;
         };
         // 1: also what the stack sends as it is.
         if hook == Hook::UplinkEgress || matches!(verdict, Verdict::ToUplink { .. }) {
-            assert!(!is_private(b.src), "1: {} left", out.text());
+            assert!(!b.src.is_private(), "1: {} left", out.text());
+        }
+        if let Verdict::ToNeighbour { ifindex } = verdict {
+            self.check_neighbour(&a, ifindex);
         }
         if !translated {
             assert_eq!(before.wanted, None, "not translated: {}", describe(input));
             if hook == Hook::UplinkEgress {
                 self.check_shadow(&a);
             }
-            self.disturb(hook, input);
+            self.disturb::<A>(hook, input);
             return self.begin_unseen(&a, grown[Counter::FlowNew as usize] == 1);
         }
         let new = grown[Counter::FlowNew as usize] == 1;
@@ -126,12 +143,16 @@ impl World {
                 if let Some(wanted) = before.wanted {
                     assert_eq!(y, wanted, "3: {x:?} of a live conversation");
                 }
-                self.check_mss(input, out, flags);
+                self.check_mss::<A>(input, out, flags);
                 assert!(!new || moved == (x.sport != y.sport), "{x:?} became {y:?}");
                 self.talk(hook, (&a, &b), (x, y), flags, new)
             }
             (Body::Error(Some(x)), Body::Error(Some(y))) => self.error(hook, &b, x, y),
-            (Body::Tail, Body::Tail) => self.heads.tail(&self.scene, &a, &b),
+            (Body::Tail, Body::Tail) => {
+                A::half_mut(&mut self.halves)
+                    .heads
+                    .tail(&self.scene, &a, &b)
+            }
             _ => panic!("{} became {}", describe(input), out.text()),
         };
         self.check_ends(hook, input, &a, out, ends);
@@ -139,10 +160,10 @@ impl World {
     }
 
     /// The MSS of a SYN is lowered where that is wanted, to what 1500 bytes hold.
-    fn check_mss(&self, input: &Frame, out: &Outcome, flags: u8) {
+    fn check_mss<A: Side>(&self, input: &Frame, out: &Outcome, flags: u8) {
         if flags & SYN != 0 && mss(&input.bytes).is_some() {
             let most = if self.scene.life.clamp {
-                1460
+                A::MOST_MSS
             } else {
                 u16::MAX
             };
@@ -152,33 +173,46 @@ impl World {
     }
 
     /// 2 and 3: a packet of a conversation. `new`: it has begun it.
-    fn talk(
+    fn talk<A: Side>(
         &mut self,
         hook: Hook,
-        (a, b): (&Ip, &Ip),
-        (x, y): (Line, Line),
+        (a, b): (&Ip<A>, &Ip<A>),
+        (x, y): (Line<A>, Line<A>),
         flags: u8,
         new: bool,
     ) -> Ends {
         let mut known = None;
         if !new {
-            known = self.talks.went_on(&self.scene, x, y, flags);
-            let question = y.back();
+            known = A::half_mut(&mut self.halves)
+                .talks
+                .went_on(&self.scene, x, y, flags);
+            let question = A::back(y);
             let inwards = matches!(hook, Hook::UplinkIngress | Hook::Xdp);
-            if known.is_none() && inwards && self.talks.is_seen_now(&self.scene, &question) {
+            if known.is_none()
+                && inwards
+                && A::half_mut(&mut self.halves)
+                    .talks
+                    .is_seen_now(&self.scene, &question)
+            {
                 // The first that is seen of it is an answer.
-                let (kind, parties) = self.permission(Hook::Veth, question, x.back());
+                let (kind, parties) = self.permission(Hook::Veth, question, A::back(x));
                 let parties = self.scene.parties(&parties);
-                let begun = (question, x.back());
-                self.talks.begin(&self.scene, begun, kind, parties, 0);
-                known = self.talks.went_on(&self.scene, x, y, flags);
+                let begun = (question, A::back(x));
+                A::half_mut(&mut self.halves)
+                    .talks
+                    .begin(&self.scene, begun, kind, parties, 0);
+                known = A::half_mut(&mut self.halves)
+                    .talks
+                    .went_on(&self.scene, x, y, flags);
             }
         }
         let (kind, parties, reply) = if let Some((talk, reply)) = known {
             (talk.kind, talk.parties, reply)
         } else {
             assert!(
-                new || self.talks.is_seen_now(&self.scene, &x),
+                new || A::half_mut(&mut self.halves)
+                    .talks
+                    .is_seen_now(&self.scene, &x),
                 "2: nobody asked for {x:?}, now {y:?}, at {hook:?}"
             );
             let (kind, parties) = self.permission(hook, x, y);
@@ -188,137 +222,52 @@ impl World {
             let parties = self.scene.parties(&parties);
             // Nobody knows what the first packet was where that was not seen.
             let first = if new { flags } else { 0 };
-            self.talks.begin(&self.scene, (x, y), kind, parties, first);
+            A::half_mut(&mut self.halves)
+                .talks
+                .begin(&self.scene, (x, y), kind, parties, first);
             if !new {
                 // But this one may have closed it.
-                self.talks.disturb(&x, flags);
+                A::half_mut(&mut self.halves).talks.disturb(&x, flags);
             }
             (kind, parties, false)
         };
         let ends = kind.ends(reply);
         if a.is_head {
-            self.heads.head(&self.scene, a, b, parties, ends);
+            A::half_mut(&mut self.halves)
+                .heads
+                .head(&self.scene, a, b, parties, ends);
         }
         ends
     }
 
     /// A container's packet that the stack has to answer or to make smaller may have begun a
     /// conversation all the same.
-    fn begin_unseen(&mut self, ip: &Ip, new: bool) {
+    fn begin_unseen<A: Side>(&mut self, ip: &Ip<A>, new: bool) {
         let (true, Body::Talk(line, _)) = (new, ip.body) else {
             return;
         };
         let who = self.scene.at(line.src);
         let who = who.unwrap_or_else(|| panic!("2: {line:?} has begun, and went on as it was"));
         assert!(
-            !is_private(line.dst) && self.scene.goes_out(who),
+            !line.dst.is_private() && self.scene.goes_out(who),
             "{line:?}"
         );
         assert!(ip.ttl < 2 || ip.len > 1500, "{line:?} could have been sent");
         let parties = self.scene.parties(&[who, PARTY_UPLINK]);
-        self.talks.begin_unseen(&self.scene, line, parties);
-    }
-
-    /// 2: who may begin a conversation, and what its first packet becomes. What it depends on.
-    fn permission(&self, hook: Hook, x: Line, y: Line) -> (Kind, Vec<usize>) {
-        let scene = &self.scene;
-        let same_ends = (x.proto, x.icmp_type) == (y.proto, y.icmp_type);
-        assert!(same_ends, "{x:?} became {y:?}");
-        let asked = scene
-            .published(x.proto, x.dport)
-            .filter(|_| scene.is_host(x.dst));
-        let inside = scene.at(x.src);
-        let allowed = scene.lets_in(x.proto, x.src);
-        match (hook, inside, asked) {
-            (Hook::Veth, Some(c), Some((to, port, rule))) => {
-                assert!(allowed, "2: {x:?} is not allowed, and became {y:?}");
-                let own = &scene.containers[c];
-                let source = if to == c { gateway(own) } else { own.addr };
-                let want = (source, scene.containers[to].addr, port);
-                assert_eq!((y.src, y.dst, y.dport), want, "{x:?} became {y:?}");
-                assert!(scene.is_reachable(to) && scene.is_reachable(c));
-                (Kind::Hairpin(c, to), vec![c, to, rule])
-            }
-            (Hook::UplinkIngress, None, Some((to, port, rule))) => {
-                assert!(allowed, "2: {x:?} is not allowed, and became {y:?}");
-                let want = (x.src, scene.containers[to].addr, port);
-                assert_eq!((y.src, y.dst, y.dport), want, "{x:?} became {y:?}");
-                assert!(scene.is_reachable(to) && !is_gateway(x.dst));
-                (Kind::In(to), vec![to, PARTY_UPLINK, rule])
-            }
-            (Hook::Veth | Hook::UplinkEgress, Some(c), None)
-            | (Hook::UplinkEgress, Some(c), Some(_)) => {
-                assert_eq!((y.src, y.dst), (scene.host, x.dst), "{x:?} became {y:?}");
-                assert!(scene.goes_out(c));
-                assert!(hook == Hook::UplinkEgress || !is_private(x.dst));
-                (Kind::Out(c), vec![c, PARTY_UPLINK])
-            }
-            (Hook::UplinkEgress, None, _) => {
-                let far = x.back();
-                assert!(
-                    self.talks.may_know(scene, &far),
-                    "the host's {x:?} is in nobody's way, and became {y:?}"
-                );
-                assert_eq!((y.src, y.dst), (x.src, x.dst));
-                (Kind::Host, vec![PARTY_UPLINK])
-            }
-            _ => panic!("2: nobody may begin {x:?}, now {y:?}, at {hook:?}"),
-        }
-    }
-
-    /// The outside port of a container's conversation is its own where that can be, else one of the
-    /// range or class, and never one that is published or listened at.
-    fn check_port(&self, x: Line, y: Line) {
-        let scene = &self.scene;
-        if has_fixed_port(x.proto) {
-            assert_eq!((x.sport, x.dport), (y.sport, y.dport), "{x:?} became {y:?}");
-            return;
-        }
-        if x.proto != tuple::ICMP {
-            assert_eq!(x.dport, y.dport);
-            let may_be_taken = !matches!(y.proto, tuple::TCP | tuple::UDP);
-            assert!(
-                may_be_taken || !scene.is_taken(y.proto, y.sport),
-                "{y:?} has a taken port"
-            );
-        }
-        assert!(scene.may_be_outside(&x, y.sport), "{x:?} became {y:?}");
-        let keeps = scene.life.preserve || x.proto == tuple::ICMP;
-        let free = keeps
-            && scene.may_be_outside(&x, x.sport)
-            && !scene.is_taken(x.proto, x.sport)
-            && self.talks.is_free(scene, &scene.outside(&x, x.sport));
-        assert!(
-            !free || x.sport == y.sport,
-            "{x:?} became {y:?} for nothing"
-        );
-    }
-
-    /// Where the host begins on a tuple that a container's conversation has, the host gives way.
-    fn check_shadow(&self, ip: &Ip) {
-        let Body::Talk(line, flags) = ip.body else {
-            return;
-        };
-        let begins = match line.proto {
-            tuple::TCP => flags == SYN,
-            tuple::ICMP => matches!(line.icmp_type, 8 | 13),
-            _ => true,
-        };
-        assert!(
-            !begins || !self.talks.surely_inside(&self.scene, &line.back()),
-            "3: the host and a container share {line:?}"
-        );
+        A::half_mut(&mut self.halves)
+            .talks
+            .begin_unseen(&self.scene, line, parties);
     }
 
     /// An ICMP error is about a packet of a conversation, and goes to whom has sent that.
-    fn error(&self, hook: Hook, after: &Ip, x: Line, y: Line) -> Ends {
-        let candidates = self.talks.quoted(&self.scene, x);
+    fn error<A: Side>(&self, hook: Hook, after: &Ip<A>, x: Line<A>, y: Line<A>) -> Ends {
+        let candidates = self.talks().quoted(&self.scene, x);
         let found = candidates.iter().find(|(want, ..)| *want == y);
         assert_eq!(after.dst, y.src, "an error about {y:?}");
-        if found.is_none() && self.talks.is_unseen(&x.back()) {
+        if found.is_none() && self.talks().is_unseen(&A::back(x)) {
             return Kind::Out(self.scene.at(x.dst).unwrap()).ends(false);
         }
-        if found.is_none() && self.talks.is_unseen(&y) {
+        if found.is_none() && self.talks().is_unseen(&y) {
             return Kind::Out(self.scene.at(y.src).unwrap()).ends(true);
         }
         let (_, kind, reply) =
@@ -328,12 +277,25 @@ impl World {
         ends
     }
 
+    /// What passes the bridge by goes to the container of the same network that has its address.
+    fn check_neighbour<A: Side>(&self, ip: &Ip<A>, ifindex: u32) {
+        let (from, to) = (self.scene.at(ip.src), self.scene.at(ip.dst));
+        let (from, to) = (from.unwrap(), to.unwrap());
+        let all = &self.scene.containers;
+        assert_eq!(all[to].ifindex, ifindex, "{ip:?}");
+        assert_eq!(all[from].network, all[to].network, "{ip:?}");
+        assert!(
+            self.scene.life.direct && is_first(&all[to]) && ip.len <= 1500,
+            "{ip:?}"
+        );
+    }
+
     /// A translated packet comes from whom its conversation says, and goes there.
-    fn check_ends(&self, hook: Hook, input: &Frame, a: &Ip, out: &Outcome, ends: Ends) {
+    fn check_ends<A: Side>(&self, hook: Hook, input: &Frame, a: &Ip<A>, out: &Outcome, ends: Ends) {
         let text = || format!("{} became {}", describe(input), out.text());
         match hook {
             Hook::Veth => assert_eq!(self.sender(input).map(|s| s.0), ends.0, "{}", text()),
-            Hook::UplinkEgress if is_private(a.src) => {
+            Hook::UplinkEgress if a.src.is_private() => {
                 assert_eq!(self.scene.at(a.src), ends.0, "{}", text());
             }
             Hook::UplinkIngress | Hook::Xdp => assert_eq!(ends.0, None, "{}", text()),
@@ -343,7 +305,7 @@ impl World {
             (Ok(Verdict::ToEndpoint { ifindex }), Some(to)) => {
                 let c = &self.scene.containers[to];
                 assert_eq!(ifindex, c.ifindex, "{}", text());
-                assert_eq!(out.frame.bytes[26 + 4..34], c.addr, "{}", text());
+                assert_eq!(ip::<A>(&out.frame).unwrap().dst, A::of(c), "{}", text());
                 let _ = out.to_container(c);
             }
             (Ok(Verdict::ToUplink { ifindex, .. }), None) => assert_eq!(ifindex, UPLINK_IF),
@@ -352,12 +314,12 @@ impl World {
         }
     }
 
-    fn disturb(&mut self, hook: Hook, input: &Frame) {
+    fn disturb<A: Side>(&mut self, hook: Hook, input: &Frame) {
         if hook != Hook::Xdp
-            && let Some(ip) = ip(input)
+            && let Some(ip) = ip::<A>(input)
             && let Body::Talk(line, flags) = ip.body
         {
-            self.talks.disturb(&line, flags);
+            A::half_mut(&mut self.halves).talks.disturb(&line, flags);
         }
     }
 }

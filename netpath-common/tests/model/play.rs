@@ -4,22 +4,26 @@
 
 use netpath_common::{
     Verdict,
-    testing::plain::{ACK, Line, SYN, line},
-    testing::*,
+    testing::{
+        plain::{ACK, Line, SYN},
+        *,
+    },
     tuple,
 };
 
 use crate::{
+    observe::ip,
     packets::whole,
+    side::{Name, Side},
     step::{Ends, L4, Shape},
     table,
-    world::{Sent, World},
+    world::{Sent, World, line},
 };
 
 impl World {
     /// A datagram in parts: in the end the receiver has it whole, if its first part was let through
     /// and none came that should not wait.
-    pub(crate) fn parts(
+    pub(crate) fn parts<A: Side>(
         &mut self,
         who: Option<usize>,
         ends: Ends,
@@ -39,24 +43,31 @@ impl World {
         let shape = Shape {
             l4,
             ttl: 64,
-            options: 0,
+            // Some behind options, or an extension header.
+            options: if len % 4 == 0 { 2 } else { 0 },
             len,
             fragment: None,
         };
-        let src = who.map_or(S, |who| self.scene.containers[who].addr);
+        let src = self.scene.named(who.map_or(Name::Server, Name::Container));
+        let dst: A = self.scene.named(ends.dst);
         self.id = self.id.wrapping_add(1);
-        let d = whole(src, ends.dst, ends.sport, ends.dport, &shape).id(self.id);
-        let parts = d.fragments(d.l4.len().div_ceil(5).next_multiple_of(8).max(24));
+        let mut d = whole(src, dst, (ends.sport, ends.dport), &shape);
+        let l4 = A::l4(&mut d).clone();
+        let parts = A::parts(
+            &d,
+            l4.len().div_ceil(5).next_multiple_of(8).max(24),
+            self.id,
+        );
         let order: Vec<usize> = order.iter().copied().filter(|i| *i < parts.len()).collect();
-        let waiting = table::waiting(&self.host.tables);
+        let waiting = table::waiting(&self.host);
         let mut done = Vec::new();
         for part in &order {
             let outs = match who {
                 Some(who) => {
                     let c = self.scene.containers[who];
-                    self.send(&c, &parts[*part], None)
+                    self.send::<A>(&c, &parts[*part], None)
                 }
-                None => self.arrive(&parts[*part], None),
+                None => self.arrive::<A>(&parts[*part], None),
             };
             done.extend(outs.into_iter().filter(|out| {
                 matches!(
@@ -68,104 +79,109 @@ impl World {
         let frames: Vec<Frame> = done.into_iter().map(|out| out.frame).collect();
         let head = frames
             .iter()
-            .any(|f| f.bytes[20] & 0x1f == 0 && f.bytes[21] == 0);
+            .any(|f| ip::<A>(f).is_some_and(|ip| ip.part.0 == 0));
         let is_whole = (0..parts.len()).all(|i| order.iter().filter(|o| **o == i).count() == 1);
         let in_order = order.is_sorted();
         // By hairpin nothing waits; and there is room for so many parts of others.
-        let may_wait = waiting < 20 && (who.is_none() || !self.scene.is_host(ends.dst));
+        let may_wait = waiting < 20 && (who.is_none() || !self.scene.is_host(dst));
         if !head || !is_whole || parts.len() == 1 || !in_order && !may_wait {
             return;
         }
-        let again = reassemble(&frames).unwrap();
+        let again = A::whole(&frames).unwrap();
         let again = again.unwrap_or_else(|| panic!("a part of {d:?} is missing: {order:?}"));
         assert_eq!(verify(&again), Ok(()), "4: the whole of {d:?}");
         // Behind the ports and the checksum.
         let from = if tcp { 18 } else { 8 };
-        assert_eq!(again.bytes[34 + from..], d.l4[from..]);
+        assert_eq!(again.bytes[14 + A::HEADER + from..], l4[from..]);
     }
 
-    pub(crate) fn handshake(&mut self, who: Option<usize>, sport: u16) {
-        let last = |outs: &[Outcome]| line(&outs.last()?.frame.bytes);
-        let of = |line: Line, flags| tcp(line.src, line.sport, line.dst, line.dport, flags);
+    pub(crate) fn handshake<A: Side>(&mut self, who: Option<usize>, sport: u16) {
+        let last = |outs: &[Outcome]| line::<A>(&outs.last()?.frame);
+        let tcp = |src, sport, dst, dport, flags| A::tcp(src, sport, dst, dport, flags, b"");
+        let of = |l: Line<A>, flags| tcp(l.src, l.sport, l.dst, l.dport, flags);
+        let server = self.scene.named(Name::Server);
         match who {
             Some(who) => {
                 let c = self.scene.containers[who];
-                let outs = self.send(&c, &tcp(c.addr, sport, S, 80, SYN), None);
+                let outs = self.send::<A>(&c, &tcp(A::of(&c), sport, server, 80, SYN), None);
                 if let Ok(Verdict::ToUplink { .. }) = outs[0].result
                     && let Some(out) = last(&outs)
                 {
-                    self.arrive(&of(out.back(), SYN | ACK), None);
-                    self.send(&c, &tcp(c.addr, sport, S, 80, ACK), None);
+                    self.arrive::<A>(&of(A::back(out), SYN | ACK), None);
+                    self.send::<A>(&c, &tcp(A::of(&c), sport, server, 80, ACK), None);
                 }
             }
             None => {
-                let host = self.scene.host;
-                let outs = self.arrive(&tcp(S, sport, host, 8080, SYN), None);
+                let host = self.scene.host();
+                let outs = self.arrive::<A>(&tcp(server, sport, host, 8080, SYN), None);
                 if let Ok(Verdict::ToEndpoint { ifindex }) = outs[0].result
                     && let Some(out) = last(&outs)
                 {
                     let all = self.scene.containers;
                     let c = all.iter().find(|c| c.ifindex == ifindex).unwrap();
-                    self.send(c, &of(out.back(), SYN | ACK), None);
-                    self.arrive(&tcp(S, sport, host, 8080, ACK), None);
+                    self.send::<A>(c, &of(A::back(out), SYN | ACK), None);
+                    self.arrive::<A>(&tcp(server, sport, host, 8080, ACK), None);
                 }
             }
         }
     }
 
-    pub(crate) fn answer(&mut self, n: usize, flags: u8, seq: u32, ttl: u8) {
-        let Some(Sent { line, at }) = self.sent.get(n) else {
+    pub(crate) fn answer<A: Side>(&mut self, n: usize, flags: u8, seq: u32, ttl: u8) {
+        let Some(Sent { line, at }) = A::half(&self.halves).sent.get(n) else {
             return;
         };
-        let (l, at) = (line.back(), *at);
+        let (l, at) = (A::back(*line), *at);
         let p = match l.proto {
-            tuple::TCP => tcp(l.src, l.sport, l.dst, l.dport, flags).numbered(seq, 2000),
-            tuple::UDP => udp(l.src, l.sport, l.dst, l.dport, b"answer"),
-            _ if matches!(l.icmp_type, 0 | 14) => query(l.src, l.dst, l.icmp_type, l.sport),
+            tuple::TCP => {
+                let p = A::tcp(l.src, l.sport, l.dst, l.dport, flags, b"");
+                A::numbered(p, seq, 2000)
+            }
+            tuple::UDP => A::udp(l.src, l.sport, l.dst, l.dport, b"answer", true),
+            icmp if icmp == A::ICMP && A::answers(l.icmp_type) => {
+                A::query(l.src, l.dst, l.icmp_type, l.sport)
+            }
             _ => return,
         };
-        self.back(at, &p.ttl(ttl));
+        self.back::<A>(at, &A::dressed(p, ttl, 0));
     }
 
-    pub(crate) fn complain(
+    pub(crate) fn complain<A: Side>(
         &mut self,
         n: usize,
-        (kind, mtu): (u8, u16),
+        (kind, mtu): (usize, usize),
         quoted: usize,
-        dst: Option<Addr>,
+        dst: Option<Name>,
         by_host: bool,
     ) {
-        let Some(Sent { line: s, at }) = self.sent.get(n) else {
+        let Some(Sent { line: s, at }) = A::half(&self.halves).sent.get(n) else {
             return;
         };
         let at = *at;
         let about = match s.proto {
-            tuple::TCP => tcp(s.src, s.sport, s.dst, s.dport, 0x10),
-            tuple::UDP => udp(s.src, s.sport, s.dst, s.dport, b"question"),
-            _ => query(s.src, s.dst, s.icmp_type, s.sport),
+            tuple::TCP => A::tcp(s.src, s.sport, s.dst, s.dport, 0x10, b""),
+            tuple::UDP => A::udp(s.src, s.sport, s.dst, s.dport, b"question", true),
+            _ => A::query(s.src, s.dst, s.icmp_type, s.sport),
         };
-        let dst = dst.unwrap_or(s.src);
+        let dst = dst.map_or(s.src, |name| self.scene.named(name));
         let from = match at {
-            _ if by_host => self.scene.host,
+            _ if by_host => self.scene.host(),
             Some(_) => s.dst,
-            None => R,
+            None => A::ROUTER,
         };
-        let code = if kind == 3 { 4 } else { 1 };
-        let mut p = error(from, dst, kind, code, &about, quoted);
-        let [a, b] = mtu.to_be_bytes();
-        p = icmp(from, dst, kind, code, [0, 0, a, b], &p.l4[8..]);
+        let (kind, mtu) = (A::ERRORS[kind], A::MTUS[mtu]);
+        let p = A::complaint(from, dst, kind, mtu, &about, quoted);
         if by_host {
-            self.egress(&p);
+            self.egress::<A>(&p);
         } else {
-            self.back(at, &p);
+            self.back::<A>(at, &p);
         }
     }
 
-    fn back(&mut self, at: Option<Container>, p: &Datagram) {
+    fn back<A: Side>(&mut self, at: Option<Container>, p: &A::Datagram) {
         match at {
-            None => self.arrive(p, None),
+            None => self.arrive::<A>(p, None),
             // The container may have been replaced since; then nobody owns the interface.
-            Some(c) => self.send(&c, p, None),
+            Some(c) => self.send::<A>(&c, p, None),
         };
     }
 }

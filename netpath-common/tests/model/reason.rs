@@ -6,26 +6,26 @@
 use netpath_common::{
     DropReason,
     event::Hook,
-    testing::H,
-    testing::plain::{ACK, Body, Ip, Line, Looks, SYN, be, is_private},
+    testing::plain::{ACK, Body, Ip, Line, Looks, SYN},
     tuple,
 };
 
 use crate::{
     fragment::Heads,
-    life::H2,
-    scene::{Scene, is_first, is_gateway, is_martian, same_net},
+    link::{OnLink, unsupported},
+    scene::Scene,
+    side::{Place, Side},
     talk::{Talks, has_fixed_port},
 };
 
 /// What is known about a frame when it is judged.
-pub(crate) struct Case<'w> {
+pub(crate) struct Case<'w, A> {
     pub(crate) scene: &'w Scene,
-    pub(crate) talks: &'w Talks,
-    pub(crate) heads: &'w Heads,
+    pub(crate) talks: &'w Talks<A>,
+    pub(crate) heads: &'w Heads<A>,
     pub(crate) hook: Hook,
     pub(crate) bytes: &'w [u8],
-    pub(crate) looks: Looks,
+    pub(crate) looks: Looks<A>,
     /// The container that owns the interface, if any does.
     pub(crate) who: Option<usize>,
     /// Whether the frame has that container's MAC address.
@@ -38,8 +38,8 @@ pub(crate) struct Case<'w> {
     pub(crate) embryonic: u32,
 }
 
-impl Case<'_> {
-    fn knows(&self, line: &Line) -> bool {
+impl<A: Side> Case<'_, A> {
+    fn knows(&self, line: &Line<A>) -> bool {
         self.talks.may_know(self.scene, line)
     }
 
@@ -47,11 +47,36 @@ impl Case<'_> {
         self.bytes.get(12..14) == Some(&[8, 6])
     }
 
+    /// What becomes of a container's frame for what it is on its link.
+    pub(crate) fn of_its_link(&self) -> OnLink {
+        if !self.honest_mac {
+            return OnLink::Neither;
+        }
+        match self.looks {
+            Looks::Foreign => self.arp().unwrap_or(OnLink::Neither),
+            Looks::Ip(ip) if !self.is_known(&ip) => self.on_link(&ip),
+            Looks::Ip(_) | Looks::Short | Looks::BadIp => OnLink::Neither,
+        }
+    }
+
+    /// Whether it may belong to a conversation.
+    fn is_known(&self, ip: &Ip<A>) -> bool {
+        matches!(ip.body, Body::Talk(line, _) if self.knows(&line))
+    }
+
+    /// Whether nothing is decided here about the family.
+    fn is_left_alone(&self) -> bool {
+        A::IS_V6 && self.hook == Hook::Xdp
+    }
+
     /// Why the frame must be dropped, where that is beyond doubt.
     pub(crate) fn must(&self) -> Option<DropReason> {
         let veth = self.hook == Hook::Veth;
         if self.bytes.len() < 14 {
             return Some(DropReason::Truncated);
+        }
+        if self.is_left_alone() {
+            return None;
         }
         match self.looks {
             Looks::Short => return Some(DropReason::Truncated),
@@ -67,15 +92,13 @@ impl Case<'_> {
         let Looks::Ip(ip) = self.looks else {
             return (veth && !self.is_arp()).then_some(DropReason::BadEthertype);
         };
-        if let Body::Talk(line, _) = ip.body
-            && self.knows(&line)
-        {
+        if self.is_known(&ip) {
             return None;
         }
         match self.hook {
             Hook::Veth => self.must_inside(&ip),
             Hook::UplinkIngress | Hook::Xdp => self.must_outside(&ip),
-            Hook::UplinkEgress if is_private(ip.src) => match self.scene.at(ip.src) {
+            Hook::UplinkEgress if ip.src.is_private() => match self.scene.at(ip.src) {
                 None => Some(DropReason::UntranslatedSource),
                 Some(who) => self.must_leave(&ip, who),
             },
@@ -83,17 +106,21 @@ impl Case<'_> {
         }
     }
 
-    fn must_inside(&self, ip: &Ip) -> Option<DropReason> {
+    fn must_inside(&self, ip: &Ip<A>) -> Option<DropReason> {
         let who = self.who?;
         let c = &self.scene.containers[who];
-        if ip.src != c.addr {
+        if ip.src != A::of(c) {
             return Some(DropReason::SpoofedAddress);
         }
-        if ip.dst[0] >= 224 {
-            return None;
+        let place = ip.dst.place();
+        let is_near = place == Place::Many || place == Place::Network(c.network);
+        if self.is_dhcp_answer(ip) && (is_near || self.scene.is_host(ip.dst)) {
+            return Some(DropReason::RogueDhcp);
         }
-        if ip.dst[0] == 127 {
-            return Some(DropReason::Martian);
+        match place {
+            Place::Many => return None,
+            Place::Loopback => return Some(DropReason::Martian),
+            Place::OneLink | Place::Network(_) | Place::Elsewhere => {}
         }
         if let Body::Talk(line, _) = ip.body
             && self.scene.is_host(ip.dst)
@@ -105,10 +132,10 @@ impl Case<'_> {
         if matches!(ip.body, Body::Error(_) | Body::Tail) || self.scene.is_host(ip.dst) {
             return None;
         }
-        if is_private(ip.dst) {
-            return if !same_net(ip.dst, c.addr) {
+        if let Place::Network(network) = place {
+            return if network != c.network {
                 Some(DropReason::OtherNetwork)
-            } else if !is_first(c) && !self.scene.life.icc && ip.dst[2..] != [255, 255] {
+            } else if !self.has_icc(who) && !ip.dst.is_subnet_broadcast() {
                 Some(DropReason::IccDisabled)
             } else {
                 None
@@ -118,31 +145,33 @@ impl Case<'_> {
     }
 
     /// A packet of no conversation that would leave a container's network.
-    fn must_leave(&self, ip: &Ip, who: usize) -> Option<DropReason> {
+    fn must_leave(&self, ip: &Ip<A>, who: usize) -> Option<DropReason> {
         match ip.body {
             Body::Error(_) | Body::Tail => None,
             _ if !self.scene.goes_out(who) => Some(DropReason::NotRoutable),
             Body::Redirect => Some(DropReason::IcmpRedirect),
-            Body::OtherIcmp => Some(DropReason::IcmpUnmatched),
+            Body::OtherIcmp(_) => Some(DropReason::IcmpUnmatched),
             Body::Tiny => Some(DropReason::FragmentTiny),
             Body::Truncated => Some(DropReason::Truncated),
             Body::Bad => Some(DropReason::BadL4Header),
-            Body::Other => Some(DropReason::UnsupportedProtocol),
+            Body::Other => Some(unsupported::<A>(ip.proto)),
             Body::Talk(..) if is_of_one_link(ip.dst) => Some(DropReason::LinkScope),
             Body::Talk(line, flags) => match line.proto {
                 // Nobody asked.
-                tuple::ICMP if !matches!(line.icmp_type, 8 | 13) => Some(DropReason::IcmpUnmatched),
+                icmp if icmp == A::ICMP && !A::asks(line.icmp_type) => {
+                    Some(DropReason::IcmpUnmatched)
+                }
                 tuple::TCP if flags != SYN && flags != ACK => Some(DropReason::TcpNotSyn),
                 _ => None,
             },
         }
     }
 
-    fn must_outside(&self, ip: &Ip) -> Option<DropReason> {
-        if ip.dst[0] == 127 {
+    fn must_outside(&self, ip: &Ip<A>) -> Option<DropReason> {
+        if ip.dst.place() == Place::Loopback {
             return Some(DropReason::Martian);
         }
-        if is_private(ip.dst) && !is_gateway(ip.dst) {
+        if ip.dst.is_private() && !ip.dst.is_gateway() {
             return Some(DropReason::DirectAccess);
         }
         let Body::Talk(line, _) = ip.body else {
@@ -154,9 +183,11 @@ impl Case<'_> {
         {
             return None;
         }
-        if is_martian(self.scene, ip.src) {
+        if self.scene.is_martian(ip.src) {
             Some(DropReason::Martian)
-        } else if is_gateway(ip.dst) {
+        } else if self.is_of_another_link(ip) {
+            None
+        } else if ip.dst.is_gateway() {
             Some(DropReason::DirectAccess)
         } else if self.is_refused(&line) {
             Some(DropReason::NotAllowed)
@@ -165,8 +196,13 @@ impl Case<'_> {
         }
     }
 
+    /// Whether a container that had the packet could not tell where to answer.
+    fn is_of_another_link(&self, ip: &Ip<A>) -> bool {
+        A::IS_V6 && ip.src.place() == Place::OneLink
+    }
+
     /// Whether a packet asks for a published port that does not let its sender in.
-    fn is_refused(&self, line: &Line) -> bool {
+    fn is_refused(&self, line: &Line<A>) -> bool {
         self.scene.published(line.proto, line.dport).is_some()
             && !self.scene.lets_in(line.proto, line.src)
     }
@@ -176,6 +212,9 @@ impl Case<'_> {
         let veth = self.hook == Hook::Veth;
         let early = matches!(self.hook, Hook::UplinkIngress | Hook::Xdp);
         let life = &self.scene.life;
+        if self.is_left_alone() {
+            return reason == DropReason::Truncated && self.bytes.len() < 14;
+        }
         match reason {
             DropReason::NoConfig => return veth && self.who.is_none(),
             DropReason::SpoofedMac => return veth && !self.honest_mac,
@@ -207,32 +246,44 @@ impl Case<'_> {
             DropReason::Truncated => ip.body == Body::Truncated,
             DropReason::BadL4Header => ip.body == Body::Bad,
             DropReason::SpoofedAddress => {
-                let own = self.who.map(|w| self.scene.containers[w].addr);
+                let own = self.who.map(|w| A::of(&self.scene.containers[w]));
                 veth && own != Some(ip.src)
             }
-            DropReason::Martian => ip.dst[0] == 127 || early && is_martian(self.scene, ip.src),
-            DropReason::DirectAccess => early && is_private(ip.dst),
-            DropReason::OtherNetwork => veth && is_private(ip.dst) && !same_net(ip.src, ip.dst),
+            DropReason::Martian => {
+                ip.dst.place() == Place::Loopback || early && self.scene.is_martian(ip.src)
+            }
+            DropReason::DirectAccess => early && ip.dst.is_private(),
+            DropReason::OtherNetwork => {
+                veth && ip.dst.is_private() && ip.src.place() != ip.dst.place()
+            }
             DropReason::IccDisabled => {
-                veth && same_net(ip.src, ip.dst) && !life.icc && ip.src[1] == 18
+                let links = [ip.src.place(), ip.dst.place()].contains(&Place::OneLink);
+                let same = links || ip.src.place() == ip.dst.place();
+                veth && same && sender.is_some_and(|who| !self.has_icc(who))
             }
             DropReason::NotAllowed => {
                 self.hook != Hook::UplinkEgress
                     && talk.is_some_and(|(line, _)| self.is_refused(&line))
             }
             DropReason::NotRoutable => sender.is_some_and(|who| !self.scene.goes_out(who)),
-            DropReason::UnsupportedProtocol => ip.body == Body::Other,
+            DropReason::UnsupportedProtocol
+            | DropReason::RoutingHeader
+            | DropReason::HeaderChain => {
+                ip.body == Body::Other && unsupported::<A>(ip.proto) == reason
+            }
+            DropReason::SpoofedNeighbour => {
+                A::IS_V6 && veth && matches!(ip.body, Body::OtherIcmp(133 | 135 | 136))
+            }
+            DropReason::RogueRa => A::IS_V6 && veth && ip.body == Body::OtherIcmp(134),
+            DropReason::RogueDhcp => veth && self.is_dhcp_answer(&ip),
             DropReason::LinkScope => sender.is_some() && talk.is_some() && is_of_one_link(ip.dst),
             DropReason::IcmpUnmatched => {
-                ip.body == Body::OtherIcmp
-                    || talk.is_some_and(|(l, _)| matches!(l.icmp_type, 0 | 14))
-                        && ip.proto == tuple::ICMP
+                matches!(ip.body, Body::OtherIcmp(_))
+                    || ip.proto == A::ICMP && talk.is_some_and(|(l, _)| A::answers(l.icmp_type))
             }
             DropReason::IcmpErrorUnmatched => matches!(ip.body, Body::Error(_)),
             DropReason::IcmpBadMtu => {
-                let at = 14 + usize::from(self.bytes[14] & 15) * 4;
-                let mtu = be(self.bytes, at + 6);
-                self.bytes[at..at + 2] == [3, 4] && (1..68).contains(&mtu)
+                matches!(ip.body, Body::Error(_)) && A::has_tiny_mtu(&self.bytes[ip.at..])
             }
             DropReason::IcmpRedirect => ip.body == Body::Redirect,
             DropReason::TcpInvalid => talk.is_some_and(|(line, _)| self.knows(&line)),
@@ -251,10 +302,12 @@ impl Case<'_> {
                 begins.is_some() && life.inbound != 0 && self.embryonic >= life.inbound
             }
             DropReason::NoPort => begins.is_some_and(|(line, _)| self.has_no_port(&line)),
-            DropReason::UntranslatedSource => self.hook == Hook::UplinkEgress && is_private(ip.src),
+            DropReason::UntranslatedSource => {
+                self.hook == Hook::UplinkEgress && ip.src.is_private()
+            }
             DropReason::UnpublishedFlood => {
                 // For the rest of a tick it is remembered of an address that the host has lost.
-                self.hook == Hook::Xdp && (self.scene.is_host(ip.dst) || [H, H2].contains(&ip.dst))
+                self.hook == Hook::Xdp && (self.scene.is_host(ip.dst) || A::HOSTS.contains(&ip.dst))
             }
             _ => false,
         }
@@ -262,7 +315,7 @@ impl Case<'_> {
 
     /// Whether a segment cannot begin a conversation: only a SYN can, and an ACK of one that began
     /// earlier where its port is still to be had.
-    fn is_no_beginning(&self, line: &Line, flags: u8, sender: Option<usize>) -> bool {
+    fn is_no_beginning(&self, line: &Line<A>, flags: u8, sender: Option<usize>) -> bool {
         if matches!(line.proto, tuple::SCTP | tuple::DCCP) {
             return flags != SYN;
         }
@@ -279,25 +332,25 @@ impl Case<'_> {
     }
 
     /// Whether a container's packet may leave by this port.
-    pub(crate) fn is_free(&self, line: &Line, port: u16) -> bool {
+    pub(crate) fn is_free(&self, line: &Line<A>, port: u16) -> bool {
         !self.scene.is_taken(line.proto, port)
             && self
                 .talks
                 .is_free(self.scene, &self.scene.outside(line, port))
     }
 
-    fn has_no_port(&self, line: &Line) -> bool {
-        if has_fixed_port(line.proto) {
+    fn has_no_port(&self, line: &Line<A>) -> bool {
+        if has_fixed_port::<A>(line.proto) {
             return !self.is_free(line, line.sport);
         }
         let Some((min, max)) = self.scene.life.range else {
             return false;
         };
-        line.proto != tuple::ICMP && (min..=max).all(|port| !self.is_free(line, port))
+        line.proto != A::ICMP && (min..=max).all(|port| !self.is_free(line, port))
     }
 }
 
 /// Multicast, broadcast and link-local addresses.
-const fn is_of_one_link(a: netpath_common::testing::Addr) -> bool {
-    a[0] >= 224 || a[0] == 169 && a[1] == 254
+fn is_of_one_link<A: Side>(a: A) -> bool {
+    matches!(a.place(), Place::Many | Place::OneLink)
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Once,
 };
 
-use crate::{life::Life, play, step::Step};
+use crate::{Seen, life::Life, play, step::Step};
 
 thread_local! {
     /// Panics of this thread are caught and told by the test itself.
@@ -31,7 +31,7 @@ fn be_quiet(quiet: bool) {
 }
 
 /// Plays a life; what a check said, if one failed.
-pub(crate) fn outcome(life: Life, steps: &[Step]) -> Result<(), String> {
+pub(crate) fn outcome(life: Life, steps: &[Step]) -> Result<Seen, String> {
     be_quiet(true);
     let result = catch_unwind(AssertUnwindSafe(|| play(life, steps)));
     be_quiet(false);

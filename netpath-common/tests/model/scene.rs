@@ -4,14 +4,14 @@
 //! host's tables.
 
 use netpath_common::{
-    testing::{
-        Addr, C1, C2, C3, Container, H, NET1, S, S2,
-        plain::{Line, is_private},
-    },
+    testing::{C1, C2, C3, Container, NET1, plain::Line},
     tuple,
 };
 
-use crate::life::Life;
+use crate::{
+    life::Life,
+    side::{Name, Side},
+};
 
 /// The kernel's coarse clock goes by ticks of 250 Hz.
 const TICK_NS: u64 = 4_000_000;
@@ -31,8 +31,8 @@ pub(crate) struct Scene {
     pub(crate) life: Life,
     ns: u64,
     pub(crate) containers: [Container; 3],
-    /// The outside address.
-    pub(crate) host: Addr,
+    /// The outside address, by number, of each family.
+    hosts: [usize; 2],
     incarnations: [u32; PARTIES],
     /// Where the published ports lead: TCP 8080, UDP 5353.
     pub(crate) web: Option<(usize, u16)>,
@@ -43,21 +43,13 @@ pub(crate) struct Scene {
     pub(crate) listening: Vec<u16>,
 }
 
-/// Allow lists that a published port may have: prefixes of whole bytes, and how many of these.
-pub(crate) const LISTS: [&[(Addr, usize)]; 4] = [
-    &[(S, 4)],
-    &[([172, 17, 0, 0], 2)],
-    &[(S2, 4), (C1.addr, 4), (C3.addr, 2)],
-    &[([198, 51, 0, 0], 2)],
-];
-
 impl Scene {
     pub(crate) fn new(life: Life, ns: u64) -> Self {
         Self {
             life,
             ns,
             containers: [C1, C2, C3],
-            host: H,
+            hosts: [0; 2],
             incarnations: [0; PARTIES],
             web: Some((0, 80)),
             dns: Some((0, 53)),
@@ -72,10 +64,10 @@ impl Scene {
     }
 
     /// Whether a published port may be asked by this client.
-    pub(crate) fn lets_in(&self, proto: u8, client: Addr) -> bool {
+    pub(crate) fn lets_in<A: Side>(&self, proto: u8, client: A) -> bool {
         let list = self.lists[usize::from(proto == tuple::UDP)];
-        let holds = |(net, n): &(Addr, usize)| net[..*n] == client[..*n];
-        list.is_none_or(|list| LISTS[list].iter().any(holds))
+        let holds = |(net, n): &(A, usize)| net.bytes()[..*n] == client.bytes()[..*n];
+        list.is_none_or(|list| A::LISTS[list].iter().any(holds))
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -117,20 +109,40 @@ impl Scene {
         to.map(|(to, inner)| (to, inner, rule))
     }
 
+    /// The outside address.
+    pub(crate) fn host<A: Side>(&self) -> A {
+        A::HOSTS[self.hosts[usize::from(A::IS_V6)]]
+    }
+
+    /// The uplink has another address of a family.
+    pub(crate) fn move_host<A: Side>(&mut self) {
+        self.hosts[usize::from(A::IS_V6)] ^= 1;
+    }
+
+    /// An address by its name.
+    pub(crate) fn named<A: Side>(&self, name: Name) -> A {
+        A::named(name, &self.containers)
+    }
+
     /// An address of the host, gateways included.
-    pub(crate) fn is_host(&self, a: Addr) -> bool {
-        a == self.host || is_gateway(a)
+    pub(crate) fn is_host<A: Side>(&self, a: A) -> bool {
+        a == self.host() || a.is_gateway()
+    }
+
+    /// Whether no packet of the outside can have this source.
+    pub(crate) fn is_martian<A: Side>(&self, a: A) -> bool {
+        a.is_no_source() || a == self.host() || a.is_private()
     }
 
     /// Whether masquerade must leave a port alone.
     pub(crate) fn is_taken(&self, proto: u8, port: u16) -> bool {
-        proto != tuple::ICMP
+        !matches!(proto, tuple::ICMP | tuple::ICMPV6)
             && (self.published(proto, port).is_some() || self.listening.contains(&port))
     }
 
     /// The container with this address.
-    pub(crate) fn at(&self, a: Addr) -> Option<usize> {
-        self.containers.iter().position(|c| c.addr == a)
+    pub(crate) fn at<A: Side>(&self, a: A) -> Option<usize> {
+        self.containers.iter().position(|c| A::of(c) == a)
     }
 
     /// Whether a container's network lets it out.
@@ -144,12 +156,12 @@ impl Scene {
     }
 
     /// What the answers to a container's packet look like.
-    pub(crate) fn outside(&self, line: &Line, port: u16) -> Line {
-        let back = line.back();
+    pub(crate) fn outside<A: Side>(&self, line: &Line<A>, port: u16) -> Line<A> {
+        let back = A::back(*line);
         Line {
-            dst: self.host,
+            dst: self.host(),
             dport: port,
-            sport: if line.proto == tuple::ICMP {
+            sport: if line.proto == A::ICMP {
                 port
             } else {
                 back.sport
@@ -159,14 +171,14 @@ impl Scene {
     }
 
     /// Whether a port may be the outside one of a flow that had `own` inside.
-    pub(crate) fn may_be_outside(&self, line: &Line, port: u16) -> bool {
+    pub(crate) fn may_be_outside<A: Side>(&self, line: &Line<A>, port: u16) -> bool {
         let class = |p: u16| match p {
             0..=511 => 1..=511,
             512..=1023 => 600..=1023,
             1024.. => 1024..=u16::MAX,
         };
         match self.life.range {
-            _ if line.proto == tuple::ICMP => true,
+            _ if line.proto == A::ICMP => true,
             Some((min, max)) => (min..=max).contains(&port),
             // 512 to 599 are kept, and never chosen (RFC 4787, REQ-3 a; the kernel's classes).
             None => port == line.sport || class(line.sport).contains(&port),
@@ -177,23 +189,4 @@ impl Scene {
 /// Of the first network: its circumstances are always the usual ones.
 pub(crate) fn is_first(c: &Container) -> bool {
     c.network == NET1
-}
-
-pub(crate) fn is_gateway(a: Addr) -> bool {
-    a == [172, 17, 0, 1] || a == [172, 18, 0, 1]
-}
-
-/// The gateway of a container.
-pub(crate) fn gateway(c: &Container) -> Addr {
-    [172, if is_first(c) { 17 } else { 18 }, 0, 1]
-}
-
-/// Whether two private addresses are of one network.
-pub(crate) fn same_net(a: Addr, b: Addr) -> bool {
-    a[..2] == b[..2]
-}
-
-/// Whether no packet of the outside can have this source.
-pub(crate) fn is_martian(scene: &Scene, a: Addr) -> bool {
-    a[0] == 127 || (224..240).contains(&a[0]) || a == [255; 4] || a == scene.host || is_private(a)
 }

@@ -2,10 +2,12 @@
 //!
 //! Owns the choice. What a step does to the host is `world`'s.
 
-use netpath_common::testing::{Addr, C1, C2, C3, GW1, H, S, S2};
 use proptest::{prelude::*, sample::select};
 
-use crate::{life::H2, scene::LISTS};
+use crate::side::Name;
+
+/// Allow lists there are, by number.
+const LISTS: usize = 4;
 
 /// A transport of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +20,8 @@ pub(crate) enum L4 {
     Udp {
         sum: bool,
     },
-    /// ICMP type.
-    Query(u8),
+    /// An ICMP message, by number.
+    Query(usize),
 }
 
 /// How a packet looks besides addresses and ports.
@@ -27,6 +29,7 @@ pub(crate) enum L4 {
 pub(crate) struct Shape {
     pub(crate) l4: L4,
     pub(crate) ttl: u8,
+    /// IP options, or extension headers, by number.
     pub(crate) options: usize,
     pub(crate) len: usize,
     /// The first fragment, or the tail, of a datagram.
@@ -36,7 +39,7 @@ pub(crate) struct Shape {
 /// Addresses and ports of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
-    pub(crate) dst: Addr,
+    pub(crate) dst: Name,
     pub(crate) sport: u16,
     pub(crate) dport: u16,
 }
@@ -44,8 +47,10 @@ pub(crate) struct Ends {
 /// What a container puts into a frame that is not its own, or what a wire does to one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lie {
-    Address(Addr),
+    Address(Name),
     Mac,
+    /// The frame is for the MAC address of a container.
+    To(usize),
     /// The frame ends after so many bytes.
     Cut(usize),
     /// A byte is another one.
@@ -54,7 +59,29 @@ pub(crate) enum Lie {
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(crate) struct Step {
+    /// Its packets are of IPv6, where the life has both families.
+    pub(crate) v6: bool,
+    pub(crate) what: What,
+}
+
+/// What a container says on its own link: ARP, neighbour discovery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Say {
+    pub(crate) who: usize,
+    /// What kind of message, by number.
+    pub(crate) kind: usize,
+    pub(crate) src: Name,
+    pub(crate) target: Name,
+    /// Whose MAC address it names, if any.
+    pub(crate) mac: Option<usize>,
+    /// A number that is right where it is 0.
+    pub(crate) wrong: u8,
+}
+
+/// What.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
     /// A container sends.
     Send {
         who: usize,
@@ -64,7 +91,7 @@ pub(crate) enum Step {
     },
     /// The outside sends.
     Arrive {
-        src: Addr,
+        src: Name,
         ends: Ends,
         shape: Shape,
         lie: Option<Lie>,
@@ -87,15 +114,19 @@ pub(crate) enum Step {
     /// A TCP handshake: a container's with the outside, or one with a published port.
     Handshake { who: Option<usize>, sport: u16 },
     /// Somebody complains about the `n`th packet that has left or been delivered.
+    ///
+    /// `kind`, `mtu`: by number.
     Complain {
         n: usize,
-        kind: u8,
-        mtu: u16,
+        kind: usize,
+        mtu: usize,
         quoted: usize,
-        dst: Option<Addr>,
+        dst: Option<Name>,
         /// The host's stack does, which had to route the packet.
         by_host: bool,
     },
+    /// A container speaks on its own link.
+    Say(Say),
     /// The stack sends what it was given untranslated.
     FromStack {
         who: usize,
@@ -114,27 +145,28 @@ pub(crate) enum Step {
     Publish { udp: bool, to: Option<usize> },
     /// The port has another allow list, by number; none: everybody.
     Allow { udp: bool, list: Option<usize> },
-    /// The uplink's generation grows, perhaps with another address.
-    Uplink { moves: bool },
+    /// The uplink's generation grows, perhaps with another address of IPv4, of IPv6.
+    Uplink { moves: [bool; 2] },
     /// The collector is given every key.
     Collect { force: bool },
 }
 
 fn port() -> impl Strategy<Value = u16> {
-    select(vec![53, 80, 700, 5000, 5001, 5353, 8080])
-}
-
-fn inside() -> impl Strategy<Value = Addr> {
-    select(vec![C1.addr, C2.addr, C3.addr, GW1, [172, 17, 255, 255]])
-}
-
-fn anywhere() -> impl Strategy<Value = Addr> {
     prop_oneof![
-        6 => select(vec![S, S2]),
-        4 => Just(H),
-        1 => Just(H2),
-        2 => inside(),
-        1 => select(vec![[127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [192, 0, 2, 200]]),
+        60 => select(vec![53, 80, 700, 5000, 5001, 5353, 8080]),
+        1 => select(vec![67, 68, 546, 547]),
+    ]
+}
+
+fn anywhere() -> impl Strategy<Value = Name> {
+    prop_oneof![
+        12 => select(vec![Name::Server, Name::Server2]),
+        8 => Just(Name::Host),
+        2 => Just(Name::Host2),
+        3 => (0..3_usize).prop_map(Name::Container),
+        2 => select(vec![Name::Gateway, Name::Last]),
+        3 => select(vec![Name::Loopback, Name::Multicast, Name::Nobody, Name::Near]),
+        1 => (0..3_usize).prop_map(Name::Link),
     ]
 }
 
@@ -163,7 +195,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     let l4 = prop_oneof![
         4 => (flags(), seq(), mss).prop_map(|(flags, seq, mss)| L4::Tcp { flags, seq, mss }),
         4 => (0..5_u8).prop_map(|n| L4::Udp { sum: n != 0 }),
-        2 => select(vec![8, 8, 0, 13, 14]).prop_map(L4::Query),
+        2 => (0..5_usize).prop_map(L4::Query),
     ];
     let options = prop_oneof![8 => Just(0_usize), 1 => 0..11_usize];
     let len = prop_oneof![8 => 0..64_usize, 1 => 1300..1600_usize];
@@ -183,13 +215,14 @@ fn lie() -> impl Strategy<Value = Option<Lie>> {
         1 => anywhere().prop_map(|a| Some(Lie::Address(a))),
         1 => prop_oneof![
             1 => Just(Lie::Mac),
-            1 => (0..80_usize).prop_map(Lie::Cut),
-            3 => (12..70_usize, any::<u8>()).prop_map(|(at, to)| Lie::Byte(at, to)),
+            1 => (0..3_usize).prop_map(Lie::To),
+            1 => (0..100_usize).prop_map(Lie::Cut),
+            3 => (12..90_usize, any::<u8>()).prop_map(|(at, to)| Lie::Byte(at, to)),
         ].prop_map(Some),
     ]
 }
 
-fn parts() -> impl Strategy<Value = Step> {
+fn parts() -> impl Strategy<Value = What> {
     let order = prop_oneof![
         2 => Just((0..5).collect::<Vec<usize>>()),
         2 => Just((0..5).collect::<Vec<usize>>()).prop_shuffle(),
@@ -197,7 +230,7 @@ fn parts() -> impl Strategy<Value = Step> {
     ];
     let who = prop::option::of(0..3_usize);
     (who, ends(), 0..4_u8, 0..600_usize, order).prop_map(|(who, ends, tcp, len, order)| {
-        Step::Parts {
+        What::Parts {
             who,
             ends,
             tcp: tcp == 0,
@@ -207,7 +240,7 @@ fn parts() -> impl Strategy<Value = Step> {
     })
 }
 
-fn changes() -> impl Strategy<Value = Step> {
+fn changes() -> impl Strategy<Value = What> {
     let who = 0..3_usize;
     let wait = vec![
         1,
@@ -223,37 +256,65 @@ fn changes() -> impl Strategy<Value = Step> {
         500_000_000,
     ];
     prop_oneof![
-        10 => select(wait).prop_map(|ms| Step::Wait { ms }),
-        2 => who.clone().prop_map(|who| Step::Replace { who }),
-        2 => (any::<bool>(), prop::option::of(who)).prop_map(|(udp, to)| Step::Publish { udp, to }),
-        2 => (any::<bool>(), prop::option::of(0..LISTS.len()))
-            .prop_map(|(udp, list)| Step::Allow { udp, list }),
-        1 => any::<bool>().prop_map(|moves| Step::Uplink { moves }),
-        1 => (port(), any::<bool>()).prop_map(|(port, on)| Step::Listen { port, on }),
-        4 => (0..8_u8).prop_map(|n| Step::Collect { force: n == 0 }),
+        10 => select(wait).prop_map(|ms| What::Wait { ms }),
+        2 => who.clone().prop_map(|who| What::Replace { who }),
+        2 => (any::<bool>(), prop::option::of(who)).prop_map(|(udp, to)| What::Publish { udp, to }),
+        2 => (any::<bool>(), prop::option::of(0..LISTS))
+            .prop_map(|(udp, list)| What::Allow { udp, list }),
+        1 => any::<[bool; 2]>().prop_map(|moves| What::Uplink { moves }),
+        1 => (port(), any::<bool>()).prop_map(|(port, on)| What::Listen { port, on }),
+        4 => (0..8_u8).prop_map(|n| What::Collect { force: n == 0 }),
     ]
+}
+
+fn say() -> impl Strategy<Value = What> {
+    let who = 0..3_usize;
+    let name = prop_oneof![
+        4 => (0..3_usize).prop_map(Name::Container),
+        4 => (0..3_usize).prop_map(Name::Link),
+        1 => select(vec![Name::Nothing, Name::Multicast, Name::Gateway, Name::Server]),
+    ];
+    let wrong = prop_oneof![6 => Just(0_u8), 1 => 1..6_u8];
+    let mac = prop::option::of(who.clone());
+    (who, 0..9_usize, name.clone(), name, mac, wrong).prop_map(
+        |(who, kind, src, target, mac, wrong)| {
+            What::Say(Say {
+                who,
+                kind,
+                src,
+                target,
+                mac,
+                wrong,
+            })
+        },
+    )
 }
 
 /// Any step.
 pub(crate) fn step() -> impl Strategy<Value = Step> {
+    (any::<bool>(), what()).prop_map(|(v6, what)| Step { v6, what })
+}
+
+fn what() -> impl Strategy<Value = What> {
     let who = 0..3_usize;
     let n = 0..40_usize;
     prop_oneof![
         30 => (who.clone(), ends(), shape(), lie())
-            .prop_map(|(who, ends, shape, lie)| Step::Send { who, ends, shape, lie }),
+            .prop_map(|(who, ends, shape, lie)| What::Send { who, ends, shape, lie }),
         20 => (anywhere(), ends(), shape(), lie())
-            .prop_map(|(src, ends, shape, lie)| Step::Arrive { src, ends, shape, lie }),
+            .prop_map(|(src, ends, shape, lie)| What::Arrive { src, ends, shape, lie }),
         30 => (n.clone(), flags(), seq(), ttl())
-            .prop_map(|(n, flags, seq, ttl)| Step::Answer { n, flags, seq, ttl }),
-        6 => (prop::option::of(who.clone()), port()).prop_map(|(who, sport)| Step::Handshake { who, sport }),
+            .prop_map(|(n, flags, seq, ttl)| What::Answer { n, flags, seq, ttl }),
+        6 => (prop::option::of(who.clone()), port()).prop_map(|(who, sport)| What::Handshake { who, sport }),
         4 => parts(),
-        10 => (n, select(vec![3, 3, 4, 5, 11, 12]), select(vec![0, 67, 68, 1300]), 4..60_usize,
+        4 => say(),
+        10 => (n, 0..6_usize, 0..4_usize, 4..60_usize,
                prop_oneof![8 => Just(None), 1 => anywhere().prop_map(Some)], 0..4_u8)
-            .prop_map(|(n, kind, mtu, quoted, dst, host)| Step::Complain {
+            .prop_map(|(n, kind, mtu, quoted, dst, host)| What::Complain {
                 n, kind, mtu, quoted, dst, by_host: host == 0,
             }),
-        8 => (who, ends(), shape()).prop_map(|(who, ends, shape)| Step::FromStack { who, ends, shape }),
-        5 => (ends(), shape()).prop_map(|(ends, shape)| Step::FromHost { ends, shape }),
+        8 => (who, ends(), shape()).prop_map(|(who, ends, shape)| What::FromStack { who, ends, shape }),
+        5 => (ends(), shape()).prop_map(|(ends, shape)| What::FromHost { ends, shape }),
         18 => changes(),
     ]
 }

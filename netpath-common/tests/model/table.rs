@@ -1,6 +1,7 @@
-//! The conntrack table as it must be at any moment.
+//! The conntrack tables as they must be at any moment.
 //!
-//! Owns the checks of its form, and of the numbers that are kept beside it against a recount.
+//! Owns the checks of their form, and of the numbers that are kept beside them, of both families
+//! together, against a recount.
 
 use std::collections::HashSet;
 
@@ -9,13 +10,13 @@ use netpath_common::{
     counters::Counter,
     datapath::Tables,
     records::REVISION_SHIFT,
-    testing::MemTables,
+    testing::{Host, MemTables},
     tuple,
 };
 
-use crate::life::Life;
+use crate::{life::Life, side::Side};
 
-/// What a recount of the table found.
+/// What a recount of the tables found.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Used {
     /// Flows that each container slot has begun, from 1 on.
@@ -26,9 +27,15 @@ pub(crate) struct Used {
     pub(crate) embryonic: u32,
 }
 
-/// Counts the flows of a table by its records.
-pub(crate) fn recount(t: &MemTables) -> Used {
+/// Counts the flows of a host by their records.
+pub(crate) fn recount(host: &Host) -> Used {
     let mut used = Used::default();
+    add(&host.tables, &mut used);
+    add(&host.tables6, &mut used);
+    used
+}
+
+fn add<A: Side>(t: &MemTables<A>, used: &mut Used) {
     t.for_each_entry(|key, e| {
         if !e.is_record() {
             return;
@@ -47,12 +54,11 @@ pub(crate) fn recount(t: &MemTables) -> Used {
             used.embryonic += u32::from(e.state & established == 0);
         }
     });
-    used
 }
 
-/// Compares the kept numbers with the table.
-pub(crate) fn check_numbers(t: &MemTables) {
-    let used = recount(t);
+/// Compares the kept numbers with the tables.
+pub(crate) fn check_numbers(host: &Host) {
+    let (t, used) = (&host.tables, recount(host));
     for slot in 1..4_u16 {
         let at = usize::from(slot);
         let kept = (t.live(Budget::flows(slot)), t.live(Budget::ports(slot)));
@@ -65,14 +71,15 @@ pub(crate) fn check_numbers(t: &MemTables) {
         "flows of the outside that are not established"
     );
     let flows = t.counter(Counter::FlowNew) - t.counter(Counter::FlowRemoved);
-    assert_eq!(t.entry_count() as u64, 2 * flows, "made and not removed");
+    let entries = t.entry_count() + host.tables6.entry_count();
+    assert_eq!(entries as u64, 2 * flows, "made and not removed");
     let waiting =
         t.counter(Counter::FragmentHeld) - t.counter(Counter::FragmentReleased) - t.held_dropped();
     assert_eq!(t.live(Budget::HELD), waiting as i64, "waiting fragments");
 }
 
 /// Entries come in pairs that point at each other, within the capacity.
-pub(crate) fn check_form(t: &MemTables, capacity: usize) {
+pub(crate) fn check_form<A: Side>(t: &MemTables<A>, capacity: usize) {
     let entries = t.entries();
     assert!(entries.len() <= capacity);
     let mut outside = HashSet::new();
@@ -105,18 +112,18 @@ pub(crate) fn check_form(t: &MemTables, capacity: usize) {
 }
 
 /// What an entry depends on, but for the revision of its rule: each half is judged by itself.
-const fn generation(e: &CtEntry) -> u32 {
+const fn generation<A: Side>(e: &CtEntry<A>) -> u32 {
     e.generation % (1 << REVISION_SHIFT)
 }
 
 /// Fragments that wait for their first one.
-pub(crate) fn waiting(t: &MemTables) -> i64 {
-    t.live(Budget::HELD)
+pub(crate) fn waiting(host: &Host) -> i64 {
+    host.tables.live(Budget::HELD)
 }
 
 /// No container has more than it may have.
-pub(crate) fn check_limits(t: &MemTables, life: &Life) {
-    let used = recount(t);
+pub(crate) fn check_limits(host: &Host, life: &Life) {
+    let used = recount(host);
     let within = |used: u32, limit: u32| limit == 0 || used <= limit;
     for slot in 1..4 {
         assert!(

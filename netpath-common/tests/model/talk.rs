@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use netpath_common::testing::plain::{ACK, FIN, Line, RST, SYN};
 use netpath_common::tuple;
 
-use crate::scene::{Parties, Scene};
+use crate::{
+    scene::{Parties, Scene},
+    side::Side,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -53,9 +56,9 @@ enum Stage {
 
 /// A conversation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Talk {
+pub(crate) struct Talk<A> {
     /// What answers become.
-    pub(crate) near: Line,
+    pub(crate) near: Line<A>,
     pub(crate) kind: Kind,
     pub(crate) parties: Parties,
     /// The last packet that has kept it alive beyond doubt.
@@ -68,7 +71,7 @@ pub(crate) struct Talk {
     doubtful: bool,
 }
 
-impl Talk {
+impl<A: Side> Talk<A> {
     /// Whether nothing that it depends on has become another one, and its client is let in.
     fn stands(&self, scene: &Scene) -> bool {
         let is_published = matches!(self.kind, Kind::In(_) | Kind::Hairpin(..));
@@ -101,7 +104,8 @@ impl Talk {
         let most = match self.near.proto {
             tuple::TCP => 432_000,
             tuple::UDP if self.answered => 120,
-            tuple::UDP | tuple::ICMP => 30,
+            tuple::UDP => 30,
+            icmp if icmp == A::ICMP => 30,
             tuple::DCCP => 43_200,
             _ => 600,
         };
@@ -139,16 +143,16 @@ impl Talk {
 
 /// All conversations, by what their answers look like.
 #[derive(Debug, Default)]
-pub(crate) struct Talks {
-    by_far: HashMap<Line, Talk>,
+pub(crate) struct Talks<A> {
+    by_far: HashMap<Line<A>, Talk<A>>,
     /// What answers look like, by what they become.
-    by_near: HashMap<Line, Line>,
+    by_near: HashMap<Line<A>, Line<A>>,
     /// Conversations that have begun with a packet which the stack was left to deal with, so that
     /// nobody has seen what theirs become.
-    unseen: HashMap<Line, (Parties, u64)>,
+    unseen: HashMap<Line<A>, (Parties, u64)>,
 }
 
-impl Talks {
+impl<A: Side> Talks<A> {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -161,15 +165,15 @@ impl Talks {
     }
 
     /// The conversation that a packet would belong to, and whether it would be an answer.
-    fn of(&self, line: &Line) -> [Option<(&Talk, Line, bool)>; 2] {
+    fn of(&self, line: &Line<A>) -> [Option<(&Talk<A>, Line<A>, bool)>; 2] {
         let answer = self.by_far.get(line).map(|t| (t, *line, true));
-        let far = self.by_near.get(&line.back());
+        let far = self.by_near.get(&A::back(*line));
         let question = far.and_then(|far| Some((self.by_far.get(far)?, *far, false)));
         [answer, question]
     }
 
     /// Whether a packet may belong to one.
-    pub(crate) fn may_know(&self, scene: &Scene, line: &Line) -> bool {
+    pub(crate) fn may_know(&self, scene: &Scene, line: &Line<A>) -> bool {
         let known = self.of(line);
         known.iter().flatten().any(|(t, ..)| t.is_possible(scene))
             || self.is_unseen(line)
@@ -177,45 +181,45 @@ impl Talks {
     }
 
     /// Whether a packet may answer one that nobody has seen yet.
-    fn has_unseen(&self, answer: &Line) -> bool {
+    fn has_unseen(&self, answer: &Line<A>) -> bool {
         self.unseen.keys().any(|line| {
             (line.proto, line.dst) == (answer.proto, answer.src)
-                && (line.dport == answer.sport || line.proto == tuple::ICMP)
+                && (line.dport == answer.sport || line.proto == A::ICMP)
         })
     }
 
     /// Whether a packet belongs to one beyond doubt.
-    pub(crate) fn is_sure(&self, scene: &Scene, line: &Line) -> bool {
+    pub(crate) fn is_sure(&self, scene: &Scene, line: &Line<A>) -> bool {
         let known = self.of(line);
         known.iter().flatten().any(|(t, ..)| t.is_sure(scene))
     }
 
     /// A container's conversation that answers of this look must belong to.
-    pub(crate) fn surely_inside(&self, scene: &Scene, far: &Line) -> bool {
+    pub(crate) fn surely_inside(&self, scene: &Scene, far: &Line<A>) -> bool {
         let talk = self.by_far.get(far);
         talk.is_some_and(|t| matches!(t.kind, Kind::Out(_)) && t.is_sure(scene))
     }
 
     /// Whether an outside tuple may be had beyond doubt: nobody can still be using it, or its key.
-    pub(crate) fn is_free(&self, scene: &Scene, far: &Line) -> bool {
+    pub(crate) fn is_free(&self, scene: &Scene, far: &Line<A>) -> bool {
         !self.may_know(scene, far)
     }
 
     /// A conversation has begun, and nobody has seen as what.
-    pub(crate) fn begin_unseen(&mut self, scene: &Scene, before: Line, parties: Parties) {
+    pub(crate) fn begin_unseen(&mut self, scene: &Scene, before: Line<A>, parties: Parties) {
         self.unseen.insert(before, (parties, scene.now()));
     }
 
     /// Whether this is the first direction of one of those.
-    pub(crate) fn is_unseen(&self, line: &Line) -> bool {
+    pub(crate) fn is_unseen(&self, line: &Line<A>) -> bool {
         self.unseen.contains_key(line)
     }
 
     /// Whether a packet belongs to one of those, which is seen now.
-    pub(crate) fn is_seen_now(&mut self, scene: &Scene, before: &Line) -> bool {
+    pub(crate) fn is_seen_now(&mut self, scene: &Scene, before: &Line<A>) -> bool {
         let most = if before.proto == tuple::TCP {
             432_000
-        } else if matches!(before.proto, tuple::UDP | tuple::ICMP) {
+        } else if before.proto == tuple::UDP || before.proto == A::ICMP {
             30
         } else {
             43_200
@@ -230,10 +234,10 @@ impl Talks {
     pub(crate) fn wanted(
         &self,
         scene: &Scene,
-        line: &Line,
+        line: &Line<A>,
         flags: u8,
         from: Option<usize>,
-    ) -> Option<(Line, Option<usize>)> {
+    ) -> Option<(Line<A>, Option<usize>)> {
         let known = self.of(line);
         // Where a line may be one of two conversations, the table knows which.
         let mut possible = known
@@ -243,13 +247,13 @@ impl Talks {
         let (talk, far, reply) = possible.next()?;
         let sure = talk.is_sure(scene) && talk.must_pass(flags) && possible.next().is_none();
         let ends = talk.kind.ends(*reply);
-        let after = if *reply { talk.near } else { far.back() };
+        let after = if *reply { talk.near } else { A::back(*far) };
         (sure && ends.0 == from).then_some((after, ends.1))
     }
 
     /// A packet that the host has seen and not sent on translated may still have changed a state.
-    pub(crate) fn disturb(&mut self, line: &Line, flags: u8) {
-        let far = [Some(*line), self.by_near.get(&line.back()).copied()];
+    pub(crate) fn disturb(&mut self, line: &Line<A>, flags: u8) {
+        let far = [Some(*line), self.by_near.get(&A::back(*line)).copied()];
         for far in far.into_iter().flatten() {
             if let Some(talk) = self.by_far.get_mut(&far)
                 && line.proto == tuple::TCP
@@ -268,15 +272,15 @@ impl Talks {
     pub(crate) fn went_on(
         &mut self,
         scene: &Scene,
-        before: Line,
-        after: Line,
+        before: Line<A>,
+        after: Line<A>,
         flags: u8,
-    ) -> Option<(Talk, bool)> {
+    ) -> Option<(Talk<A>, bool)> {
         let answer = self.by_far.get(&before);
         let reply = answer.is_some_and(|t| t.near == after && t.is_possible(scene));
-        let far = if reply { before } else { after.back() };
+        let far = if reply { before } else { A::back(after) };
         let talk = self.by_far.get_mut(&far)?;
-        if !reply && talk.near != before.back() || !talk.is_possible(scene) {
+        if !reply && talk.near != A::back(before) || !talk.is_possible(scene) {
             return None;
         }
         talk.advance(reply, flags, scene.now());
@@ -287,12 +291,12 @@ impl Talks {
     pub(crate) fn begin(
         &mut self,
         scene: &Scene,
-        (before, after): (Line, Line),
+        (before, after): (Line<A>, Line<A>),
         kind: Kind,
         parties: Parties,
         flags: u8,
     ) {
-        let (far, near) = (after.back(), before.back());
+        let (far, near) = (A::back(after), A::back(before));
         self.unseen.remove(&before);
         for key in [far, before] {
             for (old, ..) in self.of(&key).into_iter().flatten() {
@@ -328,12 +332,12 @@ impl Talks {
 
     /// What a quoted packet must become, and who takes part in its conversation; the flag: the error
     /// goes the way of answers.
-    pub(crate) fn quoted(&self, scene: &Scene, quoted: Line) -> Vec<(Line, Kind, bool)> {
+    pub(crate) fn quoted(&self, scene: &Scene, quoted: Line<A>) -> Vec<(Line<A>, Kind, bool)> {
         let mut found = Vec::new();
-        if let Some(t) = self.by_far.get(&quoted.back())
+        if let Some(t) = self.by_far.get(&A::back(quoted))
             && t.is_possible(scene)
         {
-            found.push((t.near.back(), t.kind, true));
+            found.push((A::back(t.near), t.kind, true));
         }
         if let Some(far) = self.by_near.get(&quoted)
             && let Some(t) = self.by_far.get(far)
@@ -346,9 +350,10 @@ impl Talks {
 }
 
 /// Whether conversations of a protocol keep their port, or have none.
-pub(crate) const fn has_fixed_port(proto: u8) -> bool {
-    !matches!(
+pub(crate) const fn has_fixed_port<A: Side>(proto: u8) -> bool {
+    let has_other = matches!(
         proto,
-        tuple::TCP | tuple::UDP | tuple::ICMP | tuple::DCCP | tuple::UDPLITE
-    )
+        tuple::TCP | tuple::UDP | tuple::DCCP | tuple::UDPLITE
+    );
+    !has_other && proto != A::ICMP
 }

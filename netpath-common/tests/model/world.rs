@@ -1,26 +1,30 @@
 //! A host, the other ends of its packets, and what a step does to them.
 //!
-//! Owns the playing. What must hold with each frame is `observe`'s, what the table must look like
-//! `table`'s.
+//! Owns the playing of packets; what changes between them is `admin`'s. What must hold with each frame is
+//! `observe`'s, what the tables must look like `table`'s.
 
 use std::collections::VecDeque;
 
 use netpath_common::{
     Verdict,
-    datapath::collect,
+    addr::{V4, V6},
     event::Hook,
     records::EndpointStats,
-    testing::plain::{Line, is_private, line},
-    testing::*,
-    tuple,
+    testing::{
+        plain::{Body, Line},
+        *,
+    },
 };
 
 use crate::{
+    Seen,
     fragment::{Ends as FromTo, Heads},
-    life::{H2, Life, Xdp},
+    life::{Life, Xdp},
+    observe::ip,
     packets::packet,
-    scene::{DNS, LISTS, Scene, UPLINK as PARTY_UPLINK, WEB, is_first},
-    step::{Ends, Lie, Step},
+    scene::{Scene, is_first},
+    side::{Halves, Name, Side},
+    step::{Ends, Lie, Step, What},
     table,
     talk::Talks,
 };
@@ -31,23 +35,30 @@ const REMEMBERED: usize = 48;
 const CHECKED_EVERY: u64 = 64;
 
 /// What a packet looked like where it ended, so that the other end can answer.
-pub(crate) struct Sent {
-    pub(crate) line: Line,
+pub(crate) struct Sent<A> {
+    pub(crate) line: Line<A>,
     /// It was delivered to this container; otherwise it left.
     pub(crate) at: Option<Container>,
+}
+
+/// What the model keeps of a family.
+#[derive(Default)]
+pub(crate) struct Half<A> {
+    pub(crate) talks: Talks<A>,
+    pub(crate) heads: Heads<A>,
+    pub(crate) sent: VecDeque<Sent<A>>,
 }
 
 /// The host and its surroundings.
 pub(crate) struct World {
     pub(crate) host: Host,
     pub(crate) scene: Scene,
-    pub(crate) talks: Talks,
-    pub(crate) heads: Heads,
+    pub(crate) halves: Halves,
     /// Frames that were dropped.
     pub(crate) refused: u64,
+    pub(crate) seen: Seen,
     /// What each slot has sent and was given, as the model counts it.
     stats: [EndpointStats; 4],
-    pub(crate) sent: VecDeque<Sent>,
     /// Identification of the next datagram in parts.
     pub(crate) id: u16,
     steps: u64,
@@ -59,22 +70,21 @@ impl World {
         Self {
             scene: Scene::new(life, host.tables.now),
             host,
-            talks: Talks::default(),
-            heads: Heads::default(),
+            halves: Halves::default(),
             refused: 0,
+            seen: Seen::default(),
             stats: Default::default(),
-            sent: VecDeque::new(),
             id: 1000,
             steps: 0,
         }
     }
 
     /// Shows a frame to a hook, and what the hook sends to come in once more; what became of each.
-    fn run(&mut self, hook: Hook, input: &Frame) -> Vec<Outcome> {
-        let before = self.before(hook, input);
+    pub(crate) fn run<A: Side>(&mut self, hook: Hook, input: &Frame) -> Vec<Outcome> {
+        let before = self.before::<A>(hook, input);
         let out = self.host.run(hook, input);
         self.after(hook, input, &out, &before);
-        self.remember(&out);
+        self.remember::<A>(&out);
         let again: Vec<Frame> = out
             .frame
             .again
@@ -87,12 +97,12 @@ impl World {
             .collect();
         let mut all = vec![out];
         for frame in again {
-            all.extend(self.run(hook, &frame));
+            all.extend(self.run::<A>(hook, &frame));
         }
         all
     }
 
-    fn remember(&mut self, out: &Outcome) {
+    fn remember<A: Side>(&mut self, out: &Outcome) {
         let at = match out.result {
             Ok(Verdict::ToEndpoint { ifindex }) => {
                 let all = &self.scene.containers;
@@ -102,9 +112,10 @@ impl World {
             Ok(Verdict::ToUplink { .. } | Verdict::TranslatedToStack) => None,
             _ => return,
         };
-        if let Some(line) = line(&out.frame.bytes) {
-            self.sent.push_front(Sent { line, at });
-            self.sent.truncate(REMEMBERED);
+        if let Some(line) = line(&out.frame) {
+            let sent = &mut A::half_mut(&mut self.halves).sent;
+            sent.push_front(Sent { line, at });
+            sent.truncate(REMEMBERED);
         }
     }
 
@@ -123,140 +134,74 @@ impl World {
         }
     }
 
-    pub(crate) fn send(&mut self, c: &Container, p: &Datagram, lie: Option<Lie>) -> Vec<Outcome> {
+    pub(crate) fn send<A: Side>(
+        &mut self,
+        c: &Container,
+        p: &A::Datagram,
+        lie: Option<Lie>,
+    ) -> Vec<Outcome> {
         let gateway = if is_first(c) {
             BRIDGE1_MAC
         } else {
             BRIDGE2_MAC
         };
-        let mac = match lie {
-            Some(Lie::Mac) => ROUTER_MAC,
-            _ => c.mac,
+        let (src, dst) = match lie {
+            Some(Lie::Mac) => (ROUTER_MAC, gateway),
+            Some(Lie::To(n)) => (c.mac, self.scene.containers[n].mac),
+            _ => (c.mac, gateway),
         };
-        let frame = spoilt(p.frame(mac, gateway, c.ifindex), lie);
-        self.run(Hook::Veth, &frame)
+        let frame = spoilt(A::frame(p, src, dst, c.ifindex), lie);
+        self.run::<A>(Hook::Veth, &frame)
     }
 
-    pub(crate) fn arrive(&mut self, p: &Datagram, lie: Option<Lie>) -> Vec<Outcome> {
-        let frame = spoilt(p.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF), lie);
+    pub(crate) fn arrive<A: Side>(&mut self, p: &A::Datagram, lie: Option<Lie>) -> Vec<Outcome> {
+        let frame = spoilt(A::frame(p, ROUTER_MAC, UPLINK_MAC, UPLINK_IF), lie);
         if self.scene.life.xdp != Xdp::Off {
-            let early = self.run(Hook::Xdp, &frame);
+            let early = self.run::<A>(Hook::Xdp, &frame);
             if early[0].result != Ok(Verdict::Pass) {
                 return early;
             }
         }
-        self.run(Hook::UplinkIngress, &frame)
+        self.run::<A>(Hook::UplinkIngress, &frame)
     }
 
-    pub(crate) fn egress(&mut self, p: &Datagram) -> Vec<Outcome> {
-        self.run(
-            Hook::UplinkEgress,
-            &p.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
-        )
+    pub(crate) fn egress<A: Side>(&mut self, p: &A::Datagram) -> Vec<Outcome> {
+        let frame = A::frame(p, UPLINK_MAC, ROUTER_MAC, UPLINK_IF);
+        self.run::<A>(Hook::UplinkEgress, &frame)
     }
 
-    /// The kernel's routes lead nothing out of the uplink that is to the host or a container, and what
-    /// is to an address that the host has lost may still be a hairpin's.
-    fn routed_out(&self, ends: Ends) -> Ends {
-        if [H, H2].contains(&ends.dst) || is_private(ends.dst) {
-            Ends { dst: S2, ..ends }
+    /// Where the stack sends what is for a place. The kernel's routes lead nothing out of the uplink that
+    /// is to the host or a container, and what is to an address that the host has lost may still be a
+    /// hairpin's.
+    fn routed_out<A: Side>(&self, dst: Name) -> A {
+        let dst = self.scene.named::<A>(dst);
+        if A::HOSTS.contains(&dst) || dst.is_private() {
+            self.scene.named(Name::Server2)
         } else {
-            ends
+            dst
         }
     }
 
     /// Does a step.
     pub(crate) fn take(&mut self, step: &Step) {
-        match *step {
-            Step::Send {
-                who,
-                ends,
-                ref shape,
-                lie,
-            } => {
-                let c = self.scene.containers[who];
-                let src = match lie {
-                    Some(Lie::Address(a)) => a,
-                    _ => c.addr,
-                };
-                let p = packet(src, ends.dst, ends.sport, ends.dport, shape);
-                self.send(&c, &p, lie);
-            }
-            Step::Arrive {
-                src,
-                ends,
-                ref shape,
-                lie,
-            } => {
-                let p = packet(src, ends.dst, ends.sport, ends.dport, shape);
-                self.arrive(&p, lie);
-            }
-            Step::Parts {
-                who,
-                ends,
-                tcp,
-                len,
-                ref order,
-            } => self.parts(who, ends, tcp, len, order),
-            Step::FromStack {
-                who,
-                ends,
-                ref shape,
-            } => {
-                let src = self.scene.containers[who].addr;
-                let ends = self.routed_out(ends);
-                self.egress(&packet(src, ends.dst, ends.sport, ends.dport, shape));
-            }
-            Step::FromHost { ends, ref shape } => {
-                let src = self.scene.host;
-                let ends = self.routed_out(ends);
-                self.egress(&packet(src, ends.dst, ends.sport, ends.dport, shape));
-            }
-            Step::Handshake { who, sport } => self.handshake(who, sport),
-            Step::Answer { n, flags, seq, ttl } => self.answer(n, flags, seq, ttl),
-            Step::Complain {
-                n,
-                kind,
-                mtu,
-                quoted,
-                dst,
-                by_host,
-            } => self.complain(n, (kind, mtu), quoted, dst, by_host),
-            Step::Listen { port, on } => {
-                self.scene.listening.retain(|p| *p != port);
-                if on {
-                    self.scene.listening.push(port);
-                }
-                let all = &self.scene.listening;
-                self.host.tables.host_listeners = all
-                    .iter()
-                    .flat_map(|port| [(tuple::TCP, *port), (tuple::UDP, *port)])
-                    .collect();
-            }
-            Step::Wait { ms } => {
-                self.host.tables.advance_ms(ms);
-                self.scene.wait(ms);
-            }
-            Step::Replace { who } => {
-                let c = &mut self.scene.containers[who];
-                self.host.tables.remove_container(c);
-                c.mac[5] ^= 0x40;
-                c.ifindex += 10;
-                self.host.tables.add_container(c);
-                self.scene.renew(who);
-            }
-            Step::Publish { udp, to } => self.publish(udp, to),
-            Step::Allow { udp, list } => self.allow(udp, list),
-            Step::Uplink { moves } => self.change_uplink(moves),
-            Step::Collect { force } => {
-                for (key, _) in self.host.tables.entries() {
-                    collect(&self.host.tables, &key, force);
-                }
-                if force {
-                    assert_eq!(self.host.tables.entry_count(), 0);
-                    self.talks.clear();
+        let is_v6 = self.scene.life.is_v6(step.v6);
+        match step.what {
+            What::Say(say) => self.say(is_v6, say),
+            What::Send { .. }
+            | What::Arrive { .. }
+            | What::Parts { .. }
+            | What::Answer { .. }
+            | What::Handshake { .. }
+            | What::Complain { .. }
+            | What::FromStack { .. }
+            | What::FromHost { .. } => {
+                if is_v6 {
+                    self.packets::<V6>(&step.what);
+                } else {
+                    self.packets::<V4>(&step.what);
                 }
             }
+            _ => self.change(&step.what),
         }
         self.steps += 1;
         if self.steps.is_multiple_of(CHECKED_EVERY) {
@@ -264,56 +209,74 @@ impl World {
         }
     }
 
-    fn publish(&mut self, udp: bool, to: Option<usize>) {
-        let (proto, port, inner, rule, party) = if udp {
-            (tuple::UDP, 5353, 53, RULE_DNS, DNS)
-        } else {
-            (tuple::TCP, 8080, 80, RULE_WEB, WEB)
-        };
-        match to {
-            Some(to) => {
-                let to = self.scene.containers[to];
-                self.host.tables.publish(proto, port, &to, inner, rule);
+    /// A step of packets.
+    fn packets<A: Side>(&mut self, what: &What) {
+        let ports = |ends: Ends| (ends.sport, ends.dport);
+        match *what {
+            What::Send {
+                who,
+                ends,
+                ref shape,
+                lie,
+            } => {
+                let c = self.scene.containers[who];
+                let src = match lie {
+                    Some(Lie::Address(name)) => self.scene.named(name),
+                    _ => A::of(&c),
+                };
+                let p = packet(src, self.scene.named(ends.dst), ports(ends), shape);
+                self.send::<A>(&c, &p, lie);
             }
-            None => self.host.tables.unpublish(proto, port, rule),
+            What::Arrive {
+                src,
+                ends,
+                ref shape,
+                lie,
+            } => {
+                let (src, dst): (A, A) = (self.scene.named(src), self.scene.named(ends.dst));
+                self.arrive::<A>(&packet(src, dst, ports(ends), shape), lie);
+            }
+            What::Parts {
+                who,
+                ends,
+                tcp,
+                len,
+                ref order,
+            } => self.parts::<A>(who, ends, tcp, len, order),
+            What::FromStack {
+                who,
+                ends,
+                ref shape,
+            } => {
+                let src = A::of(&self.scene.containers[who]);
+                let dst = self.routed_out(ends.dst);
+                self.egress::<A>(&packet(src, dst, ports(ends), shape));
+            }
+            What::FromHost { ends, ref shape } => {
+                let (src, dst): (A, A) = (self.scene.host(), self.routed_out(ends.dst));
+                self.egress::<A>(&packet(src, dst, ports(ends), shape));
+            }
+            What::Handshake { who, sport } => self.handshake::<A>(who, sport),
+            What::Answer { n, flags, seq, ttl } => self.answer::<A>(n, flags, seq, ttl),
+            What::Complain {
+                n,
+                kind,
+                mtu,
+                quoted,
+                dst,
+                by_host,
+            } => self.complain::<A>(n, (kind, mtu), quoted, dst, by_host),
+            _ => unreachable!("{what:?} is no packet"),
         }
-        self.scene.renew(party);
-        let place = if udp {
-            &mut self.scene.dns
-        } else {
-            &mut self.scene.web
-        };
-        *place = to.map(|to| (to, inner));
-    }
-
-    fn allow(&mut self, udp: bool, list: Option<usize>) {
-        let rule = if udp { RULE_DNS } else { RULE_WEB };
-        let list_of = |n: usize| LISTS[n].iter().map(|(net, n)| (*net, 8 * *n as u8));
-        let prefixes: Vec<_> = list.into_iter().flat_map(list_of).collect();
-        self.host.tables.allow(rule, &prefixes);
-        self.scene.allow(udp, list);
-        self.talks.doubt(&self.scene);
-    }
-
-    fn change_uplink(&mut self, moves: bool) {
-        let t = &mut self.host.tables;
-        let uplink = &mut t.uplinks[usize::from(UPLINK)];
-        uplink.generation += 1;
-        if moves {
-            t.host_addrs.remove(&uplink.addr);
-            uplink.addr = if uplink.addr == H { H2 } else { H };
-            t.host_addrs.insert(uplink.addr);
-            self.scene.host = uplink.addr;
-        }
-        self.scene.renew(PARTY_UPLINK);
     }
 
     /// What must hold between packets.
     pub(crate) fn check(&self) {
-        let t = &self.host.tables;
-        table::check_form(t, self.scene.life.capacity);
-        table::check_numbers(t);
-        table::check_limits(t, &self.scene.life);
+        let (t, life) = (&self.host.tables, &self.scene.life);
+        table::check_form(t, life.capacity);
+        table::check_form(&self.host.tables6, life.capacity);
+        table::check_numbers(&self.host);
+        table::check_limits(&self.host, life);
         assert_eq!(self.host.drops.values().sum::<u64>(), self.refused);
         for (slot, want) in self.stats.iter().enumerate().skip(1) {
             let EndpointStats { drops, flows, .. } = t.stats(slot as u16);
@@ -329,12 +292,12 @@ impl World {
     /// In the end everything expires and the collector leaves nothing.
     pub(crate) fn drain(&mut self) {
         self.check();
-        self.host.tables.advance_ms(500_000_000);
-        for (key, _) in self.host.tables.entries() {
-            collect(&self.host.tables, &key, false);
-        }
+        self.wait(500_000_000);
+        self.collect::<V4>(false);
+        self.collect::<V6>(false);
         assert!(self.host.tables.entries().is_empty());
-        table::check_numbers(&self.host.tables);
+        assert!(self.host.tables6.entries().is_empty());
+        table::check_numbers(&self.host);
     }
 }
 
@@ -347,7 +310,15 @@ fn spoilt(mut frame: Frame, lie: Option<Lie>) -> Frame {
                 *byte = to;
             }
         }
-        Some(Lie::Address(_) | Lie::Mac) | None => {}
+        Some(Lie::Address(_) | Lie::Mac | Lie::To(_)) | None => {}
     }
     frame
+}
+
+/// The conversation of a frame, if it is a packet of one.
+pub(crate) fn line<A: Side>(frame: &Frame) -> Option<Line<A>> {
+    match ip(frame)?.body {
+        Body::Talk(line, _) => Some(line),
+        _ => None,
+    }
 }

@@ -109,7 +109,7 @@ pub(crate) fn agree(
         Body::Talk(..) => Kind::Other,
         Body::Error(_) => Kind::IcmpError,
         Body::Redirect => Kind::IcmpRedirect,
-        Body::OtherIcmp => Kind::IcmpOther,
+        Body::OtherIcmp(_) => Kind::IcmpOther,
         Body::Tail => Kind::Tail,
         Body::Tiny => Kind::Tiny,
         Body::Truncated => Kind::Truncated,

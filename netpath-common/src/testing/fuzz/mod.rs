@@ -219,7 +219,7 @@ impl Run {
                 }
                 Body::Error(None)
                 | Body::Redirect
-                | Body::OtherIcmp
+                | Body::OtherIcmp(_)
                 | Body::Tail
                 | Body::Tiny
                 | Body::Truncated

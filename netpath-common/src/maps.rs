@@ -173,8 +173,8 @@ pub const TAKEN_WORDS: usize = 2 * RESERVED_WORDS;
 pub const MAX_RECLAIM: usize = 16_384;
 /// The same of flows that the outside has begun.
 pub const MAX_RECLAIM_IN: usize = 65_536;
-/// Numbers of live flows: two for each endpoint.
-pub const LIVE_ENTRIES: usize = 2 * MAX_ENDPOINTS;
+/// Numbers of live flows: two for each endpoint, where slot 0 is none, and one more.
+pub const LIVE_ENTRIES: usize = 2 * MAX_ENDPOINTS + 1;
 /// Fragment records.
 pub const MAX_FRAGS: usize = 8192;
 /// Socket records.

@@ -25,8 +25,14 @@ use crate::{
 pub struct Budget(u32);
 
 impl Budget {
-    /// Flows that the outside has begun and that are embryonic.
-    pub const INBOUND: Self = Self(0);
+    /// Flows that the outside has begun over a family and that are embryonic. Each family has as many: what
+    /// makes room is of the same table, and a flood over one would keep the other out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inbound<A: Addr>() -> Self {
+        let behind_all = 2 * MAX_ENDPOINTS as u32;
+        Self(if A::IS_V6 { behind_all } else { 0 })
+    }
 
     /// Fragments that wait for their first one. (Slot 0 is no endpoint.)
     pub const HELD: Self = Self(MAX_ENDPOINTS as u32);
@@ -87,7 +93,7 @@ pub(crate) fn refusal<T: Tables>(
             || counts_port && spent(Budget::ports(flow.from), config.endpoint_ports);
         return over.then_some(DropReason::EndpointQuota);
     }
-    (is_inbound(flow.from, flow.to) && spent(Budget::INBOUND, config.inbound_embryonic))
+    (is_inbound(flow.from, flow.to) && spent(Budget::inbound::<T::A>(), config.inbound_embryonic))
         .then_some(DropReason::InboundBudget)
 }
 
@@ -115,7 +121,7 @@ fn count<T: Tables>(
             t.add_live(Budget::ports(from), by);
         }
     } else if is_inbound(from, to) && embryonic {
-        t.add_live(Budget::INBOUND, by);
+        t.add_live(Budget::inbound::<T::A>(), by);
     }
 }
 
@@ -174,6 +180,6 @@ pub(crate) fn removed<T: Tables>(
 pub(super) fn moved<T: Tables>(t: &T, proto: u8, record: CtRef<T::A>, old: u32, new: u32) {
     let (was, is) = (is_embryonic(proto, old), is_embryonic(proto, new));
     if was != is && is_inbound(record.to(), record.from()) {
-        t.add_live(Budget::INBOUND, if is { 1 } else { -1 });
+        t.add_live(Budget::inbound::<T::A>(), if is { 1 } else { -1 });
     }
 }

@@ -2,6 +2,7 @@
 
 use netpath_common::{
     DropReason,
+    addr::V4,
     conntrack::{
         Budget,
         tcp::{ACK, SYN},
@@ -117,7 +118,7 @@ fn what_the_outside_begins_counts_against_its_budget() {
     let p = ask(&mut h, &C1, S, 53);
     for n in 1..=5 {
         let _ = h.from_outside(&udp(R, n, H, p, b"")).to_container(&C1);
-        assert_eq!(h.tables.live(Budget::INBOUND), i64::from(n.min(2)));
+        assert_eq!(h.tables.live(Budget::inbound::<V4>()), i64::from(n.min(2)));
     }
     let out = h.from_outside(&udp(C2.addr, 1, H, p, b""));
     assert_eq!(out.dropped(), Some(DropReason::Martian));

@@ -1,7 +1,9 @@
 //! Numbers that are easily off by one: lengths, ends, carries, acknowledgements.
 
 use netpath_common::{
-    DropReason, checksum,
+    DropReason,
+    addr::V4,
+    checksum,
     conntrack::{
         Budget,
         tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
@@ -113,11 +115,15 @@ fn an_ack_of_the_server_does_not_complete_a_handshake() {
     for flags in [SYN | ACK, ACK, ACK] {
         let _ = h.from(&C1, &tcp(C1.addr, 80, S, 4000, flags)).to_uplink();
     }
-    assert_eq!(h.tables.live(Budget::INBOUND), 1, "S may not even exist");
+    assert_eq!(
+        h.tables.live(Budget::inbound::<V4>()),
+        1,
+        "S may not even exist"
+    );
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, ACK))
         .to_container(&C1);
-    assert_eq!(h.tables.live(Budget::INBOUND), 0);
+    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 0);
 }
 
 #[test]

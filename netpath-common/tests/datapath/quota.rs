@@ -2,6 +2,7 @@
 
 use netpath_common::{
     DropReason,
+    addr::{V4, V6},
     conntrack::{
         Budget,
         tcp::{ACK, FIN, SYN},
@@ -139,7 +140,7 @@ fn established(h: &mut Host, client: u16) {
 #[test]
 fn what_strangers_begin_is_counted_until_it_is_established() {
     let mut h = Host::new();
-    let inbound = |h: &Host| h.tables.live(Budget::INBOUND);
+    let inbound = |h: &Host| h.tables.live(Budget::inbound::<V4>());
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, SYN))
         .to_container(&C1);
@@ -191,7 +192,7 @@ fn the_oldest_stranger_gives_way_to_the_newest() {
         let _ = h
             .from_outside(&tcp(S, client, H, 8080, SYN))
             .to_container(&C1);
-        assert!(h.tables.live(Budget::INBOUND) <= 8);
+        assert!(h.tables.live(Budget::inbound::<V4>()) <= 8);
     }
     assert_eq!(h.tables.counter(Counter::FlowReclaimed), 92);
     assert_eq!(h.drops_of(DropReason::InboundBudget), 0);
@@ -206,7 +207,35 @@ fn the_oldest_stranger_gives_way_to_the_newest() {
         .from_outside(&tcp(S, 4099, H, 8080, ACK))
         .to_container(&C1);
     let _ = h.from(&C2, &tcp(C2.addr, 5000, S, 80, SYN)).to_uplink();
-    assert_eq!(h.tables.live(Budget::INBOUND), 7);
+    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 7);
+}
+
+/// What one family's packets have begun can only give way to one of that family: its keys are in a table
+/// of their own.
+#[test]
+fn a_flood_over_one_family_leaves_the_other_its_room() {
+    let mut h = Host::new();
+    h.tables.config.as_mut().unwrap().inbound_embryonic = 8;
+    h.tables6.config = h.tables.config;
+    for client in 4000..4100 {
+        let _ = h
+            .from_outside6(&tcp6(S6, client, H6, 8080, SYN))
+            .to_container(&C1);
+    }
+    let _ = h
+        .from_outside(&tcp(S, 3000, H, 8080, SYN))
+        .to_container(&C1);
+    for client in 4000..4100 {
+        let _ = h
+            .from_outside(&tcp(S, client, H, 8080, SYN))
+            .to_container(&C1);
+    }
+    let _ = h
+        .from_outside6(&tcp6(S6, 3000, H6, 8080, SYN))
+        .to_container(&C1);
+    assert_eq!(h.drops_of(DropReason::InboundBudget), 0);
+    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 8);
+    assert_eq!(h.tables.live(Budget::inbound::<V6>()), 8);
 }
 
 /// What has gone by itself leaves its key in the queue.
@@ -227,7 +256,7 @@ fn a_flood_after_another_one_finds_room_soon() {
         let _ = h.from_outside(&tcp(S, client, H, 8080, SYN));
     }
     assert_eq!(h.drops_of(DropReason::InboundBudget), 3);
-    assert_eq!(h.tables.live(Budget::INBOUND), 100);
+    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 100);
 }
 
 #[test]

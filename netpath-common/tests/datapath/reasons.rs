@@ -2,6 +2,7 @@
 
 use netpath_common::{
     DropReason,
+    addr::V4,
     conntrack::{
         Budget, STATE_CLAIMED,
         tcp::{ACK, FIN, SYN},
@@ -74,7 +75,7 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         }
         DropReason::InboundBudget => {
             h.tables.config.as_mut().unwrap().inbound_embryonic = 1;
-            h.tables.add_live(Budget::INBOUND, 1);
+            h.tables.add_live(Budget::inbound::<V4>(), 1);
             h.from_outside(&tcp(S, 4000, H, 8080, SYN))
         }
         DropReason::TcpInvalid => {

@@ -60,7 +60,7 @@ impl World {
                 let slot = usize::from(self.scene.containers[who].slot);
                 case.used = (used.flows[slot], used.ports[slot]);
             }
-            case.embryonic = used.embryonic;
+            case.embryonic = used.embryonic[usize::from(A::IS_V6)];
             assert!(
                 case.can(reason),
                 "{reason:?} cannot be the reason: {} at {hook:?}, {:?}",

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use netpath_common::{
+    addr::{V4, V6},
     conntrack::{Budget, CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY},
     counters::Counter,
     datapath::Tables,
@@ -23,8 +24,8 @@ pub(crate) struct Used {
     pub(crate) flows: [u32; 4],
     /// Outside tuples that each of them has.
     pub(crate) ports: [u32; 4],
-    /// Flows of the outside that are not established.
-    pub(crate) embryonic: u32,
+    /// Flows of the outside that are not established, of IPv4 and of IPv6.
+    pub(crate) embryonic: [u32; 2],
 }
 
 /// Counts the flows of a host by their records.
@@ -51,7 +52,7 @@ fn add<A: Side>(t: &MemTables<A>, used: &mut Used) {
             } else {
                 STATE_SEEN_REPLY
             };
-            used.embryonic += u32::from(e.state & established == 0);
+            used.embryonic[usize::from(A::IS_V6)] += u32::from(e.state & established == 0);
         }
     });
 }
@@ -66,8 +67,8 @@ pub(crate) fn check_numbers(host: &Host) {
         assert_eq!(kept, want, "live flows and outside tuples of slot {slot}");
     }
     assert_eq!(
-        t.live(Budget::INBOUND),
-        i64::from(used.embryonic),
+        [Budget::inbound::<V4>(), Budget::inbound::<V6>()].map(|budget| t.live(budget)),
+        used.embryonic.map(i64::from),
         "flows of the outside that are not established"
     );
     let flows = t.counter(Counter::FlowNew) - t.counter(Counter::FlowRemoved);

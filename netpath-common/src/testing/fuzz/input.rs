@@ -206,7 +206,7 @@ pub(super) fn put_flow<A: Names>(t: &MemTables<A>, u: &mut Unstructured<'_>) -> 
             t.add_live(Budget::ports(from), 1);
         }
     } else if is_embryonic(proto, u32::from(state)) {
-        t.add_live(Budget::INBOUND, 1);
+        t.add_live(Budget::inbound::<A>(), 1);
     }
     // A port of a flow has been marked by whoever made it.
     t.set_translated(proto, outside);

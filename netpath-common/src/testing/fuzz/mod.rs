@@ -62,7 +62,7 @@ struct Run {
 struct Used {
     flows: [i64; 4],
     ports: [i64; 4],
-    embryonic: i64,
+    embryonic: [i64; 2],
 }
 
 /// A datagram that is in fragments: addresses, identification, and the protocol if that counts.
@@ -308,7 +308,8 @@ impl Run {
             let at = usize::from(slot);
             assert_eq!(kept, [used.flows[at], used.ports[at]], "slot {slot}");
         }
-        assert_eq!(t.live(Budget::INBOUND), used.embryonic);
+        let inbound = [Budget::inbound::<V4>(), Budget::inbound::<V6>()];
+        assert_eq!(inbound.map(|budget| t.live(budget)), used.embryonic);
     }
 
     fn recount<A: Side>(&self, used: &mut Used) {
@@ -326,7 +327,8 @@ impl Run {
                 used.flows[usize::from(e.to)] += 1;
                 used.ports[usize::from(e.to)] += i64::from(e.from == 0);
             } else if e.from != 0 {
-                used.embryonic += i64::from(is_embryonic(key.proto, e.state));
+                used.embryonic[usize::from(A::IS_V6)] +=
+                    i64::from(is_embryonic(key.proto, e.state));
             }
         }
     }

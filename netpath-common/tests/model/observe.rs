@@ -105,6 +105,7 @@ impl World {
                     describe(input)
                 );
                 self.check_counters::<A>(hook, input, out, &grown, false);
+                self.check_answer::<A>(input, out);
                 return self.disturb::<A>(hook, input);
             }
             Ok(verdict) => verdict,
@@ -157,6 +158,28 @@ impl World {
         };
         self.check_ends(hook, input, &a, out, ends);
         self.count(ends, input.bytes.len() as u64);
+    }
+
+    /// What a container is told whose packet was refused is its own, from its gateway.
+    fn check_answer<A: Side>(&self, input: &Frame, out: &Outcome) {
+        let Some(answer) = &out.answer else {
+            return;
+        };
+        let (told, sent) = (ip::<A>(answer).unwrap(), ip::<A>(input).unwrap());
+        let who = self.sender(input).unwrap().0;
+        let network = self.scene.containers[who].network;
+        assert_eq!((told.src, told.dst), (A::gateway_of(network), sent.src));
+        let Body::Talk(line, _) = sent.body else {
+            panic!("told of {}", describe(input));
+        };
+        // Long headers end the quote before the ports.
+        let is_all = sent.at + 8 <= 14 + 96;
+        assert!(
+            told.body == Body::Error(Some(line)) || !is_all && told.body == Body::Error(None),
+            "{} was told of {}",
+            describe(answer),
+            describe(input)
+        );
     }
 
     /// The MSS of a SYN is lowered where that is wanted, to what 1500 bytes hold.

@@ -56,25 +56,10 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
     if bits >> 9 & 1 != 0 {
         t.ct_capacity = u.int_in_range(0..=16)?;
     }
-    if bits >> 10 & 1 != 0 {
-        t.unpublish(tuple::TCP, 8080, RULE_WEB);
-    }
-    if bits >> 11 & 1 != 0 {
-        t.publish(tuple::UDP, 5353, &C3, 53, RULE_DNS);
-    }
     if bits >> 12 & 1 != 0 {
         let mtu = u.int_in_range(0..=9000)?;
         t.uplinks[usize::from(UPLINK)].mtu = mtu;
         t.endpoints[usize::from(C1.slot)].mtu = mtu;
-    }
-    if bits >> 13 & 1 != 0 {
-        t.allow(RULE_WEB, &[(S, 32), ([172, 17, 0, 0], 24)]);
-    }
-    if bits >> 14 & 1 != 0 {
-        t.publish_range([0; 4], (5000, 5001), tuple::TCP, (&C3, 80), 3);
-    }
-    if bits >> 15 & 1 != 0 {
-        share(t);
     }
     // The records are those of both families.
     let (t, t6) = (&host.tables, &mut host.tables6);
@@ -83,17 +68,32 @@ pub(super) fn configure(host: &mut Host, u: &mut Unstructured<'_>) -> Result<()>
     t6.networks = t.networks.clone();
     t6.uplinks = t.uplinks.clone();
     t6.ct_capacity = t.ct_capacity;
-    if bits >> 10 & 1 != 0 {
-        t6.unpublish(tuple::TCP, 8080, RULE_WEB);
-    }
-    if bits >> 11 & 1 != 0 {
-        t6.publish(tuple::UDP, 5353, &C3, 53, RULE_DNS);
-    }
+    publish(&mut host.tables, bits);
+    publish(&mut host.tables6, bits);
     Ok(())
 }
 
+/// Changes what is published.
+fn publish<A: Names>(t: &mut MemTables<A>, bits: u16) {
+    if bits >> 10 & 1 != 0 {
+        t.unpublish(tuple::TCP, 8080, RULE_WEB);
+    }
+    if bits >> 11 & 1 != 0 {
+        t.publish(tuple::UDP, 5353, &C3, 53, RULE_DNS);
+    }
+    if bits >> 13 & 1 != 0 {
+        t.allow(RULE_WEB, &A::LIST);
+    }
+    if bits >> 14 & 1 != 0 {
+        t.publish_range(A::NONE, (5000, 5001), tuple::TCP, (&C3, 80), 3);
+    }
+    if bits >> 15 & 1 != 0 {
+        share(t);
+    }
+}
+
 /// Publishes UDP 53 for two containers together.
-fn share(t: &mut MemTables) {
+fn share<A: Names>(t: &mut MemTables<A>) {
     let mut backends = Backends::default();
     for (place, c) in backends.list.iter_mut().zip([C1, C2]) {
         *place = Backend {
@@ -106,7 +106,7 @@ fn share(t: &mut MemTables) {
     backends.fill();
     t.backends[1] = backends;
     let key = PublishedKey {
-        addr: [0; 4],
+        addr: A::NONE,
         port: 53,
         proto: tuple::UDP,
         zero: 0,
@@ -124,18 +124,22 @@ pub(super) trait Names: Family {
     const OUTSIDE: Self;
     const SERVERS: [Self; 2];
     const ECHO: u8;
+    /// What an allow list holds: a server, and a part of the first network.
+    const LIST: [(Self, u8); 2];
 }
 
 impl Names for V4 {
     const OUTSIDE: Self = H;
     const SERVERS: [Self; 2] = [S, S2];
     const ECHO: u8 = tuple::ICMP_ECHO;
+    const LIST: [(Self, u8); 2] = [(S, 32), ([172, 17, 0, 0], 24)];
 }
 
 impl Names for V6 {
     const OUTSIDE: Self = H6;
     const SERVERS: [Self; 2] = [S6, S2_6];
     const ECHO: u8 = tuple::ICMPV6_ECHO;
+    const LIST: [(Self, u8); 2] = [(S6, 128), (GW1_6, 126)];
 }
 
 /// Puts a flow into the table; whether it is one that the datapath does not make.

@@ -122,8 +122,10 @@ fn play(u: &mut Unstructured<'_>) -> Result<()> {
         is_odd: false,
     };
     configure(&mut run.host, u)?;
-    for _ in 0..u.int_in_range(0..=FLOWS)? {
-        run.is_odd |= if seed & 1 == 0 {
+    for i in 0..u.int_in_range(0..=FLOWS)? {
+        // All of one family, or of both in turn.
+        let is_v6 = (seed ^ i & seed >> 1) & 1 != 0;
+        run.is_odd |= if !is_v6 {
             put_flow(&run.host.tables, u)?
         } else {
             put_flow(&run.host.tables6, u)?

@@ -16,14 +16,18 @@ struct Stage {
 }
 
 /// What is cheap and notices most first: few faults get beyond that.
-const STAGES: [Stage; 3] = [
+const STAGES: [Stage; 4] = [
     Stage {
-        programs: &["--lib", "--test=datapath"],
+        programs: &["--lib", "--test=packet6", "--test=datapath"],
         tests: &["--skip=port_choice::", "--skip=xdp_model::"],
     },
     Stage {
         programs: &["--test=datapath"],
         tests: &["port_choice::", "xdp_model::"],
+    },
+    Stage {
+        programs: &["--test=cases"],
+        tests: &[],
     },
     Stage {
         programs: &["--test=model"],

@@ -83,6 +83,8 @@ impl<A> SourceKey<A> {
 
 /// Only clients of its allow list are let in by this rule.
 pub const RULE_ALLOW: u32 = 1;
+/// It names 0.0.0.0, so whoever asks for an IPv6 address of the host does not ask for it.
+pub const RULE_IPV4: u32 = 2;
 
 /// Generations are below this, so that the sum of the four that a flow depends on leaves the bits from
 /// [`REVISION_SHIFT`] on to the revision of its rule.

@@ -3,8 +3,8 @@
 use super::{HostPorts, Sockets, mapped, owner, published, unmapped, words};
 use crate::{
     addr::{Addr, V4, V6},
-    publish::Target,
-    records::{NETWORK_INTERNAL, NETWORK_ROUTED},
+    publish::{PublishedPorts as _, Target},
+    records::{NETWORK_INTERNAL, NETWORK_ROUTED, RULE_IPV4},
 };
 
 /// What becomes of an IPv6 socket's question.
@@ -46,7 +46,7 @@ const fn over6(from: &Target<V4>, to: &mut Target<V6>) {
 /// address.
 ///
 /// A port that is published at any address is published at the host's IPv6 addresses as well where the
-/// container has none: as with a proxy, but for sockets that cannot. A socket of the host that listens
+/// container has none, unless 0.0.0.0 was named: as with a proxy, but for sockets that cannot. A socket of the host that listens
 /// at that address comes first, since nobody has taken the port of IPv6 from it.
 #[inline(always)]
 pub fn destination6<S: Sockets>(
@@ -79,6 +79,10 @@ pub fn destination6<S: Sockets>(
         return Sent6::Leave;
     };
     if flags & UNREACHABLE != 0 || e.addr6 != V6::NONE || s.listens6(proto, addr, port) {
+        return Sent6::Leave;
+    }
+    let rule = HostPorts::<V4>::ports(s).rule(to4.rule);
+    if rule.is_some_and(|r| r.flags & RULE_IPV4 != 0) {
         return Sent6::Leave;
     }
     if !four {
@@ -144,7 +148,7 @@ mod tests {
     use super::{super::testing::*, *};
     use crate::{
         publish::{Backend, Backends},
-        records::{Published, PublishedKey},
+        records::{Published, PublishedKey, RULE_IPV4},
         tuple::{TCP, UDP},
     };
 
@@ -302,5 +306,18 @@ mod tests {
         }
         s.listening6.insert((TCP, LOCAL6, 8080));
         assert_eq!(sent6(&s, TCP, LOCAL6, 8080, true).0, Sent6::Leave);
+    }
+
+    #[test]
+    fn a_port_at_0_0_0_0_is_of_ipv4_alone() {
+        let mut s = Host::new();
+        s.publish4([0; 4], 8080, TCP, ONLY4);
+        s.ports4.rules[1].flags |= RULE_IPV4;
+        assert!(sent4(&s, TCP, [127, 0, 0, 1], 8080).is_some());
+        for can in [true, false] {
+            assert_eq!(sent6(&s, TCP, LOCAL6, 8080, can).0, Sent6::Leave);
+            let asked = mapped([127, 0, 0, 1]);
+            assert_eq!(sent6(&s, TCP, asked, 8080, can).0, Sent6::Four);
+        }
     }
 }

@@ -3,12 +3,15 @@
 //! Owns the way from the state to entries, starts, reserved ports and groups. Which entries a range
 //! has is `netpath_common::publish`'s, their writing [`crate::bpf`]'s.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+};
 
 use netpath_common::{
     Addr, V4, V6,
     publish::{AllStarts, Backends, Binding, Change, change, starts_of},
-    records::{Published, PublishedKey, RULE_ALLOW},
+    records::{Published, PublishedKey, RULE_ALLOW, RULE_IPV4},
 };
 
 use crate::{
@@ -46,10 +49,14 @@ impl Placed {
 
 /// Bits of a rule's record.
 pub(super) const fn flags(rule: &Rule) -> u32 {
-    if rule.spec.allow.is_empty() {
+    let allow = if rule.spec.allow.is_empty() {
         0
     } else {
         RULE_ALLOW
+    };
+    match rule.spec.host_ip {
+        Some(IpAddr::V4(ip)) if ip.is_unspecified() => allow | RULE_IPV4,
+        _ => allow,
     }
 }
 

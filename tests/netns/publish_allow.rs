@@ -253,6 +253,24 @@ fn both_families_by_one_rule() {
     );
 }
 
+/// Where no address is named a port is at `[::]` as well, which one that names 0.0.0.0 is not.
+#[test]
+fn a_port_of_one_family_is_not_that_of_both_with_another_list() {
+    let world = World::dual_stack_with_ports(&["a"], &["8080:80"]);
+    let named = world.netpath(&["publish", "a", "0.0.0.0:8080:80,allow=198.51.100.2"]);
+    let errors = String::from_utf8_lossy(&named.stderr);
+    let words = "Bind for 0.0.0.0:8080 failed: port is already allocated";
+    assert!(errors.contains(words), "{errors}");
+    let named = world.netpath(&["unpublish", "a", "0.0.0.0:8080:80"]);
+    assert!(!named.status.success());
+    world.run(&["unpublish", "a", "8080:80"]);
+    within(&world.host, || {
+        let datapath = Datapath::open(world.instance()).unwrap().unwrap();
+        assert_eq!(datapath.published().unwrap(), []);
+        assert_eq!(datapath.published6().unwrap(), []);
+    });
+}
+
 #[test]
 fn ranges_and_lists_hold_for_ipv6() {
     let world = World::dual_stack(&["a", "b"]);

@@ -104,12 +104,14 @@ impl Rule {
     }
 
     /// Whether `spec` asks for these ports of the same container, whoever may use them. `binding`: the
-    /// address where none is named.
+    /// address where none is named, which is not 0.0.0.0 named: see [`addrs_of`].
     #[must_use]
     pub fn is_for(&self, spec: &PortSpec, binding: Ipv4Addr) -> bool {
+        let names_one = self.addr != IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         self.spec.container == spec.container
             && self.spec.proto == spec.proto
             && self.addr == spec.host_ip.unwrap_or(binding.into())
+            && (names_one || self.spec.host_ip.is_some() == spec.host_ip.is_some())
             && self.host_range().is_some()
             && self.host_range() == spec.host
     }
@@ -258,6 +260,25 @@ mod tests {
         let mut bound = rule("8080:80", 8080);
         bound.addr = Ipv4Addr::LOCALHOST.into();
         assert_eq!(bound.lines(&DUAL), ["80/tcp -> 127.0.0.1:8080"]);
+    }
+
+    #[test]
+    fn the_same_ports_are_those_of_the_same_addresses() {
+        let any = Ipv4Addr::UNSPECIFIED;
+        let is_for =
+            |rule: &Rule, spec: &str, binding| rule.is_for(&spec.parse().unwrap(), binding);
+        let open = rule("8080:80", 8080);
+        assert!(is_for(&open, "8080:80,allow=10.0.0.0/8", any));
+        assert!(!is_for(&open, "0.0.0.0:8080:80", any));
+        let four = rule("0.0.0.0:8080:80", 8080);
+        assert!(is_for(&four, "0.0.0.0:8080:80,allow=10.0.0.0/8", any));
+        assert!(!is_for(&four, "8080:80", any));
+        // A binding to one address means that one, named or not.
+        let mut bound = rule("8080:80", 8080);
+        bound.addr = Ipv4Addr::LOCALHOST.into();
+        assert!(is_for(&bound, "127.0.0.1:8080:80", any));
+        assert!(is_for(&bound, "8080:80", Ipv4Addr::LOCALHOST));
+        assert!(!is_for(&bound, "8080:80", any));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod path_mtu;
 mod publish;
 mod publish_allow;
 mod publish_range;
+mod reachability;
 mod refuse;
 mod rules;
 mod scale;

@@ -22,6 +22,7 @@ pub mod local;
 pub mod multicast;
 pub mod netns;
 pub mod probe;
+pub mod reachability;
 pub mod recover;
 pub mod replay;
 pub mod runner;

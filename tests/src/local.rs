@@ -5,11 +5,15 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     time::Duration,
 };
 
 use netpath::lab::probe::Answer;
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4RecvErr, Ipv6RecvErr},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::netns::{Namespace, within};
@@ -48,6 +52,10 @@ pub struct Client {
     pub only6: bool,
     /// It is bound to this address first.
     pub bound: Option<IpAddr>,
+    /// It is bound to this port first; 0 for whichever the kernel chooses.
+    pub port: u16,
+    /// It hears of ICMP errors, also where it is not connected (`IP_RECVERR`).
+    pub hears_errors: bool,
     /// How long it waits.
     pub within: Duration,
 }
@@ -60,6 +68,8 @@ impl Client {
             kind,
             only6: false,
             bound: None,
+            port: 0,
+            hears_errors: false,
             within,
         }
     }
@@ -91,8 +101,19 @@ impl Client {
         if self.only6 {
             socket.set_only_v6(true)?;
         }
-        if let Some(addr) = self.bound {
-            socket.bind(&SocketAddr::new(addr, 0).into())?;
+        if self.hears_errors {
+            match to {
+                SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvErr, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvErr, &true)?,
+            }
+        }
+        if self.bound.is_some() || self.port != 0 {
+            let any = match to {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let addr = self.bound.unwrap_or(any);
+            socket.bind(&SocketAddr::new(addr, self.port).into())?;
         }
         socket.set_read_timeout(Some(self.within))?;
         socket.set_write_timeout(Some(self.within))?;

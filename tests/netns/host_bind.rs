@@ -7,10 +7,9 @@ use std::{
 };
 
 use netpath::lab::server::Server;
-use netpath_common::tuple::TCP;
 use netpath_tests::{
     agent::Agent,
-    dual::{self, HOST6},
+    dual_stack::HOST6,
     local::{Binding, Client, Kind, bind, seen_by},
     netns::within,
     probe::{SOON, at, tcp, tcp_server, udp_server},
@@ -85,7 +84,7 @@ fn conflicts_are_the_kernels_own() {
     if !needs_cgroup() {
         return;
     }
-    let world = World::new(&["a"]);
+    let world = World::dual_stack(&["a"]);
     // The reference: a host without netpath that has the same addresses.
     let other = &world.outside;
     for address in [format!("{HOST}/32"), format!("{HOST6}/128")] {
@@ -99,27 +98,17 @@ fn conflicts_are_the_kernels_own() {
     }
     netpath_tests::netns::stdout(other, "ip", &["link", "set", "lo", "up"]);
     let four = [ANY4, ADDRESSES[1], ADDRESSES[2]];
-    let publish: Vec<String> = (8080..)
-        .zip(four)
-        .flat_map(|(port, addr)| ["tcp", "udp"].map(|p| format!("{addr}:{port}:80/{p}")))
-        .collect();
-    let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
-    world.up(&config(&world, "", &publish));
-    dual::give_host(&world);
-    dual::give_container(&world, "a");
     let six = [ANY6, ADDRESSES[4], ADDRESSES[5]];
-    let ports: Vec<_> = (9080..)
-        .zip(six)
-        .filter_map(|(port, addr)| match addr {
-            IpAddr::V6(addr) => Some((addr, port, 80)),
-            IpAddr::V4(_) => None,
-        })
-        .collect();
-    dual::publish(&world, "a", TCP, &ports);
-    dual::publish(&world, "a", netpath_common::tuple::UDP, &ports);
-    let published = (8080..).zip(four).chain((9080..).zip(six));
+    let published = || (8080..).zip(four).chain((9080..).zip(six));
+    let spec = |(port, addr)| {
+        let host = SocketAddr::new(addr, port);
+        ["tcp", "udp"].map(|proto| format!("{host}:80/{proto}"))
+    };
+    let publish: Vec<String> = published().flat_map(spec).collect();
+    let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
+    world.up(&world.dual_stack_config(&["a"], &publish, ""));
     let mut conflicts = 0;
-    for (port, taken) in published {
+    for (port, taken) in published() {
         for kind in [Kind::Tcp, Kind::Udp] {
             // What netpath publishes at IPv6 addresses is no IPv4.
             let only6 = Binding {

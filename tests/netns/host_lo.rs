@@ -8,8 +8,7 @@ use std::{
 
 use netpath::lab::probe::BRIEFLY;
 use netpath_tests::{
-    dual::{self, HOST6},
-    dual_stack::{self, GATEWAY6},
+    dual_stack::{GATEWAY6, HOST6},
     local::{Binding, Client, Kind, bind, seen_by},
     netns::within,
     probe::{SOON, Server, at, tcp, tcp_server, transfer, udp_server, udp_socket},
@@ -22,9 +21,12 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn world(publish: &[&str]) -> World {
     let world = World::new(&["a"]);
-    let config =
-        world.network("bridge", "netpath0", "172.17.0.0/16", "") + &world.endpoint("a", A, publish);
+    let config = config(&world, publish);
     begin(world, &config)
+}
+
+fn config(world: &World, publish: &[&str]) -> String {
+    world.network("bridge", "netpath0", "172.17.0.0/16", "") + &world.endpoint("a", A, publish)
 }
 
 fn begin(world: World, config: &str) -> World {
@@ -196,10 +198,11 @@ fn the_way_comes_and_goes() {
 /// By packets alone, whatever the socket.
 #[test]
 fn ipv6_to_a_container_without() {
-    let world = world(&["8080:80", "8080:80/udp"]);
+    let world = World::dual_stack(&["a"]);
+    let config = config(&world, &["8080:80", "8080:80/udp"]);
+    let world = begin(world, &config);
     let a = world.container("a");
     let _servers = [tcp_server(a, "a", 80), udp_server(a, "a", 80)];
-    dual::give_host(&world);
     for asked in [IpAddr::V6(Ipv6Addr::LOCALHOST), HOST6.into()] {
         for kind in Kind::ALL {
             let to = SocketAddr::new(asked, 8080);
@@ -225,7 +228,7 @@ fn ipv6_to_a_container_that_has_it() {
     ];
     let local = Ipv6Addr::LOCALHOST;
     // An address of the host is kept, loopback cannot be.
-    for (asked, seen) in [(local, GATEWAY6), (dual_stack::HOST6, dual_stack::HOST6)] {
+    for (asked, seen) in [(local, GATEWAY6), (HOST6, HOST6)] {
         for kind in Kind::ALL {
             let to = SocketAddr::new(asked.into(), 8080);
             let answer = Client::new(kind, SOON).ask(&world.host, to).unwrap();

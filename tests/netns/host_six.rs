@@ -1,4 +1,6 @@
-//! Every way of the host's own sockets to published ports, of both families.
+//! The host's own IPv6 sockets and published ports: what they are bound to and can be sent to.
+//!
+//! Which addresses are reached at all is asked by `reachability`.
 
 use std::{
     io,
@@ -6,67 +8,38 @@ use std::{
 };
 
 use netpath::lab::{probe::BRIEFLY, server::Server};
-use netpath_common::tuple::{TCP, UDP};
 use netpath_tests::{
-    dual::{self, GATEWAY6, HOST6},
+    dual_stack::{B6, GATEWAY6, HOST6, SUBNET6},
     local::{Binding, Client, Kind, bind, seen_by},
     probe::{SOON, tcp_server, tcp_server6, transfer_over, udp_server, udp_server6},
-    topology::{A, B, GATEWAY, HOST, World},
+    topology::{A, GATEWAY, HOST, World},
 };
 
 use crate::host::needs_cgroup;
 
-const LOCAL4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LOCAL6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Where a port is published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum At {
-    Any,
-    Specific,
-    Loopback,
-}
-
-const PUBLISHED: [(At, u16); 3] = [(At::Any, 8080), (At::Specific, 8081), (At::Loopback, 8082)];
-/// What is added to the ports of the container that has IPv6.
-const DUAL: u16 = 1000;
-
-/// Containers `a`, of IPv4, and `b`, of both families, with their ports published in three ways.
+/// Containers `a`, of a network of IPv4, and `b`, of one of both families, with ports of theirs published
+/// at any address (8080, 9080) and at loopback of the family that they are asked by (8082, 9082).
 fn world() -> (World, Vec<Server>) {
-    let world = World::new(&["a", "b"]);
-    let ports = |more: u16| {
-        let ports = PUBLISHED.map(|(at, port)| {
-            let at = match at {
-                At::Any => String::new(),
-                At::Specific => format!("{HOST}:"),
-                At::Loopback => "127.0.0.1:".to_owned(),
-            };
-            ["tcp", "udp"].map(|proto| format!("{at}{}:80/{proto}", port + more))
-        });
-        ports.concat()
+    let world = World::dual_stack(&["a", "b"]);
+    let ports = |specs: [&str; 2]| {
+        specs
+            .map(|spec| ["tcp", "udp"].map(|proto| format!("{spec}/{proto}")))
+            .concat()
     };
-    let endpoint = |name, address, more| {
-        let ports = ports(more);
-        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
-        world.endpoint(name, address, &ports)
-    };
+    let (of_a, of_b) = (
+        ports(["8080:80", "127.0.0.1:8082:80"]),
+        ports(["9080:80", "[::1]:9082:80"]),
+    );
+    let of_a: Vec<&str> = of_a.iter().map(String::as_str).collect();
+    let of_b: Vec<&str> = of_b.iter().map(String::as_str).collect();
+    let ipv6 = format!("ipv6 = \"{SUBNET6}\"");
     let config = world.network("bridge", "netpath0", "172.17.0.0/16", "")
-        + &endpoint("a", A, 0)
-        + &endpoint("b", B, DUAL);
+        + &world.endpoint("a", A, &of_a)
+        + &world.network("both", "netpath1", "172.18.0.0/16", &ipv6)
+        + &world.endpoint6("b", Ipv4Addr::new(172, 18, 0, 3), B6, &of_b);
     world.up(&config);
-    dual::give_host(&world);
-    dual::give_container(&world, "b");
-    let six = PUBLISHED.map(|(at, port)| {
-        let at = match at {
-            At::Any => Ipv6Addr::UNSPECIFIED,
-            At::Specific => HOST6,
-            At::Loopback => Ipv6Addr::LOCALHOST,
-        };
-        (at, port + DUAL, 80)
-    });
-    for proto in [TCP, UDP] {
-        dual::publish(&world, "b", proto, &six);
-    }
     let servers = ["a", "b"].map(|name| {
         let container = world.container(name);
         [
@@ -80,6 +53,14 @@ fn world() -> (World, Vec<Server>) {
     (world, servers)
 }
 
+/// A container of IPv4 on a host of both families.
+fn only_ipv4(publish: &[&str]) -> World {
+    let world = World::dual_stack(&["a"]);
+    let network = world.network("bridge", "netpath0", "172.17.0.0/16", "");
+    world.up(&(network + &world.endpoint("a", A, publish)));
+    world
+}
+
 /// How a question ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
@@ -87,27 +68,6 @@ enum End {
     Reached(IpAddr),
     Refused,
     Silence,
-}
-
-/// What the documentation promises.
-fn promised(asked: IpAddr, kind: Kind, dual: bool, at: At) -> End {
-    // A datagram without a connection is told of nothing.
-    let nobody = match kind {
-        Kind::Tcp | Kind::Udp => End::Refused,
-        Kind::UdpUnconnected => End::Silence,
-    };
-    let matches = match at {
-        At::Any => true,
-        At::Specific => !asked.is_loopback(),
-        At::Loopback => asked.is_loopback(),
-    };
-    match (asked, dual) {
-        (IpAddr::V4(_), _) if matches => End::Reached(GATEWAY.into()),
-        (IpAddr::V6(_), true) if matches => End::Reached(GATEWAY6.into()),
-        // Any address of the host is an IPv6 one as well.
-        (IpAddr::V6(_), false) if at == At::Any => End::Reached(GATEWAY.into()),
-        (IpAddr::V4(_) | IpAddr::V6(_), _) => nobody,
-    }
 }
 
 fn ended(client: Client, world: &World, name: &str, to: SocketAddr) -> End {
@@ -124,27 +84,6 @@ fn ended(client: Client, world: &World, name: &str, to: SocketAddr) -> End {
         assert_ne!(answer.local.port(), 0);
     }
     End::Reached(seen_by(name, &answer))
-}
-
-#[test]
-fn every_address_protocol_container_and_publication() {
-    if !needs_cgroup() {
-        return;
-    }
-    let (world, _servers) = world();
-    for (at, port) in PUBLISHED {
-        for (name, more) in [("a", 0), ("b", DUAL)] {
-            for asked in [LOCAL4, HOST.into(), LOCAL6, HOST6.into()] {
-                for kind in Kind::ALL {
-                    let want = promised(asked, kind, name == "b", at);
-                    let patience = if want == End::Silence { BRIEFLY } else { SOON };
-                    let to = SocketAddr::new(asked, port + more);
-                    let got = ended(Client::new(kind, patience), &world, name, to);
-                    assert_eq!(got, want, "{kind:?} to {to}, {name}, published at {at:?}");
-                }
-            }
-        }
-    }
 }
 
 #[test]
@@ -173,7 +112,7 @@ fn the_unspecified_address_is_loopback() {
         let client = Client::new(kind, SOON);
         for (asked, name, port) in [
             (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "a", 8082),
-            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "b", 8082 + DUAL),
+            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "b", 9082),
         ] {
             let to = SocketAddr::new(asked, port);
             let answer = client.ask(&world.host, to).unwrap();
@@ -213,7 +152,7 @@ fn sockets_of_ipv6_alone() {
             };
             assert_eq!(got, nobody, "{client:?}");
         }
-        let got = ended(only6, &world, "b", SocketAddr::new(LOCAL6, 8080 + DUAL));
+        let got = ended(only6, &world, "b", SocketAddr::new(LOCAL6, 9080));
         assert_eq!(got, End::Reached(GATEWAY6.into()), "{kind:?}");
     }
 }
@@ -267,8 +206,7 @@ fn a_large_transfer_from_ipv6_is_whole() {
     if !needs_cgroup() {
         return;
     }
-    let world = World::with_ports(&["a"], &["8080:81"]);
-    dual::give_host(&world);
+    let world = only_ipv4(&["8080:81"]);
     let client = Client {
         only6: true,
         ..Client::new(Kind::Tcp, SOON)
@@ -286,7 +224,7 @@ fn a_container_that_refuses_ipv6_by_packets() {
     if !needs_cgroup() {
         return;
     }
-    let world = World::with_ports(&["a"], &["8080:81", "8080:81/udp"]);
+    let world = only_ipv4(&["8080:81", "8080:81/udp"]);
     let to = SocketAddr::new(LOCAL6, 8080);
     let only6 = |kind, within| Client {
         only6: true,

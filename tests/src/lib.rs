@@ -13,7 +13,6 @@ pub mod at_once;
 pub mod binary;
 pub mod conversation;
 pub mod corpus;
-pub mod dual;
 pub mod dual_stack;
 pub mod flood;
 pub mod flows;

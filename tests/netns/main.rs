@@ -23,6 +23,7 @@ mod hairpin;
 mod heal;
 mod host;
 mod host_bind;
+mod host_bind_range;
 mod host_lo;
 mod host_six;
 mod icmp_error;

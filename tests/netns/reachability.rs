@@ -20,8 +20,8 @@ use netpath_tests::{
     dual_stack::{A6, B6, GATEWAY6, HOST6, OUTSIDE6},
     local::{self, Kind},
     netns::{Namespace, within},
-    reachability::{Asked, Client, Container, End, Family, Published, Question, Seen},
-    topology::{A, B, GATEWAY, HOST, OUTSIDE, World},
+    reachability::{Asked, Client, Container, End, Family, Published, Question, Seen, Way},
+    topology::{A, B, GATEWAY, HOST, OUTSIDE, World, succeeded},
 };
 
 use crate::host::needs_cgroup;
@@ -107,7 +107,7 @@ fn specs(container: Container) -> Vec<String> {
 }
 
 /// Containers `a`, whose ports they are, and its neighbour `b`; `c` of another network.
-fn world(container: Container) -> World {
+fn world(container: Container, way: Way) -> World {
     let world = World::dual_stack(&["a", "b", "c"]);
     let specs = specs(container);
     let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
@@ -126,7 +126,16 @@ fn world(container: Container) -> World {
         "ipv6 = \"fd00:18::/64\"",
     );
     config += &world.endpoint6("c", C, C6, &[]);
-    world.up(&config);
+    match way {
+        Way::Sockets => drop(world.up(&config)),
+        Way::Packets => {
+            let file = world.file("netpath.toml");
+            fs::write(&file, config).unwrap();
+            let mut command = world.netpath_command();
+            command.env("NETPATH_NO_CGROUP", "1").arg("up").arg("-c");
+            succeeded("netpath up", command.arg(file).output().unwrap());
+        }
+    }
     within(&world.outside, || {
         links::add_route(Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap();
         links::add_route(Ipv6Addr::new(0xfd00, 0x17, 0, 0, 0, 0, 0, 0), 64, HOST6).unwrap();
@@ -244,6 +253,7 @@ fn ask(world: &World, question: &Question, source_port: u16) -> Result<(), Strin
             let seen = match seen {
                 Seen::Client => own_address(question),
                 Seen::Gateway(family) => address(family, GATEWAY, GATEWAY6),
+                Seen::Asked => asked_address(question),
             };
             let local = match question.kind {
                 Kind::Tcp | Kind::Udp => answer.local.ip() == own_address(question),
@@ -267,15 +277,13 @@ fn ask(world: &World, question: &Question, source_port: u16) -> Result<(), Strin
     }
 }
 
-fn every_question(container: Container) {
-    if !needs_cgroup() {
+fn every_question(container: Container, way: Way) {
+    if way == Way::Sockets && !needs_cgroup() {
         return;
     }
-    let world = world(container);
+    let world = world(container, way);
     let _services = services(&world);
-    let questions: Vec<Question> = Question::all()
-        .filter(|question| question.container == container)
-        .collect();
+    let questions: Vec<Question> = Question::all(container, way).collect();
     let next = AtomicUsize::new(0);
     let broken = Mutex::new(Vec::new());
     // SYNs that may have been sent, and dropped, twice.
@@ -336,10 +344,20 @@ fn every_question(container: Container) {
 
 #[test]
 fn of_a_container_of_both_families() {
-    every_question(Container::Both);
+    every_question(Container::Both, Way::Sockets);
 }
 
 #[test]
 fn of_a_container_of_ipv4_alone() {
-    every_question(Container::Ipv4);
+    every_question(Container::Ipv4, Way::Sockets);
+}
+
+#[test]
+fn of_a_container_of_both_families_without_cgroup_v2() {
+    every_question(Container::Both, Way::Packets);
+}
+
+#[test]
+fn of_a_container_of_ipv4_alone_without_cgroup_v2() {
+    every_question(Container::Ipv4, Way::Packets);
 }

@@ -24,9 +24,6 @@ pub enum Container {
 }
 
 impl Container {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Both, Self::Ipv4];
-
     const fn has(self, family: Family) -> bool {
         matches!((self, family), (Self::Both, _) | (_, Family::Ipv4))
     }
@@ -161,6 +158,15 @@ impl Published {
     }
 }
 
+/// How the host's own processes come into containers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Their sockets are sent there.
+    Sockets,
+    /// Their packets are, at the loopback device: there is no cgroup v2.
+    Packets,
+}
+
 /// A question of the matrix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Question {
@@ -176,6 +182,8 @@ pub struct Question {
     pub published: Published,
     /// By which protocol and socket.
     pub kind: Kind,
+    /// How the host's own are led.
+    pub way: Way,
 }
 
 /// Whom the service sees.
@@ -185,6 +193,8 @@ pub enum Seen {
     Client,
     /// The gateway of the container's network, of this family.
     Gateway(Family),
+    /// The host, by the address that was asked for.
+    Asked,
 }
 
 /// How a question ends.
@@ -201,23 +211,22 @@ pub enum End {
 }
 
 impl Question {
-    /// Every question that can be asked, in the order of the document.
-    pub fn all() -> impl Iterator<Item = Self> {
+    /// Every question that can be asked about such a container.
+    pub fn all(container: Container, way: Way) -> impl Iterator<Item = Self> {
         let mut all = Vec::new();
-        for container in Container::ALL {
-            for family in Family::ALL {
-                for published in Published::ALL {
-                    for asked in Asked::ALL {
-                        for client in Client::ALL {
-                            all.extend(Kind::ALL.map(|kind| Self {
-                                container,
-                                family,
-                                client,
-                                asked,
-                                published,
-                                kind,
-                            }));
-                        }
+        for family in Family::ALL {
+            for published in Published::ALL {
+                for asked in Asked::ALL {
+                    for client in Client::ALL {
+                        all.extend(Kind::ALL.map(|kind| Self {
+                            container,
+                            family,
+                            client,
+                            asked,
+                            published,
+                            kind,
+                            way,
+                        }));
                     }
                 }
             }
@@ -244,7 +253,9 @@ impl Question {
         };
         // Without IPv6 a container has nothing to publish there: that is refused.
         let publication = self.published != Published::AnyIpv6 || self.container.has(Family::Ipv6);
-        address && publication
+        // Nobody else notices how the host's own are led.
+        let way = self.way == Way::Sockets || self.client == Client::Host;
+        address && publication && way
     }
 
     /// What netpath promises.
@@ -293,6 +304,9 @@ impl Question {
         if self.is_published() {
             return match self.client {
                 // Who may run a process on the host may reach what the host publishes.
+                Client::Host if self.way == Way::Packets && self.asked == Asked::Host => {
+                    self.service(Seen::Asked)
+                }
                 Client::Host => self.service(Seen::Gateway(self.family)),
                 _ if !self.is_allowed() => End::Dropped(DropReason::NotAllowed),
                 // It could not answer its own address.
@@ -307,8 +321,13 @@ impl Question {
             && !self.container.has(self.family)
             && self.published.is_anywhere()
         {
-            // Of these sockets packets are turned into IPv4, and ICMP errors have no other form.
-            return if self.published == Published::Idle && self.kind == Kind::UdpUnconnected {
+            // What cannot be sent to IPv4 by its socket is turned, and ICMP errors have no other form.
+            let turned = match self.kind {
+                Kind::Tcp => false,
+                Kind::Udp => self.way == Way::Packets,
+                Kind::UdpUnconnected => true,
+            };
+            return if self.published == Published::Idle && turned {
                 End::Dropped(DropReason::UnsupportedProtocol)
             } else {
                 self.service(Seen::Gateway(Family::Ipv4))

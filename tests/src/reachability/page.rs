@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Asked, Client, Container, End, Family, Published, Question, Seen};
+use super::{Asked, Client, Container, End, Family, Published, Question, Seen, Way};
 use crate::local::Kind;
 
 const BEGINNING: &str = "\
@@ -23,6 +23,7 @@ families. A container's loopback is its own: nobody is led out of it.
 |---|---|
 | ✓ client | reached; the service sees the client's own address |
 | ✓ gateway | reached; the service sees the gateway of the container's network |
+| ✓ host | reached; the service sees the host by the address that was asked for |
 | refused | the client is told, by a reset or an ICMP error: `ECONNREFUSED`. An unconnected UDP socket \
 is only where it asks for errors (`IP_RECVERR`) |
 | silent | the client is told nothing; the drop is counted under the reason |
@@ -30,6 +31,13 @@ is only where it asks for errors (`IP_RECVERR`) |
 
 Whom a client has asked is who answers: the address and port that it named, on every socket, in every \
 cell.
+";
+
+const WITHOUT_CGROUP: &str = "
+## The host without cgroup v2
+
+Its packets are led at the loopback device ([host-access.md](host-access.md)). By the gateway's address \
+and the container's own nothing changes, nor for anybody else.
 ";
 
 const BESIDE_DOCKER: &str = "
@@ -52,9 +60,9 @@ answers would leave with a private source.
 ";
 
 /// A column: who asks for which address.
-type Way = (&'static str, Client, Asked);
+type Column = (&'static str, Client, Asked);
 
-const BY_THE_HOST: [Way; 6] = [
+const BY_THE_HOST: [Column; 6] = [
     ("outside", Client::Outside, Asked::Host),
     ("host, by its address", Client::Host, Asked::Host),
     ("host, by loopback", Client::Host, Asked::Loopback),
@@ -63,7 +71,12 @@ const BY_THE_HOST: [Way; 6] = [
     ("another network", Client::OtherNetwork, Asked::Host),
 ];
 
-const fn by(asked: Asked) -> [Way; 5] {
+const BY_PACKETS: [Column; 2] = [
+    ("by its address", Client::Host, Asked::Host),
+    ("by loopback", Client::Host, Asked::Loopback),
+];
+
+const fn by(asked: Asked) -> [Column; 5] {
     [
         ("outside", Client::Outside, asked),
         ("host", Client::Host, asked),
@@ -102,22 +115,24 @@ const CASES: [(Container, Family, &str); 4] = [
 pub fn page() -> String {
     let mut page = BEGINNING.to_owned();
     page += "\n## By the host's address\n";
-    tables(&mut page, &BY_THE_HOST);
+    tables(&mut page, &BY_THE_HOST, Way::Sockets);
     page += "\n## By the gateway's address\n\n";
     page += "It is an address of the host, and none of the outside.\n";
-    tables(&mut page, &by(Asked::Gateway));
+    tables(&mut page, &by(Asked::Gateway), Way::Sockets);
     page += "\n## By the container's own address and port\n\n";
     page += "What is published makes no difference there.\n";
-    tables(&mut page, &by(Asked::Container));
+    tables(&mut page, &by(Asked::Container), Way::Sockets);
+    page += WITHOUT_CGROUP;
+    tables(&mut page, &BY_PACKETS, Way::Packets);
     page += BESIDE_DOCKER;
     page
 }
 
 /// A table for each case that there is, those that are alike as one.
-fn tables(page: &mut String, ways: &[Way]) {
+fn tables(page: &mut String, columns: &[Column], way: Way) {
     let mut tables: Vec<(String, Vec<&str>)> = Vec::new();
     for (container, family, title) in CASES {
-        let rows = rows(container, family, ways);
+        let rows = rows(container, family, columns, way);
         match tables.iter_mut().find(|(known, _)| *known == rows) {
             _ if rows.is_empty() => {}
             Some((_, titles)) => titles.push(title),
@@ -126,18 +141,18 @@ fn tables(page: &mut String, ways: &[Way]) {
     }
     for (rows, titles) in tables {
         let _ = write!(page, "\n### {}\n\n| Published |", titles.join("; "));
-        for (way, ..) in ways {
-            let _ = write!(page, " {way} |");
+        for (column, ..) in columns {
+            let _ = write!(page, " {column} |");
         }
-        let _ = writeln!(page, "\n|---|{}", "---|".repeat(ways.len()));
+        let _ = writeln!(page, "\n|---|{}", "---|".repeat(columns.len()));
         *page += &rows;
     }
 }
 
-fn rows(container: Container, family: Family, ways: &[Way]) -> String {
+fn rows(container: Container, family: Family, columns: &[Column], way: Way) -> String {
     let mut rows = String::new();
     for published in Published::ALL {
-        let cells: Vec<String> = ways
+        let cells: Vec<String> = columns
             .iter()
             .filter_map(|(_, client, asked)| {
                 let question = |kind| Question {
@@ -147,6 +162,7 @@ fn rows(container: Container, family: Family, ways: &[Way]) -> String {
                     asked: *asked,
                     published,
                     kind,
+                    way,
                 };
                 let ends = Kind::ALL.map(question);
                 let asked = ends.iter().all(Question::is_one);
@@ -154,7 +170,7 @@ fn rows(container: Container, family: Family, ways: &[Way]) -> String {
             })
             .collect();
         if !cells.is_empty() {
-            assert_eq!(cells.len(), ways.len(), "{container:?} {published:?}");
+            assert_eq!(cells.len(), columns.len(), "{container:?} {published:?}");
             let name = name(published);
             let _ = writeln!(rows, "| {name} | {} |", cells.join(" | "));
         }
@@ -179,16 +195,15 @@ const fn name(published: Published) -> &'static str {
 
 /// How the three kinds of sockets fare.
 fn cell([tcp, udp, unconnected]: [End; 3]) -> String {
-    match (tcp == udp, udp == unconnected) {
-        (true, true) => text(tcp),
-        (true, false) => format!("{}; unconnected UDP {}", text(tcp), text(unconnected)),
-        (false, _) => {
-            let (tcp, udp) = (text(tcp), text(udp));
-            format!(
-                "TCP {tcp}; UDP {udp}; unconnected UDP {}",
-                text(unconnected)
-            )
-        }
+    let [first, second, third] = [tcp, udp, unconnected].map(text);
+    if tcp == udp && udp == unconnected {
+        first
+    } else if tcp == udp {
+        format!("{first}; unconnected UDP {third}")
+    } else if udp == unconnected {
+        format!("{first}; UDP {second}")
+    } else {
+        format!("{first}; UDP {second}; unconnected UDP {third}")
     }
 }
 
@@ -196,6 +211,7 @@ fn text(end: End) -> String {
     match end {
         End::Reached(Seen::Client) => "✓ client".to_owned(),
         End::Reached(Seen::Gateway(_)) => "✓ gateway".to_owned(),
+        End::Reached(Seen::Asked) => "✓ host".to_owned(),
         End::Refused => "refused".to_owned(),
         End::Dropped(reason) => format!("silent (`{}`)", reason.as_str()),
         End::NoAddress => "–".to_owned(),

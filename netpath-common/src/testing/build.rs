@@ -82,8 +82,7 @@ impl Datagram {
     /// A TCP segment with these sequence and acknowledgement numbers.
     #[must_use]
     pub fn numbered(mut self, seq: u32, ack: u32) -> Self {
-        self.l4[4..8].copy_from_slice(&seq.to_be_bytes());
-        self.l4[8..12].copy_from_slice(&ack.to_be_bytes());
+        number(&mut self.l4, seq, ack);
         self.l4[16..18].fill(0);
         let pseudo = pseudo_header(self.src, self.dst, self.proto, self.l4.len());
         let check = internet_checksum(&[&pseudo, &self.l4]);
@@ -141,6 +140,17 @@ impl Datagram {
             })
             .collect()
     }
+}
+
+/// Writes sequence and acknowledgement numbers into a TCP header.
+pub(super) fn number(l4: &mut [u8], seq: u32, ack: u32) {
+    l4[4..8].copy_from_slice(&seq.to_be_bytes());
+    l4[8..12].copy_from_slice(&ack.to_be_bytes());
+}
+
+/// The 16 bits at `at`.
+pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// An Ethernet header.

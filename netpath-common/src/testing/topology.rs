@@ -80,6 +80,21 @@ pub const C3: Container = Container {
     network: NET2,
 };
 
+/// One more container of the first network, 12 at most.
+#[must_use]
+pub fn another(n: u8) -> Container {
+    let mut addr6 = C1.addr6;
+    (addr6[13], addr6[15]) = (1, n);
+    Container {
+        addr: [172, 17, 1, n],
+        addr6,
+        mac: [2, 0x42, 0, 0, 2, n],
+        ifindex: 50 + u32::from(n),
+        slot: 4 + u16::from(n),
+        ..C1
+    }
+}
+
 /// The first network's gateway.
 pub const GW1: build::Addr = [172, 17, 0, 1];
 /// The second network's gateway.

@@ -7,11 +7,10 @@ use netpath_common::{
         tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
     },
     counters::Counter,
-    testing::*,
     tuple,
 };
 
-use crate::masquerade::record_key;
+use super::{family::*, masquerade::record_key};
 
 fn state(h: &Host) -> TcpState {
     h.tables
@@ -22,11 +21,11 @@ fn state(h: &Host) -> TcpState {
 
 /// Opens C1:40000 to S:80.
 pub(crate) fn open(h: &mut Host) {
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, SYN)).to_uplink();
     let _ = h
         .from_outside(&tcp(S, 80, H, 40000, SYN | ACK))
         .to_container(&C1);
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
 }
 
 #[test]
@@ -38,7 +37,7 @@ fn a_whole_connection_moves_through_the_states() {
         .from_outside(&tcp_data(S, 80, H, 40000, ACK | PSH, b"hello"))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK))
+        .from(&C1, &tcp(C1.ip(), 40000, S, 80, FIN | ACK))
         .to_uplink();
     assert_eq!(state(&h), TcpState::FinWait);
     let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
@@ -47,10 +46,10 @@ fn a_whole_connection_moves_through_the_states() {
         .from_outside(&tcp(S, 80, H, 40000, FIN | ACK))
         .to_container(&C1);
     assert_eq!(state(&h), TcpState::LastAck);
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
     assert_eq!(state(&h), TcpState::TimeWait);
     // Case 11: the same ports again.
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, SYN)).to_uplink();
     assert_eq!(state(&h), TcpState::SynSent);
     assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
 }
@@ -60,14 +59,14 @@ fn again(want: TcpState) -> Host {
     let mut h = Host::new();
     open(&mut h);
     let fin = |src, sport, dst, dport| tcp(src, sport, dst, dport, FIN | ACK);
-    let _ = h.from(&C1, &fin(C1.addr, 40000, S, 80)).to_uplink();
+    let _ = h.from(&C1, &fin(C1.ip(), 40000, S, 80)).to_uplink();
     if want != TcpState::FinWait {
         let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
     }
     if want == TcpState::LastAck {
         let _ = h.from_outside(&fin(S, 80, H, 40000)).to_container(&C1);
     }
-    let syn = tcp(C1.addr, 40000, S, 80, SYN).numbered(7000, 0);
+    let syn = tcp(C1.ip(), 40000, S, 80, SYN).numbered(7000, 0);
     let _ = h.from(&C1, &syn).to_uplink();
     assert_eq!(state(&h), want, "a SYN alone proves nothing");
     h
@@ -86,7 +85,7 @@ fn an_answered_syn_reopens_a_closing_connection() {
         assert_eq!(state(&h), TcpState::SynRecv, "{old:?}");
         let record = h.tables.entry(&record_key(tuple::TCP, 80, 40000)).unwrap();
         assert_eq!(record.state & STATE_ASSURED, 0, "its handshake is open");
-        let ack = tcp(C1.addr, 40000, S, 80, ACK).numbered(7001, 9001);
+        let ack = tcp(C1.ip(), 40000, S, 80, ACK).numbered(7001, 9001);
         let _ = h.from(&C1, &ack).to_uplink();
         assert_eq!(state(&h), TcpState::Established);
         assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
@@ -108,7 +107,7 @@ fn a_syn_ack_that_nobody_asked_for_reopens_nothing() {
         let mut h = again(old);
         // The old connection goes on: what is remembered is its own segment.
         let _ = h
-            .from(&C1, &tcp(C1.addr, 40000, S, 80, ACK).numbered(1001, 2000))
+            .from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK).numbered(1001, 2000))
             .to_uplink();
         let was = state(&h);
         for ack in [7001, 1001, 1002] {
@@ -124,7 +123,7 @@ fn a_syn_ack_that_nobody_asked_for_reopens_nothing() {
 fn reset_closes_by_the_exact_number() {
     // `open` has C1 acknowledge 2000; everybody's own segments end at 1000.
     let from_s = |seq| tcp(S, 80, H, 40000, RST).numbered(seq, 0);
-    let from_c1 = |seq| tcp(C1.addr, 40000, S, 80, RST).numbered(seq, 0);
+    let from_c1 = |seq| tcp(C1.ip(), 40000, S, 80, RST).numbered(seq, 0);
     for (seq, closes) in [(2000, true), (2100, false), (2001, false)] {
         let mut h = Host::new();
         open(&mut h);
@@ -165,7 +164,7 @@ fn a_refusal_of_an_open_connection_is_judged_by_its_number() {
 fn late_segments_of_a_forgotten_connection_never_leave_untranslated() {
     let mut h = Host::new();
     for flags in [FIN | ACK, RST, RST | ACK, SYN | ACK] {
-        let packet = tcp(C1.addr, 40000, S, 80, flags);
+        let packet = tcp(C1.ip(), 40000, S, 80, flags);
         assert_eq!(
             h.from(&C1, &packet).dropped(),
             Some(DropReason::TcpNotSyn),
@@ -182,10 +181,10 @@ fn late_segments_of_a_forgotten_connection_never_leave_untranslated() {
 #[test]
 fn pickup_keeps_the_port_or_fails() {
     let mut h = Host::new();
-    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK));
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert_eq!(state(&h), TcpState::Established);
-    let other = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
+    let other = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, ACK));
     assert_eq!(other.dropped(), Some(DropReason::TcpNotSyn));
     assert_eq!(
         h.tables.entries().len(),

@@ -4,10 +4,13 @@
 //! checks checksums and TTL of every translated frame by itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "each family has tests of its own by the same text"
+)]
 
 mod big_tcp;
 mod binding;
-mod connection;
 mod exact;
 mod forward;
 mod fragment;
@@ -17,11 +20,11 @@ mod guard;
 mod hairpin;
 mod halves;
 mod icmp_error;
+mod ipv4;
 mod ipv6;
 mod link_scope;
 mod loopback;
 mod malformed;
-mod masquerade;
 mod mss;
 mod next_hop;
 mod other_protocol;
@@ -35,12 +38,6 @@ mod quota;
 mod race;
 mod reasons;
 mod refuse;
-mod rfc4787;
-mod rfc5382;
-mod rfc5508;
-mod rfc5508_error;
-mod rfc6888;
-mod rfc7857;
 mod room;
 mod routed;
 mod sctp;
@@ -49,6 +46,11 @@ mod tcp_leak;
 mod tcp_table;
 mod timeout;
 mod truncate;
+mod v4;
+mod v6;
 mod xdp;
 mod xdp_model;
 mod xdp_nat;
+
+// What others begin with.
+use v4::both::{connection, masquerade, rfc4787};

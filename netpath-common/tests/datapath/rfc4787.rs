@@ -10,10 +10,9 @@ use netpath_common::{
     conntrack::tcp::{ACK, PSH},
     datapath::Tables,
     records::Timeouts,
-    testing::*,
 };
 
-use super::connection::open;
+use super::{connection::open, family::*};
 
 /// The host under the profile `rfc`.
 pub(crate) fn rfc() -> Host {
@@ -26,12 +25,12 @@ pub(crate) fn rfc() -> Host {
 #[track_caller]
 pub(crate) fn port(o: &Outcome) -> u16 {
     let _ = o.to_uplink();
-    u16::from_be_bytes([o.frame.bytes[34], o.frame.bytes[35]])
+    source_port(&o.frame)
 }
 
 /// C:5000 to `dst`:53.
 fn ask(h: &mut Host, c: &Container, dst: Addr) -> u16 {
-    port(&h.from(c, &udp(c.addr, 5000, dst, 53, b"")))
+    port(&h.from(c, &udp(c.ip(), 5000, dst, 53, b"")))
 }
 
 /// Whether S's answer to H:5000 reaches C1.
@@ -40,10 +39,7 @@ fn answered(h: &mut Host) -> bool {
     if out.passed() {
         return false;
     }
-    assert_eq!(
-        out.to_container(&C1),
-        "udp 198.51.100.9:53 > 172.17.0.2:5000"
-    );
+    assert_eq!(out.to_container(&C1), said("udp S:53 > C1:5000"));
     true
 }
 
@@ -65,13 +61,13 @@ fn req2_one_address_for_all_flows_of_a_container() {
     let mut h = Host::new();
     for n in 0..100 {
         for out in [
-            h.from(&C1, &udp(C1.addr, 5000 + n, S, 53, b"")),
-            h.from(&C1, &udp(C1.addr, 5000 + n, S2, 53, b"")),
-            h.from(&C1, &tcp(C1.addr, 5000 + n, S, 80, 2)),
-            h.from(&C1, &query(C1.addr, S, 8, n)),
+            h.from(&C1, &udp(C1.ip(), 5000 + n, S, 53, b"")),
+            h.from(&C1, &udp(C1.ip(), 5000 + n, S2, 53, b"")),
+            h.from(&C1, &tcp(C1.ip(), 5000 + n, S, 80, 2)),
+            h.from(&C1, &query(C1.ip(), S, ECHO, n)),
         ] {
             let _ = out.to_uplink();
-            assert_eq!(out.frame.bytes[26..30], H);
+            assert_eq!(source(&out.frame), H);
         }
     }
 }
@@ -84,13 +80,7 @@ fn req3_ports_overlap_only_where_destinations_differ() {
     // To one destination never: as many ports as flows.
     let mut seen = HashSet::from([5000]);
     for n in 0..10 {
-        let c = Container {
-            addr: [172, 17, 1, n],
-            mac: [2, 0x42, 0, 0, 2, n],
-            ifindex: 50 + u32::from(n),
-            slot: 4 + u16::from(n),
-            ..C1
-        };
+        let c = another(n);
         h.tables.add_container(&c);
         assert!(seen.insert(ask(&mut h, &c, S)), "overloaded");
     }
@@ -141,7 +131,7 @@ fn req5_timer_of_the_profile_kernel() {
 fn req5a_no_port_has_a_shorter_timer() {
     for dport in [7, 53, 123, 1023, 1024, 60_000] {
         let mut h = rfc();
-        let _ = h.from(&C1, &udp(C1.addr, 5000, S, dport, b"")).to_uplink();
+        let _ = h.from(&C1, &udp(C1.ip(), 5000, S, dport, b"")).to_uplink();
         h.tables.advance_ms(299_996);
         let out = h.from_outside(&udp(S, dport, H, 5000, b""));
         let _ = out.to_container(&C1);
@@ -188,7 +178,7 @@ fn req8_filtering_by_address_and_port() {
 fn req9_a_masqueraded_port_is_not_reached_from_inside() {
     let mut h = Host::new();
     ask(&mut h, &C2, S);
-    let out = h.from(&C1, &udp(C1.addr, 6000, H, 5000, b""));
+    let out = h.from(&C1, &udp(C1.ip(), 6000, H, 5000, b""));
     assert!(out.passed(), "to the host, which has no such socket");
 }
 
@@ -196,36 +186,35 @@ fn req9_a_masqueraded_port_is_not_reached_from_inside() {
 fn req9a_a_neighbour_sees_the_client_itself() {
     let mut h = Host::new();
     // The client's own address, not H: the service sees who asks.
-    let out = h.from(&C2, &udp(C2.addr, 50_000, H, 5353, b""));
-    assert_eq!(
-        out.to_container(&C1),
-        "udp 172.17.0.3:50000 > 172.17.0.2:53"
-    );
+    let out = h.from(&C2, &udp(C2.ip(), 50_000, H, 5353, b""));
+    assert_eq!(out.to_container(&C1), said("udp C2:50000 > C1:53"));
     // The client sees H:5353, whom it asked.
-    let back = h.from(&C1, &udp(C1.addr, 53, C2.addr, 50_000, b""));
-    assert_eq!(
-        back.to_container(&C2),
-        "udp 192.0.2.1:5353 > 172.17.0.3:50000"
-    );
+    let back = h.from(&C1, &udp(C1.ip(), 53, C2.ip(), 50_000, b""));
+    assert_eq!(back.to_container(&C2), said("udp H:5353 > C2:50000"));
 }
 
 #[test]
 fn req10_payloads_are_left_alone_and_open_nothing() {
     let mut h = Host::new();
     open(&mut h);
-    let sip = b"REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 172.17.0.2:5060\r\nContact: <sip:c@172.17.0.2:5060>\r\n\r\n";
-    let ftp = b"PORT 172,17,0,2,156,64\r\n";
+    let me = said("C1");
+    let sip = format!(
+        "REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/UDP {}\r\nContact: <sip:c@{}>\r\n\r\n",
+        said("C1:5060"),
+        said("C1:5060")
+    );
+    let ftp = format!("PORT 172,17,0,2,156,64\r\nEPRT |{AF}|{me}|40000|\r\n");
     for (packet, payload, at) in [
-        (udp(C1.addr, 5060, S, 5060, sip), &sip[..], 42),
+        (udp(C1.ip(), 5060, S, 5060, sip.as_bytes()), sip, L4 + 8),
         (
-            tcp_data(C1.addr, 40000, S, 80, ACK | PSH, ftp),
-            &ftp[..],
-            54,
+            tcp_data(C1.ip(), 40000, S, 80, ACK | PSH, ftp.as_bytes()),
+            ftp,
+            L4 + 20,
         ),
     ] {
         let out = h.from(&C1, &packet);
         let _ = out.to_uplink();
-        assert_eq!(out.frame.bytes[at..], *payload);
+        assert_eq!(out.frame.bytes[at..], *payload.as_bytes());
     }
     assert_eq!(
         h.tables.entries().len(),
@@ -267,8 +256,8 @@ fn req12a_whoever_sends_an_icmp_error() {
     let mut h = Host::new();
     ask(&mut h, &C1, S);
     let about = udp(H, 5000, S, 53, b"");
-    for src in [S, S2, R, [8, 8, 8, 8], [10, 0, 0, 1]] {
-        let out = h.from_outside(&error(src, H, 11, 0, &about, 8));
+    for src in [S, S2, R, STRANGERS[0], STRANGERS[1]] {
+        let out = h.from_outside(&error(src, H, TIME_EXCEEDED, 0, &about, 8));
         let _ = out.to_container(&C1);
     }
 }
@@ -278,12 +267,19 @@ fn req12b_destination_unreachable_with_every_code() {
     let mut h = Host::new();
     ask(&mut h, &C1, S);
     for code in 0..=15 {
-        let out = h.from_outside(&error(R, H, 3, code, &udp(H, 5000, S, 53, b""), 8));
+        let out = h.from_outside(&error(
+            R,
+            H,
+            UNREACHABLE,
+            code,
+            &udp(H, 5000, S, 53, b""),
+            8,
+        ));
         assert_eq!(
             out.to_container(&C1),
-            format!(
-                "icmp 3/{code} 192.0.2.254 > 172.17.0.2 [udp 172.17.0.2:5000 > 198.51.100.9:53]"
-            )
+            said(&format!(
+                "icmp {UNREACHABLE}/{code} R > C1 [udp C1:5000 > S:53]"
+            ))
         );
     }
 }
@@ -294,9 +290,9 @@ fn req14a_a_flood_of_fragments_leaves_the_others_alone() {
     ask(&mut h, &C1, S);
     // First ones without an end, tails without a beginning, from inside and from outside.
     for id in 0..2000 {
-        let parts = udp(C2.addr, 6000, S, 53, &[1; 3000]).id(id).fragments(1480);
+        let parts = udp(C2.ip(), 6000, S, 53, &[1; 3000]).parts(id);
         let _ = h.from(&C2, &parts[usize::from(id % 3)]);
-        let parts = udp(S2, 6000, H, 5353, &[1; 3000]).id(id).fragments(1480);
+        let parts = udp(S2, 6000, H, 5353, &[1; 3000]).parts(id);
         let _ = h.from_outside(&parts[usize::from(id % 3)]);
     }
     assert!(
@@ -309,10 +305,10 @@ fn req14a_a_flood_of_fragments_leaves_the_others_alone() {
     );
     // Whole packets and datagrams in order pass.
     assert!(answered(&mut h));
-    for part in udp(C1.addr, 5000, S, 53, &[2; 4000]).fragments(1480) {
+    for part in udp(C1.ip(), 5000, S, 53, &[2; 4000]).parts(9) {
         let _ = h.from(&C1, &part).to_uplink();
     }
-    for part in udp(S, 53, H, 5000, &[2; 4000]).fragments(1480) {
+    for part in udp(S, 53, H, 5000, &[2; 4000]).parts(9) {
         let _ = h.from_outside(&part).to_container(&C1);
     }
 }

@@ -3,16 +3,15 @@
 //! The table of states is `tcp_table`'s, single segments are `connection`'s.
 
 use netpath_common::{
-    Tuple,
     conntrack::tcp::{ACK, FIN, RST, SYN, TcpState},
     counters::Counter,
     records::Timeouts,
-    testing::*,
     tuple,
 };
 
 use super::{
     connection::open,
+    family::*,
     masquerade::record_key,
     rfc4787::{port, rfc},
 };
@@ -31,7 +30,7 @@ fn exact(p: Datagram, flags: u8) -> Datagram {
 }
 
 fn out(h: &mut Host, flags: u8) {
-    let p = exact(tcp(C1.addr, 40000, S, 80, flags), flags);
+    let p = exact(tcp(C1.ip(), 40000, S, 80, flags), flags);
     let _ = h.from(&C1, &p).to_uplink();
 }
 
@@ -44,7 +43,7 @@ fn back(h: &mut Host, flags: u8) {
 #[test]
 fn req1_a_mapping_depends_on_the_destination() {
     let mut h = Host::new();
-    let mut ask = |c: &Container, dst| port(&h.from(c, &tcp(c.addr, 5000, dst, 80, SYN)));
+    let mut ask = |c: &Container, dst| port(&h.from(c, &tcp(c.ip(), 5000, dst, 80, SYN)));
     assert_eq!(ask(&C1, S), 5000);
     assert_eq!(ask(&C2, S2), 5000);
     assert_ne!(ask(&C2, S), 5000);
@@ -55,7 +54,7 @@ fn req1_a_mapping_depends_on_the_destination() {
 fn req2_a_connection_begun_outside_and_every_way_to_close() {
     // Begun outside, at a published port; closed by either side, by both at once, or half.
     let client = |flags| exact(tcp(S, 51000, H, 8080, flags), flags);
-    let server = |flags| exact(tcp(C1.addr, 80, S, 51000, flags), flags);
+    let server = |flags| exact(tcp(C1.ip(), 80, S, 51000, flags), flags);
     for closing in [
         &[
             (true, FIN | ACK),
@@ -143,8 +142,8 @@ fn req2_a_syn_on_a_closing_entry_reopens_it_with_its_binding() {
     // Under another port than its own, so that keeping it is no accident.
     for (by_reset, close) in [(true, TcpState::Close), (false, TcpState::TimeWait)] {
         let mut h = Host::new();
-        let _ = h.from(&C2, &tcp(C2.addr, 40000, S, 80, SYN)).to_uplink();
-        let send = |h: &mut Host, flags| port(&h.from(&C1, &tcp(C1.addr, 40000, S, 80, flags)));
+        let _ = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, SYN)).to_uplink();
+        let send = |h: &mut Host, flags| port(&h.from(&C1, &tcp(C1.ip(), 40000, S, 80, flags)));
         let outside = send(&mut h, SYN);
         assert_ne!(outside, 40000);
         let key = record_key(tuple::TCP, 80, outside);
@@ -264,7 +263,7 @@ fn req5_idle_timeouts_of_the_profile_kernel() {
 #[test]
 fn req7_ports_overlap_only_where_destinations_differ() {
     let mut h = Host::new();
-    let mut ask = |c: &Container, dst| port(&h.from(c, &tcp(c.addr, 5000, dst, 80, SYN)));
+    let mut ask = |c: &Container, dst| port(&h.from(c, &tcp(c.ip(), 5000, dst, 80, SYN)));
     assert_eq!(ask(&C1, S), ask(&C2, S2));
     assert_ne!(ask(&C2, S), 5000);
 }
@@ -275,12 +274,12 @@ fn req9_destination_unreachable_with_every_code() {
     open(&mut h);
     for code in 0..=15 {
         let about = tcp(H, 40000, S, 80, ACK);
-        let out = h.from_outside(&error(R, H, 3, code, &about, 8));
+        let out = h.from_outside(&error(R, H, UNREACHABLE, code, &about, 8));
         assert_eq!(
             out.to_container(&C1),
-            format!(
-                "icmp 3/{code} 192.0.2.254 > 172.17.0.2 [tcp 172.17.0.2:40000 > 198.51.100.9:80]"
-            )
+            said(&format!(
+                "icmp {UNREACHABLE}/{code} R > C1 [tcp C1:40000 > S:80]"
+            ))
         );
     }
 }

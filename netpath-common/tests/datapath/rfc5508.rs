@@ -1,29 +1,29 @@
 //! RFC 5508, requirements 1, 2 and 6 to 11, as `docs/conformance.md` names them: queries, timers, and
 //! which messages there are. How an error is translated (3, 4, 5) is `rfc5508_error`'s.
 
-use netpath_common::{DropReason, testing::*, tuple};
+use netpath_common::{DropReason, tuple};
 
-use super::{masquerade::record_key, rfc4787::rfc};
+use super::{family::*, masquerade::record_key, rfc4787::rfc};
 
 /// The identifier of a query that has left.
 #[track_caller]
 fn id(o: &Outcome) -> u16 {
     let _ = o.to_uplink();
-    assert_eq!(o.frame.bytes[26..30], H);
-    u16::from_be_bytes([o.frame.bytes[38], o.frame.bytes[39]])
+    assert_eq!(source(&o.frame), H);
+    query_id(&o.frame)
 }
 
 #[test]
 fn req1_queries_and_their_answers_pass() {
     let mut h = Host::new();
-    for (ask, answer) in [(8, 0), (13, 14)] {
-        assert_eq!(id(&h.from(&C1, &query(C1.addr, S, ask, 7))), 7);
+    for (ask, answer) in QUERIES {
+        assert_eq!(id(&h.from(&C1, &query(C1.ip(), S, ask, 7))), 7);
         // Any number of answers to one question (RFC 1122, 3.2.2.6, leaves that open).
         for _ in 0..2 {
             let back = h.from_outside(&query(S, H, answer, 7));
             assert_eq!(
                 back.to_container(&C1),
-                format!("icmp {answer} 198.51.100.9 > 172.17.0.2 id 7")
+                said(&format!("icmp {answer} S > C1 id 7"))
             );
         }
         // Only of whom was asked, and only an answer.
@@ -35,19 +35,19 @@ fn req1_queries_and_their_answers_pass() {
 #[test]
 fn req1a_an_identifier_depends_on_the_destination() {
     let mut h = Host::new();
-    assert_eq!(id(&h.from(&C1, &query(C1.addr, S, 8, 7))), 7);
-    assert_eq!(id(&h.from(&C2, &query(C2.addr, S2, 8, 7))), 7);
-    assert_ne!(id(&h.from(&C2, &query(C2.addr, S, 8, 7))), 7);
-    assert_ne!(id(&h.from(&C1, &query(C1.addr, S2, 8, 7))), 7);
+    assert_eq!(id(&h.from(&C1, &query(C1.ip(), S, ECHO, 7))), 7);
+    assert_eq!(id(&h.from(&C2, &query(C2.ip(), S2, ECHO, 7))), 7);
+    assert_ne!(id(&h.from(&C2, &query(C2.ip(), S, ECHO, 7))), 7);
+    assert_ne!(id(&h.from(&C1, &query(C1.ip(), S2, ECHO, 7))), 7);
 }
 
 #[test]
 fn req2_query_timer() {
     for (host, ms) in [(rfc as fn() -> Host, 60_000), (Host::new, 30_000)] {
-        for kinds in [(8, 0), (13, 14)] {
+        for kinds in QUERIES {
             for (at, alive) in [(ms - 4, true), (ms, false)] {
                 let mut h = host();
-                let _ = h.from(&C1, &query(C1.addr, S, kinds.0, 7)).to_uplink();
+                let _ = h.from(&C1, &query(C1.ip(), S, kinds.0, 7)).to_uplink();
                 h.tables.advance_ms(at);
                 let back = h.from_outside(&query(S, H, kinds.1, 7));
                 assert_eq!(!back.passed(), alive, "{at} ms");
@@ -59,24 +59,29 @@ fn req2_query_timer() {
 #[test]
 fn req6_an_error_about_a_query_neither_refreshes_nor_ends_it() {
     let mut h = rfc();
-    let _ = h.from(&C1, &query(C1.addr, S, 8, 7)).to_uplink();
+    let _ = h.from(&C1, &query(C1.ip(), S, ECHO, 7)).to_uplink();
     let before = h.tables.entries();
     h.tables.advance_ms(40_000);
-    for (kind, code) in [(3, 1), (3, 13), (11, 0), (12, 0)] {
-        let out = h.from_outside(&error(R, H, kind, code, &query(H, S, 8, 7), 8));
-        let _ = out.to_container(&C1);
+    for kind in ERRORS {
+        for code in [0, 1] {
+            let out = h.from_outside(&error(R, H, kind, code, &query(H, S, ECHO, 7), 8));
+            let _ = out.to_container(&C1);
+        }
     }
     assert_eq!(h.tables.entries(), before);
     h.tables.advance_ms(19_996);
-    let _ = h.from_outside(&query(S, H, 0, 7)).to_container(&C1);
+    let _ = h
+        .from_outside(&query(S, H, ECHO_REPLY, 7))
+        .to_container(&C1);
     // About an answer of a container: it has no such flow, since nobody can ask it.
-    let about = query(S, C1.addr, 8, 9);
-    let out = h.from(&C1, &error(C1.addr, S, 3, 3, &about, 8));
+    let about = query(S, C1.ip(), ECHO, 9);
+    let out = h.from(&C1, &no_port(C1.ip(), S, &about));
     assert_eq!(out.dropped(), Some(DropReason::IcmpErrorUnmatched));
 }
 
 #[test]
 fn req7_hairpinned_errors_of_both_sides() {
+    let [kind, code] = NO_PORT;
     for published in [tuple::UDP, tuple::TCP] {
         let mut h = Host::new();
         let ask = |src, dst, dport| match published {
@@ -88,10 +93,10 @@ fn req7_hairpinned_errors_of_both_sides() {
         } else {
             (8080, 80)
         };
-        let _ = h.from(&C2, &ask(C2.addr, H, outside)).to_container(&C1);
+        let _ = h.from(&C2, &ask(C2.ip(), H, outside)).to_container(&C1);
         // 7 a: the outer destination is the source of what the client has sent.
-        let about = ask(C2.addr, C1.addr, inside);
-        let out = h.from(&C1, &error(C1.addr, C2.addr, 3, 3, &about, 8));
+        let about = ask(C2.ip(), C1.ip(), inside);
+        let out = h.from(&C1, &no_port(C1.ip(), C2.ip(), &about));
         let name = if published == tuple::UDP {
             "udp"
         } else {
@@ -99,23 +104,23 @@ fn req7_hairpinned_errors_of_both_sides() {
         };
         assert_eq!(
             out.to_container(&C2),
-            format!(
-                "icmp 3/3 192.0.2.1 > 172.17.0.3 \
-                 [{name} 172.17.0.3:50000 > 192.0.2.1:{outside}]"
-            )
+            said(&format!(
+                "icmp {kind}/{code} H > C2 \
+                 [{name} C2:50000 > H:{outside}]"
+            ))
         );
         // The client about the answer.
         let about = match published {
-            tuple::UDP => udp(H, outside, C2.addr, 50_000, b"!"),
-            _ => tcp(H, outside, C2.addr, 50_000, 0x12),
+            tuple::UDP => udp(H, outside, C2.ip(), 50_000, b"!"),
+            _ => tcp(H, outside, C2.ip(), 50_000, 0x12),
         };
-        let out = h.from(&C2, &error(C2.addr, H, 3, 3, &about, 8));
+        let out = h.from(&C2, &no_port(C2.ip(), H, &about));
         assert_eq!(
             out.to_container(&C1),
-            format!(
-                "icmp 3/3 172.17.0.3 > 172.17.0.2 \
-                 [{name} 172.17.0.2:{inside} > 172.17.0.3:50000]"
-            )
+            said(&format!(
+                "icmp {kind}/{code} C2 > C1 \
+                 [{name} C1:{inside} > C2:50000]"
+            ))
         );
     }
 }
@@ -128,91 +133,56 @@ fn req9_no_policy_mutes_errors() {
         .from_outside(&udp(S, 51000, H, 5353, b"?"))
         .to_container(&C1);
     h.tables.networks[usize::from(NET1)].flags &= !netpath_common::records::NETWORK_ICC;
-    let about = udp(S, 51000, C1.addr, 53, b"?");
-    let _ = h.from(&C1, &error(C1.addr, S, 3, 3, &about, 8)).to_uplink();
+    let about = udp(S, 51000, C1.ip(), 53, b"?");
+    let _ = h.from(&C1, &no_port(C1.ip(), S, &about)).to_uplink();
 }
 
 #[test]
 fn req10a_unreachable_time_exceeded_and_echo() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
-    for (kind, codes) in [(3, 0..=15), (11, 0..=1)] {
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
+    for (kind, codes) in [(UNREACHABLE, 0..=15), (TIME_EXCEEDED, 0..=1)] {
         for code in codes {
             let about = udp(H, 5000, S, 53, b"");
             let out = h.from_outside(&error(R, H, kind, code, &about, 8));
             let _ = out.to_container(&C1);
         }
     }
-    let _ = h.from(&C1, &query(C1.addr, S, 8, 7)).to_uplink();
-    let _ = h.from_outside(&query(S, H, 0, 7)).to_container(&C1);
+    let _ = h.from(&C1, &query(C1.ip(), S, ECHO, 7)).to_uplink();
+    let _ = h
+        .from_outside(&query(S, H, ECHO_REPLY, 7))
+        .to_container(&C1);
 }
 
 #[test]
-fn req10b_what_else_is_translated() {
+fn req10b_parameter_problem_and_every_query_are_translated() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let about = udp(H, 5000, S, 53, b"");
-    // Parameter problem and timestamps are.
-    let _ = h
-        .from_outside(&error(R, H, 12, 0, &about, 8))
-        .to_container(&C1);
-    let _ = h.from(&C1, &query(C1.addr, S, 13, 7)).to_uplink();
-    let _ = h.from_outside(&query(S, H, 14, 7)).to_container(&C1);
-    // Redirects are not, in either direction; address masks and router messages neither.
-    for code in 0..=3 {
-        assert!(h.from_outside(&error(R, H, 5, code, &about, 8)).passed());
-        let about = udp(S, 53, C1.addr, 5000, b"");
-        let out = h.from(&C1, &error(C1.addr, S, 5, code, &about, 8));
-        assert_eq!(out.dropped(), Some(DropReason::IcmpRedirect));
-        let out = h.from_stack(&error(C1.addr, S, 5, code, &about, 8));
-        assert_eq!(out.dropped(), Some(DropReason::IcmpRedirect));
+    let problem = error(R, H, PARAMETER_PROBLEM, 0, &about, 8);
+    let _ = h.from_outside(&problem).to_container(&C1);
+    for (ask, answer) in QUERIES {
+        let _ = h.from(&C1, &query(C1.ip(), S, ask, 7)).to_uplink();
+        let _ = h.from_outside(&query(S, H, answer, 7)).to_container(&C1);
     }
-    for kind in [9, 10, 17, 18] {
-        let out = h.from(&C1, &query(C1.addr, S, kind, 7));
-        assert_eq!(out.dropped(), Some(DropReason::IcmpUnmatched), "{kind}");
-        assert!(h.from_outside(&query(S, H, kind, 7)).passed(), "{kind}");
-    }
-}
-
-#[test]
-fn req10c_source_quench_is_translated_and_information_requests_are_not() {
-    let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
-    let about = udp(H, 5000, S, 53, b"");
-    let _ = h
-        .from_outside(&error(R, H, 4, 0, &about, 8))
-        .to_container(&C1);
-    for kind in [15, 16] {
-        let out = h.from(&C1, &query(C1.addr, S, kind, 7));
-        assert_eq!(out.dropped(), Some(DropReason::IcmpUnmatched));
-        assert!(h.from_outside(&query(S, H, kind, 7)).passed());
-    }
-}
-
-/// Puts a DS field into a frame, and makes the header checksum anew.
-fn with_ds(mut frame: Frame, ds: u8) -> Frame {
-    frame.bytes[15] = ds;
-    frame.bytes[24..26].fill(0);
-    let check = netpath_common::checksum::full(&[&frame.bytes[14..34]]);
-    frame.bytes[24..26].copy_from_slice(&check);
-    frame
 }
 
 #[test]
 fn req10d_the_ds_field_is_kept() {
     use netpath_common::event::Hook;
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let about = udp(H, 5000, S, 53, b"");
     for ds in [0x02, 0xb8, 0xc0, 0xff] {
-        let sent = udp(C1.addr, 5000, S, 53, b"").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
+        let sent = udp(C1.ip(), 5000, S, 53, b"").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
         let out = h.run(Hook::Veth, &with_ds(sent, ds));
         let _ = out.to_uplink();
-        assert_eq!(out.frame.bytes[15], ds);
-        let came = error(R, H, 11, 0, &about, 8).frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
+        assert_eq!(super::family::ds(&out.frame), ds);
+        let came =
+            error(R, H, TIME_EXCEEDED, 0, &about, 8).frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
         let out = h.run(Hook::UplinkIngress, &with_ds(came, ds));
         let _ = out.to_container(&C1);
-        assert_eq!(out.frame.bytes[15], ds);
+        assert_eq!(super::family::ds(&out.frame), ds);
     }
 }
 
@@ -221,13 +191,13 @@ fn req10e_no_error_about_an_error_or_a_later_fragment() {
     // The only error that the datapath makes itself is that a flow is refused.
     let mut h = Host::new();
     h.tables.config.as_mut().unwrap().endpoint_flows = 1;
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
-    let refused = h.from(&C1, &udp(C1.addr, 5001, S, 53, b""));
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
+    let refused = h.from(&C1, &udp(C1.ip(), 5001, S, 53, b""));
     assert!(refused.answer.is_some());
-    let parts = udp(C1.addr, 5002, S, 53, &[1; 3000]).fragments(1480);
+    let parts = udp(C1.ip(), 5002, S, 53, &[1; 3000]).parts(9);
     for packet in [
-        error(C1.addr, S, 3, 3, &udp(S, 53, C1.addr, 5009, b""), 8),
-        query(C1.addr, S, 0, 7),
+        no_port(C1.ip(), S, &udp(S, 53, C1.ip(), 5009, b"")),
+        query(C1.ip(), S, ECHO_REPLY, 7),
         parts[1].clone(),
         parts[2].clone(),
     ] {
@@ -239,15 +209,15 @@ fn req10e_no_error_about_an_error_or_a_later_fragment() {
 fn req11_other_messages_are_dropped_or_the_hosts() {
     let mut h = Host::new();
     for kind in 0..=255_u8 {
-        if matches!(kind, 0 | 3..=5 | 8 | 11..=14) {
+        if is_known(kind) {
             continue;
         }
-        let out = h.from(&C1, &query(C1.addr, S, kind, 7));
+        let out = h.from(&C1, &query(C1.ip(), S, kind, 7));
         assert_eq!(out.dropped(), Some(DropReason::IcmpUnmatched), "{kind}");
-        let out = h.from_stack(&query(C1.addr, S, kind, 7));
+        let out = h.from_stack(&query(C1.ip(), S, kind, 7));
         assert_eq!(out.dropped(), Some(DropReason::IcmpUnmatched), "{kind}");
         assert!(h.from_outside(&query(S, H, kind, 7)).passed(), "{kind}");
     }
-    assert!(h.tables.entry(&record_key(tuple::ICMP, 7, 7)).is_none());
+    assert!(h.tables.entry(&record_key(ICMP, 7, 7)).is_none());
     assert!(h.tables.entries().is_empty());
 }

@@ -3,12 +3,12 @@
 use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, FIN, RST, SYN, TcpState},
-    testing::*,
     tuple,
 };
 
 use super::{
     connection::open,
+    family::*,
     masquerade::record_key,
     rfc4787::{port, rfc},
 };
@@ -32,10 +32,7 @@ fn data(h: &mut Host) -> bool {
     if out.passed() {
         return false;
     }
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 198.51.100.9:80 > 172.17.0.2:40000"
-    );
+    assert_eq!(out.to_container(&C1), said("tcp S:80 > C1:40000"));
     true
 }
 
@@ -51,12 +48,12 @@ fn s2_1_opening_closing_and_reset_have_timers_of_their_own() {
             let mut h = rfc();
             let config = h.tables.config.as_mut().unwrap();
             config.timeouts.tcp[changed as usize] = at;
-            let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+            let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, SYN)).to_uplink();
             if tried != TcpState::SynSent {
                 open(&mut h);
             }
             if tried == TcpState::FinWait {
-                let fin = tcp(C1.addr, 40000, S, 80, FIN | ACK);
+                let fin = tcp(C1.ip(), 40000, S, 80, FIN | ACK);
                 let _ = h.from(&C1, &fin).to_uplink();
             } else if tried == TcpState::Close {
                 reset(&mut h);
@@ -96,7 +93,7 @@ fn s2_2_a_reset_keeps_the_session_ten_seconds_as_the_kernel_does() {
 #[test]
 fn s3_ports_overlap_where_destinations_differ() {
     let mut h = Host::new();
-    let mut ask = |c: &Container, dst, dport| port(&h.from(c, &udp(c.addr, 5000, dst, dport, b"")));
+    let mut ask = |c: &Container, dst, dport| port(&h.from(c, &udp(c.ip(), 5000, dst, dport, b"")));
     // By address or by port.
     assert_eq!(ask(&C1, S, 53), 5000);
     assert_eq!(ask(&C2, S2, 53), 5000);
@@ -108,13 +105,13 @@ fn s3_ports_overlap_where_destinations_differ() {
 fn s7_1_outbound_errors_and_resets_do_not_keep_a_mapping() {
     // A flood from outside to a port where nobody listens: the container refuses each packet.
     let mut h = rfc();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let key = record_key(tuple::UDP, 53, 5000);
     let index = h.tables.entry(&key).unwrap().other_key(&key);
     let before = h.tables.entry(&index).unwrap();
     h.tables.advance_ms(100_000);
     for _ in 0..10 {
-        let refused = error(C1.addr, S, 3, 3, &udp(S, 53, C1.addr, 5000, b""), 8);
+        let refused = no_port(C1.ip(), S, &udp(S, 53, C1.ip(), 5000, b""));
         let _ = h.from(&C1, &refused).to_uplink();
     }
     assert_eq!(h.tables.entry(&index).unwrap(), before, "not refreshed");
@@ -127,7 +124,7 @@ fn s7_1_outbound_errors_and_resets_do_not_keep_a_mapping() {
     let index = h.tables.entry(&key).unwrap().other_key(&key);
     let before = h.tables.entry(&index).unwrap();
     h.tables.advance_ms(100_000);
-    let challenge = tcp(C1.addr, 40000, S, 80, RST).numbered(9000, 0);
+    let challenge = tcp(C1.ip(), 40000, S, 80, RST).numbered(9000, 0);
     let _ = h.from(&C1, &challenge).to_uplink();
     assert_eq!(h.tables.entry(&index).unwrap().stamp, before.stamp);
     assert_eq!(state(&h), TcpState::Established);
@@ -137,22 +134,22 @@ fn s7_1_outbound_errors_and_resets_do_not_keep_a_mapping() {
 fn s10_the_identification_is_left_as_it_is() {
     let mut h = Host::new();
     for id in [0, 1, 0x7fff, 0xffff] {
-        let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"").id(id));
+        let out = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"").id(id));
         let _ = out.to_uplink();
-        assert_eq!(out.frame.bytes[18..20], id.to_be_bytes());
+        assert_eq!(identification(&out.frame), id.into());
         let back = h.from_outside(&udp(S, 53, H, 5000, b"").id(id));
         let _ = back.to_container(&C1);
-        assert_eq!(back.frame.bytes[18..20], id.to_be_bytes());
+        assert_eq!(identification(&back.frame), id.into());
     }
     // Two containers may send fragments with one identification to one server at once: the parts are
     // told from each other inside, and carry the same one outside.
-    let one = udp(C1.addr, 5000, S, 53, &[1; 2000]).id(7).fragments(1480);
-    let two = udp(C2.addr, 5001, S, 53, &[2; 2000]).id(7).fragments(1480);
+    let one = udp(C1.ip(), 5000, S, 53, &[1; 2000]).parts(7);
+    let two = udp(C2.ip(), 5001, S, 53, &[2; 2000]).parts(7);
     for (first, second) in one.iter().zip(&two) {
         for (c, part) in [(&C1, first), (&C2, second)] {
             let out = h.from(c, part);
             let _ = out.to_uplink();
-            assert_eq!(out.frame.bytes[18..20], [0, 7]);
+            assert_eq!(identification(&out.frame), 7);
         }
     }
 }
@@ -160,23 +157,27 @@ fn s10_the_identification_is_left_as_it_is() {
 #[test]
 fn s11_a_query_mapping_goes_with_its_session() {
     let mut h = rfc();
-    let _ = h.from(&C1, &query(C1.addr, S, 8, 7)).to_uplink();
-    let _ = h.from(&C1, &query(C1.addr, S2, 8, 7)).to_uplink();
+    let _ = h.from(&C1, &query(C1.ip(), S, ECHO, 7)).to_uplink();
+    let _ = h.from(&C1, &query(C1.ip(), S2, ECHO, 7)).to_uplink();
     h.tables.advance_ms(59_996);
-    let _ = h.from_outside(&query(S, H, 0, 7)).to_container(&C1);
+    let _ = h
+        .from_outside(&query(S, H, ECHO_REPLY, 7))
+        .to_container(&C1);
     h.tables.advance_ms(4);
     assert!(
-        h.from_outside(&query(S2, H, 0, 7)).passed(),
+        h.from_outside(&query(S2, H, ECHO_REPLY, 7)).passed(),
         "it alone is over"
     );
-    let _ = h.from_outside(&query(S, H, 0, 7)).to_container(&C1);
+    let _ = h
+        .from_outside(&query(S, H, ECHO_REPLY, 7))
+        .to_container(&C1);
 }
 
 #[test]
 fn s12_a_query_to_the_host_is_the_hosts() {
     // No ICMP is published, so none is led back in: the host itself answers.
     let mut h = Host::new();
-    let _ = h.from(&C2, &query(C2.addr, S, 8, 7)).to_uplink();
-    assert!(h.from(&C1, &query(C1.addr, H, 8, 7)).passed());
+    let _ = h.from(&C2, &query(C2.ip(), S, ECHO, 7)).to_uplink();
+    assert!(h.from(&C1, &query(C1.ip(), H, ECHO, 7)).passed());
     assert_eq!(h.drops_of(DropReason::IcmpUnmatched), 0);
 }

@@ -1,0 +1,14 @@
+//! The tests that are the same for both families: `v4` and `v6` have them each.
+//!
+//! `family` is the standard host in the words of one. What a family has alone is `ipv4`'s or `ipv6`'s.
+
+use super::family;
+
+pub(crate) mod connection;
+pub(crate) mod masquerade;
+pub(crate) mod rfc4787;
+mod rfc5382;
+mod rfc5508;
+mod rfc5508_error;
+mod rfc6888;
+mod rfc7857;

@@ -7,16 +7,21 @@ use std::{net::Ipv4Addr, string::String, vec::Vec};
 pub use super::{
     Addr, BRIDGE1_IF, BRIDGE1_MAC, BRIDGE2_IF, BRIDGE2_MAC, C1, C2, C3, Container, Datagram, Frame,
     GW1, GW2, H, Host, Mac, MemTables, NET1, NET2, Offload, Outcome, R, ROUTER_MAC, RULE_DNS,
-    RULE_WEB, S, S2, UPLINK, UPLINK_IF, UPLINK_MAC, another, dccp, describe, endpoint_record,
+    RULE_WEB, S, S2, UPLINK, UPLINK_IF, UPLINK_MAC, another, arp, dccp, describe, endpoint_record,
     error, ethernet, icmp, network_record, out_of, query, sctp, tcp, tcp_data, udp, udplite,
     verify,
 };
 use super::{build::be16, said};
 pub use crate::{Tuple, conntrack::CtEntry, tuple::ICMP};
-use crate::{addr::V4, records::NetworkRecord};
+use crate::{
+    addr::V4,
+    records::{NetworkRecord, UplinkRecord},
+};
 
 /// Another address of the host outside.
 pub const H2: Addr = [192, 0, 2, 7];
+/// One more.
+pub const H3: Addr = [192, 0, 2, 77];
 /// Addresses that are nobody's here.
 pub const STRANGERS: [Addr; 2] = [[8, 8, 8, 8], [10, 0, 0, 1]];
 /// Addresses of no wire.
@@ -70,6 +75,7 @@ pub fn said(text: &str) -> String {
             "GW1" => GW1,
             "H" => H,
             "H2" => H2,
+            "H3" => H3,
             "S" => S,
             "S2" => S2,
             "R" => R,
@@ -94,6 +100,11 @@ impl Ip for Container {
 /// Gives a network a fixed outside address.
 pub fn set_snat(network: &mut NetworkRecord, addr: V4) {
     network.snat = addr;
+}
+
+/// Gives an uplink another address, [`Addr::default`] for none.
+pub fn set_uplink(uplink: &mut UplinkRecord, addr: V4) {
+    uplink.addr = addr;
 }
 
 /// Source address of a frame.
@@ -174,6 +185,12 @@ impl Datagram {
     #[must_use]
     pub fn parts(&self, id: u16) -> Vec<Self> {
         self.clone().id(id).fragments(1440)
+    }
+
+    /// With the don't-fragment bit.
+    #[must_use]
+    pub fn unfragmented(self) -> Self {
+        self.dont_fragment()
     }
 
     /// With `words` words of padding behind the IP header, 10 at most.

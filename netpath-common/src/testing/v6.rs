@@ -18,7 +18,10 @@ use super::{
     said,
 };
 pub use crate::tuple::ICMPV6 as ICMP;
-use crate::{addr::V6, records::NetworkRecord};
+use crate::{
+    addr::V6,
+    records::{NetworkRecord, UplinkRecord},
+};
 
 /// Tuples of the family.
 pub type Tuple = crate::Tuple<V6>;
@@ -29,6 +32,8 @@ pub type MemTables = super::MemTables<V6>;
 
 /// Another address of the host outside.
 pub const H2: Addr = *b"\x20\x01\x0d\xb8\0\x01\0\0\0\0\0\0\0\0\0\x07";
+/// One more.
+pub const H3: Addr = *b"\x20\x01\x0d\xb8\0\x01\0\0\0\0\0\0\0\0\0\x77";
 /// Addresses that are nobody's here.
 pub const STRANGERS: [Addr; 2] = [
     *b"\x20\x01\x48\x60\x48\x60\0\0\0\0\0\0\0\0\x88\x88",
@@ -82,6 +87,7 @@ pub fn said(text: &str) -> String {
             "GW1" => GW1,
             "H" => H,
             "H2" => H2,
+            "H3" => H3,
             "S" => S,
             "S2" => S2,
             "R" => R,
@@ -120,6 +126,11 @@ pub fn error(
 ) -> Datagram {
     // The MTU of "packet too big", harmless in the others.
     error6(src, dst, kind, code, 1300, about, quoted_l4)
+}
+
+/// Gives an uplink another address, [`Addr::default`] for none.
+pub fn set_uplink(uplink: &mut UplinkRecord, addr: V6) {
+    uplink.addr6 = addr;
 }
 
 /// Source address of a frame.
@@ -215,6 +226,12 @@ impl Datagram {
     #[must_use]
     pub fn parts(&self, id: u16) -> Vec<Self> {
         self.fragments(1440, id.into())
+    }
+
+    /// No router fragments it (RFC 8200, 5).
+    #[must_use]
+    pub fn unfragmented(self) -> Self {
+        self
     }
 
     /// With `words` words of padding behind the IP header: destination options.

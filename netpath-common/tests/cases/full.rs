@@ -4,10 +4,9 @@ use netpath_common::{
     DropReason, Verdict,
     conntrack::tcp::{ACK, SYN},
     counters::Counter,
-    testing::*,
 };
 
-use super::help::flows;
+use super::{family::*, help::flows};
 
 /// Flows that the table takes.
 const FLOWS: u16 = 200;
@@ -20,13 +19,13 @@ fn c28_full() {
     let embryonic = |n: u16| 30_000 + n;
     for n in 0..FLOWS / 2 {
         let port = assured(n);
-        let _ = h.from(&C1, &tcp(C1.addr, port, S, 80, SYN)).to_uplink();
+        let _ = h.from(&C1, &tcp(C1.ip(), port, S, 80, SYN)).to_uplink();
         let _ = h
             .from_outside(&tcp(S, 80, H, port, SYN | ACK))
             .to_container(&C1);
-        let _ = h.from(&C1, &tcp(C1.addr, port, S, 80, ACK)).to_uplink();
+        let _ = h.from(&C1, &tcp(C1.ip(), port, S, 80, ACK)).to_uplink();
         let _ = h
-            .from(&C2, &tcp(C2.addr, embryonic(n), S, 80, SYN))
+            .from(&C2, &tcp(C2.ip(), embryonic(n), S, 80, SYN))
             .to_uplink();
     }
     assert_eq!(h.tables.entries().len(), h.tables.ct_capacity, "full");
@@ -34,7 +33,7 @@ fn c28_full() {
     let no_loss = |h: &mut Host| {
         for n in 0..FLOWS / 2 {
             let port = assured(n);
-            let _ = h.from(&C1, &tcp(C1.addr, port, S, 80, ACK)).to_uplink();
+            let _ = h.from(&C1, &tcp(C1.ip(), port, S, 80, ACK)).to_uplink();
             let _ = h.from_outside(&tcp(S, 80, H, port, ACK)).to_container(&C1);
         }
     };
@@ -42,7 +41,7 @@ fn c28_full() {
     // Each new connection takes the place of an embryonic one, the oldest first, and is answered.
     for n in 0..FLOWS / 2 {
         let port = 40_000 + n;
-        let _ = h.from(&C2, &tcp(C2.addr, port, S, 80, SYN)).to_uplink();
+        let _ = h.from(&C2, &tcp(C2.ip(), port, S, 80, SYN)).to_uplink();
         let _ = h
             .from_outside(&tcp(S, 80, H, port, SYN | ACK))
             .to_container(&C2);
@@ -60,7 +59,7 @@ fn c28_full() {
     no_loss(&mut h);
     // Nothing is left to give: new ones are refused and counted, also those from outside.
     for n in 0..10 {
-        let out = h.from(&C2, &tcp(C2.addr, 50_000 + n, S, 80, SYN));
+        let out = h.from(&C2, &tcp(C2.ip(), 50_000 + n, S, 80, SYN));
         assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
         let out = h.from_outside(&tcp(S, 51_000 + n, H, 8080, SYN));
         assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));

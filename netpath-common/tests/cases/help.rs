@@ -3,14 +3,11 @@
 //! Owns no case.
 
 use netpath_common::{
-    Tuple,
-    conntrack::{
-        CtEntry,
-        tcp::{ACK, SYN, TcpState},
-    },
-    testing::*,
+    conntrack::tcp::{ACK, SYN, TcpState},
     tuple,
 };
+
+use super::family::*;
 
 /// The record of a masqueraded flow to S, by its outside port.
 pub(crate) fn record_key(proto: u8, dport: u16, outside: u16) -> Tuple {
@@ -38,7 +35,7 @@ pub(crate) fn state(h: &Host) -> TcpState {
 
 /// A segment of C1:40000 to S:80, as C1 sends it.
 pub(crate) fn c1(flags: u8, seq: u32, ack: u32) -> Datagram {
-    tcp(C1.addr, 40000, S, 80, flags).numbered(seq, ack)
+    tcp(C1.ip(), 40000, S, 80, flags).numbered(seq, ack)
 }
 
 /// A segment of the same connection, as S sends it.
@@ -50,37 +47,28 @@ pub(crate) fn s(flags: u8, seq: u32, ack: u32) -> Datagram {
 /// and each has acknowledged that.
 pub(crate) fn open(h: &mut Host) {
     let out = h.from(&C1, &c1(SYN, 1000, 0));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     let back = h.from_outside(&s(SYN | ACK, 5000, 1001));
-    assert_eq!(
-        back.to_container(&C1),
-        "tcp 198.51.100.9:80 > 172.17.0.2:40000"
-    );
+    assert_eq!(back.to_container(&C1), said("tcp S:80 > C1:40000"));
     let out = h.from(&C1, &c1(ACK, 1001, 5001));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert_eq!(state(h), TcpState::Established);
-}
-
-/// Source and destination port of a frame without IP options.
-pub(crate) fn frame_ports(o: &Outcome) -> (u16, u16) {
-    let be = |at: usize| u16::from_be_bytes([o.frame.bytes[at], o.frame.bytes[at + 1]]);
-    (be(34), be(36))
 }
 
 /// The outside port of a frame that has left by the uplink, with the host's source.
 #[track_caller]
 pub(crate) fn outside_port(o: &Outcome) -> u16 {
     let text = o.to_uplink();
-    assert_eq!(o.frame.bytes[26..30], H, "{text}");
-    frame_ports(o).0
+    assert_eq!(source(&o.frame), H, "{text}");
+    source_port(&o.frame)
 }
 
 /// The identifier of an ICMP query that has left by the uplink, with the host's source.
 #[track_caller]
 pub(crate) fn outside_id(o: &Outcome) -> u16 {
     let text = o.to_uplink();
-    assert_eq!(o.frame.bytes[26..30], H, "{text}");
-    u16::from_be_bytes([o.frame.bytes[38], o.frame.bytes[39]])
+    assert_eq!(source(&o.frame), H, "{text}");
+    query_id(&o.frame)
 }
 
 /// Every record has its index and the other way round: nothing is an orphan. How many flows.

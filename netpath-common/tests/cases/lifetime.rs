@@ -1,18 +1,20 @@
 //! Cases 9, 10, 11, 13, 14, 15: flows that lose a half, expire, are used anew or are forgotten.
 
 use netpath_common::{
-    DropReason, Tuple,
+    DropReason,
     conntrack::{
         STATE_PICKUP,
         tcp::{ACK, FIN, RST, SYN, TcpState},
     },
     counters::Counter,
     datapath::{Tables, collect},
-    testing::*,
     tuple,
 };
 
-use super::help::{c1, flows, open, outside_port, record, record_key, s, state};
+use super::{
+    family::*,
+    help::{c1, flows, open, outside_port, record, record_key, s, state},
+};
 
 /// Loses the index of the record under `key`.
 fn lose_index(h: &mut Host, key: &Tuple) -> Tuple {
@@ -35,7 +37,7 @@ fn c09_lost_index_repaired_by_egress_of_a_preserved_port() {
     open(&mut h);
     let index = lose_index(&mut h, &record_key(tuple::TCP, 80, 40000));
     let out = h.from(&C1, &c1(ACK, 1001, 5001));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert!(h.tables.entry(&index).is_some());
     assert_eq!(flows(&h.tables), 1);
     assert_eq!(state(&h), TcpState::Established, "the same connection");
@@ -48,17 +50,14 @@ fn c09_lost_index_repaired_by_any_reply() {
     for taken in [false, true] {
         let mut h = Host::new();
         if taken {
-            let _ = h.from(&C2, &tcp(C2.addr, 40000, S, 80, SYN)).to_uplink();
+            let _ = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, SYN)).to_uplink();
         }
         let port = outside_port(&h.from(&C1, &c1(SYN, 1000, 0)));
         assert_eq!(port != 40000, taken);
         let index = lose_index(&mut h, &record_key(tuple::TCP, 80, port));
         let reply = tcp(S, 80, H, port, SYN | ACK).numbered(5000, 1001);
         let back = h.from_outside(&reply);
-        assert_eq!(
-            back.to_container(&C1),
-            "tcp 198.51.100.9:80 > 172.17.0.2:40000"
-        );
+        assert_eq!(back.to_container(&C1), said("tcp S:80 > C1:40000"));
         assert!(h.tables.entry(&index).is_some(), "repaired");
         let out = h.from(&C1, &c1(ACK, 1001, 5001));
         assert_eq!(outside_port(&out), port, "the same port");
@@ -71,23 +70,20 @@ fn c09_lost_index_repaired_by_any_reply() {
 #[test]
 fn c09_lost_index_of_another_port_is_not_found_by_egress() {
     let mut h = Host::new();
-    let _ = h.from(&C2, &udp(C2.addr, 40000, S, 53, b"")).to_uplink();
-    let old = outside_port(&h.from(&C1, &udp(C1.addr, 40000, S, 53, b"")));
+    let _ = h.from(&C2, &udp(C2.ip(), 40000, S, 53, b"")).to_uplink();
+    let old = outside_port(&h.from(&C1, &udp(C1.ip(), 40000, S, 53, b"")));
     assert_ne!(old, 40000);
     let _ = lose_index(&mut h, &record_key(tuple::UDP, 53, old));
-    let new = outside_port(&h.from(&C1, &udp(C1.addr, 40000, S, 53, b"")));
+    let new = outside_port(&h.from(&C1, &udp(C1.ip(), 40000, S, 53, b"")));
     assert!(new != old && new != 40000, "{old} {new}");
     // Answers to either port reach the container, as what it asked.
     for port in [old, new] {
         let back = h.from_outside(&udp(S, 53, H, port, b""));
-        assert_eq!(
-            back.to_container(&C1),
-            "udp 198.51.100.9:53 > 172.17.0.2:40000"
-        );
+        assert_eq!(back.to_container(&C1), said("udp S:53 > C1:40000"));
     }
     // A connection cannot change its port: its segment does not leave.
     let mut h = Host::new();
-    let _ = h.from(&C2, &tcp(C2.addr, 40000, S, 80, SYN)).to_uplink();
+    let _ = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, SYN)).to_uplink();
     let port = outside_port(&h.from(&C1, &c1(SYN, 1000, 0)));
     let reply = tcp(S, 80, H, port, SYN | ACK).numbered(5000, 1001);
     let _ = h.from_outside(&reply).to_container(&C1);
@@ -103,7 +99,7 @@ fn c10_expired_and_not_collected() {
     h.tables.advance_ms(432_000_000);
     assert_eq!(h.tables.entries().len(), 2, "nobody has collected it");
     let out = h.from(&C1, &c1(SYN, 77_000, 0));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert_eq!(state(&h), TcpState::SynSent, "opened again");
     assert_eq!(h.tables.counter(Counter::FlowNew), 2, "as a new flow");
     assert_eq!(flows(&h.tables), 1);
@@ -121,10 +117,7 @@ fn c10_collection_by_an_old_snapshot() {
     }
     assert_eq!(flows(&h.tables), 1);
     let back = h.from_outside(&s(SYN | ACK, 9000, 77_001));
-    assert_eq!(
-        back.to_container(&C1),
-        "tcp 198.51.100.9:80 > 172.17.0.2:40000"
-    );
+    assert_eq!(back.to_container(&C1), said("tcp S:80 > C1:40000"));
     // What nobody has used again does go.
     h.tables.advance_ms(60_000);
     assert!(collect(&h.tables, &snapshot[0], false));
@@ -140,7 +133,7 @@ fn c11_time_wait_is_used_again() {
     let _ = h.from(&C1, &c1(ACK, 1002, 5002)).to_uplink();
     assert_eq!(state(&h), TcpState::TimeWait);
     let out = h.from(&C1, &c1(SYN, 2_000_000, 0));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert_eq!(state(&h), TcpState::SynSent);
     assert_eq!(h.tables.counter(Counter::FlowNew), 1, "the binding is kept");
     // The new connection's numbers are its own: a reset is judged by them, and it lives as one.
@@ -162,7 +155,7 @@ fn c13_picked_up_in_the_middle() {
         h.tables.ct_delete(&key);
     }
     let out = h.from(&C1, &c1(ACK, 1001, 5001));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert_eq!(state(&h), TcpState::Established);
     assert_ne!(record(&h).state & STATE_PICKUP, 0);
     // Five minutes from its last packet; the clock goes in steps of four milliseconds.
@@ -180,7 +173,7 @@ fn c13_picked_up_in_the_middle() {
 #[test]
 fn c13_not_picked_up_where_the_port_is_taken() {
     let mut h = Host::new();
-    let _ = h.from(&C2, &tcp(C2.addr, 40000, S, 80, SYN)).to_uplink();
+    let _ = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, SYN)).to_uplink();
     let out = h.from(&C1, &c1(ACK, 1001, 5001));
     assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
     let out = h.from_stack(&c1(ACK, 1001, 5001));
@@ -208,7 +201,7 @@ fn stale(close: impl Fn(&mut Host)) -> Host {
         .from_outside(&tcp(S, 51000, H, 8080, SYN))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 51000, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 51000, H, 8080, ACK))
@@ -224,7 +217,7 @@ fn c15_direction() {
             .from_outside(&tcp(S, 51000, H, 8080, FIN | ACK))
             .to_container(&C1);
         let _ = h
-            .from(&C1, &tcp(C1.addr, 80, S, 51000, FIN | ACK))
+            .from(&C1, &tcp(C1.ip(), 80, S, 51000, FIN | ACK))
             .to_uplink();
         let _ = h
             .from_outside(&tcp(S, 51000, H, 8080, ACK))
@@ -233,17 +226,14 @@ fn c15_direction() {
     let expire = |h: &mut Host| h.tables.advance_ms(432_000_000);
     let unpublish = |h: &mut Host| h.tables.unpublish(tuple::TCP, 8080, RULE_WEB);
     for mut h in [stale(finish), stale(expire), stale(unpublish)] {
-        let out = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN));
-        assert_eq!(out.to_uplink(), "tcp 192.0.2.1:80 > 198.51.100.9:51000");
+        let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN));
+        assert_eq!(out.to_uplink(), said("tcp H:80 > S:51000"));
         assert_eq!(flows(&h.tables), 1, "the stale one is gone");
         let back = h.from_outside(&tcp(S, 51000, H, 80, SYN | ACK));
-        assert_eq!(
-            back.to_container(&C1),
-            "tcp 198.51.100.9:51000 > 172.17.0.2:80"
-        );
+        assert_eq!(back.to_container(&C1), said("tcp S:51000 > C1:80"));
     }
     // While the inbound connection lives, the tuple is its own.
     let mut h = stale(|_| ());
-    let out = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN));
+    let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN));
     assert_eq!(out.dropped(), Some(DropReason::TcpInvalid));
 }

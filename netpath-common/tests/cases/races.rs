@@ -11,10 +11,9 @@ use netpath_common::{
     conntrack::tcp::SYN,
     counters::Counter,
     datapath::{Work, veth_ingress},
-    testing::*,
 };
 
-use super::help::flows;
+use super::{family::*, help::flows};
 
 /// What became of packets that other processors have sent.
 type Sent = Rc<RefCell<Vec<(Result<Verdict, DropReason>, Frame)>>>;
@@ -38,7 +37,7 @@ fn overtaken(t: &MemTables, others: &[(usize, Container, Datagram)], sent: &Sent
 
 #[test]
 fn c05_the_same_flow_at_once() {
-    let packet = udp(C1.addr, 40000, S, 53, b"?");
+    let packet = udp(C1.ip(), 40000, S, 53, b"?");
     // Up to five processors; each is overtaken before its record or before its index.
     for processors in 1..5_u32 {
         for order in 0..1 << processors {
@@ -49,11 +48,11 @@ fn c05_the_same_flow_at_once() {
                 .collect();
             overtaken(&h.tables, &others, &sent);
             let out = h.from(&C1, &packet);
-            assert_eq!(out.to_uplink(), "udp 192.0.2.1:40000 > 198.51.100.9:53");
+            assert_eq!(out.to_uplink(), said("udp H:40000 > S:53"));
             for (verdict, frame) in sent.borrow().iter() {
                 assert!(verdict.is_ok(), "order {order:b}: {verdict:?}");
                 let text = describe(frame);
-                assert_eq!(text, "udp 192.0.2.1:40000 > 198.51.100.9:53");
+                assert_eq!(text, said("udp H:40000 > S:53"));
             }
             assert_eq!(sent.borrow().len(), processors as usize, "all came");
             assert_eq!(h.tables.entries().len(), 2, "one record, one index");
@@ -69,19 +68,11 @@ fn c05_the_same_flow_at_once() {
 
 #[test]
 fn c06_the_same_port_at_once() {
-    let containers: Vec<_> = (0..10u8)
-        .map(|i| Container {
-            addr: [172, 17, 0, 10 + i],
-            mac: [2, 0x42, 0, 0, 1, i],
-            ifindex: 100 + u32::from(i),
-            slot: 4 + u16::from(i),
-            ..C1
-        })
-        .collect();
+    let containers: Vec<_> = (0..10).map(another).collect();
     for before_index in [0, 1] {
         let mut h = Host::new();
         containers.iter().for_each(|c| h.tables.add_container(c));
-        let syn = |c: &Container| tcp(c.addr, 40000, S, 80, SYN);
+        let syn = |c: &Container| tcp(c.ip(), 40000, S, 80, SYN);
         let others: Vec<_> = containers
             .iter()
             .skip(1)
@@ -91,14 +82,11 @@ fn c06_the_same_port_at_once() {
         overtaken(&h.tables, &others, &sent);
         let first = h.from(&containers[0], &syn(&containers[0]));
         let _ = first.to_uplink();
-        let mut ports = vec![u16::from_be_bytes([
-            first.frame.bytes[34],
-            first.frame.bytes[35],
-        ])];
+        let mut ports = vec![source_port(&first.frame)];
         for (verdict, frame) in sent.borrow().iter() {
             assert!(verdict.is_ok(), "{verdict:?}");
-            assert_eq!(frame.bytes[26..30], H, "the host's source");
-            ports.push(u16::from_be_bytes([frame.bytes[34], frame.bytes[35]]));
+            assert_eq!(source(frame), H, "the host's source");
+            ports.push(source_port(frame));
         }
         assert!(ports.contains(&40000), "one of them has it: {ports:?}");
         ports.sort_unstable();

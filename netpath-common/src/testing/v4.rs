@@ -8,8 +8,8 @@ pub use super::{
     Addr, BRIDGE1_IF, BRIDGE1_MAC, BRIDGE2_IF, BRIDGE2_MAC, C1, C2, C3, Container, Datagram, Frame,
     GW1, GW2, H, Host, Mac, MemTables, NET1, NET2, Offload, Outcome, R, ROUTER_MAC, RULE_DNS,
     RULE_WEB, S, S2, UPLINK, UPLINK_IF, UPLINK_MAC, another, arp, dccp, describe, endpoint_record,
-    error, ethernet, icmp, network_record, out_of, query, sctp, tcp, tcp_data, udp, udplite,
-    verify,
+    error, ethernet, icmp, network_record, out_of, query, reassemble, sctp, tcp, tcp_data, udp,
+    udplite, verify,
 };
 use super::{build::be16, said};
 pub use crate::{Tuple, conntrack::CtEntry, tuple::ICMP};
@@ -37,6 +37,11 @@ pub const BITS: u8 = 32;
 
 /// Protocols without ports: IGMP, IPv6 in IPv4, GRE, ESP.
 pub const OTHERS: [u8; 4] = [2, 41, 47, 50];
+
+/// EtherType of the family.
+pub const ETHERTYPE: [u8; 2] = [8, 0];
+/// The DS field of errors that a router sends (RFC 1812, 4.3.2.5).
+pub const ROUTER_DS: u8 = 0xc0;
 
 /// Type of echo (RFC 792).
 pub const ECHO: u8 = 8;
@@ -181,10 +186,26 @@ pub fn udps(src: Addr, sport: u16, dst: Addr, dport: u16, payload: &[u8]) -> Vec
 }
 
 impl Datagram {
+    /// Fragments with this identification that carry at most `chunk` bytes each.
+    #[must_use]
+    pub fn cut(&self, chunk: usize, id: u16) -> Vec<Self> {
+        self.clone().id(id).fragments(chunk)
+    }
+
     /// Fragments with this identification that fit every link here.
     #[must_use]
     pub fn parts(&self, id: u16) -> Vec<Self> {
-        self.clone().id(id).fragments(1440)
+        self.cut(1440, id)
+    }
+
+    /// A fragment with this identification: `len` bytes from `at` on, and whether more follow.
+    #[must_use]
+    pub fn piece(&self, at: usize, len: usize, more: bool, id: u16) -> Self {
+        Self {
+            frag: (at / 8) as u16 | if more { 0x2000 } else { 0 },
+            l4: self.l4[at..at + len].to_vec(),
+            ..self.clone().id(id)
+        }
     }
 
     /// With the don't-fragment bit.

@@ -9,8 +9,8 @@ pub use super::{
     Datagram6 as Datagram, Frame, GW1_6 as GW1, GW2_6 as GW2, H6 as H, Host6 as Host, Mac, NET1,
     NET2, Offload, Outcome, R6 as R, ROUTER_MAC, RULE_DNS, RULE_WEB, S2_6 as S2, S6 as S, UPLINK,
     UPLINK_IF, UPLINK_MAC, another, describe, endpoint_record, ethernet, icmp6 as icmp,
-    network_record, out_of, query6 as query, tcp_data6 as tcp_data, tcp6 as tcp, udp6 as udp,
-    verify,
+    network_record, out_of, query6 as query, reassemble6 as reassemble, tcp_data6 as tcp_data,
+    tcp6 as tcp, udp6 as udp, verify,
 };
 use super::{
     build::{be16, number},
@@ -52,6 +52,11 @@ pub const BITS: u8 = 128;
 
 /// Protocols without ports: IPv4 in IPv6, IPv6 in IPv6, GRE, ESP.
 pub const OTHERS: [u8; 4] = [4, 41, 47, 50];
+
+/// EtherType of the family.
+pub const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
+/// The DS field of errors that a router sends.
+pub const ROUTER_DS: u8 = 0;
 
 /// Type of echo (RFC 4443).
 pub const ECHO: u8 = 128;
@@ -222,10 +227,26 @@ impl Datagram {
         self.summed(16)
     }
 
+    /// Fragments with this identification that carry at most `chunk` bytes each.
+    #[must_use]
+    pub fn cut(&self, chunk: usize, id: u16) -> Vec<Self> {
+        self.fragments(chunk, id.into())
+    }
+
     /// Fragments with this identification that fit every link here.
     #[must_use]
     pub fn parts(&self, id: u16) -> Vec<Self> {
-        self.fragments(1440, id.into())
+        self.cut(1440, id)
+    }
+
+    /// A fragment with this identification: `len` bytes from `at` on, and whether more follow.
+    #[must_use]
+    pub fn piece(&self, at: usize, len: usize, more: bool, id: u16) -> Self {
+        Self {
+            l4: self.l4[at..at + len].to_vec(),
+            ..self.clone()
+        }
+        .fragment(at, more, id.into())
     }
 
     /// No router fragments it (RFC 8200, 5).

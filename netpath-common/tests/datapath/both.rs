@@ -5,10 +5,17 @@
 use super::family;
 
 pub(crate) mod connection;
+pub(crate) mod fragment;
+pub(crate) mod fragment_order;
+mod generation;
 pub(crate) mod masquerade;
+mod ports;
+mod quota;
+mod refuse;
 pub(crate) mod rfc4787;
 mod rfc5382;
 mod rfc5508;
 mod rfc5508_error;
 mod rfc6888;
 mod rfc7857;
+mod timeout;

@@ -7,11 +7,12 @@ use netpath_common::{
     datapath::{HOLD_NS, Tables},
     event::Hook,
     records::NETWORK_MASQUERADE,
-    testing::*,
 };
 
+use super::{family::*, fragment::joined};
+
 /// What was sent to come in once more does so.
-fn again(h: &mut Host, hook: Hook, first: &Outcome) -> Vec<Outcome> {
+pub(crate) fn again(h: &mut Host, hook: Hook, first: &Outcome) -> Vec<Outcome> {
     let frames: Vec<_> = first
         .frame
         .again
@@ -25,33 +26,11 @@ fn again(h: &mut Host, hook: Hook, first: &Outcome) -> Vec<Outcome> {
     frames.iter().map(|f| h.run(hook, f)).collect()
 }
 
-/// The payload behind the IP header, and where it lies in the datagram, bytes.
-fn part(o: &Outcome) -> (usize, Vec<u8>) {
-    let frag = u16::from_be_bytes([o.frame.bytes[20], o.frame.bytes[21]]);
-    (usize::from(frag & 0x1fff) * 8, o.frame.bytes[34..].to_vec())
-}
-
-/// Puts fragments together and checks that nothing is missing, and the transport checksum.
-fn joined(parts: &[Outcome]) -> String {
-    let mut all: Vec<_> = parts.iter().map(part).collect();
-    all.sort();
-    let mut l4 = Vec::new();
-    for (at, bytes) in all {
-        assert_eq!(at, l4.len(), "a hole");
-        l4.extend(bytes);
-    }
-    let ip = &parts[0].frame.bytes[14..];
-    let four = |at: usize| [ip[at], ip[at + 1], ip[at + 2], ip[at + 3]];
-    let whole = Datagram::new(four(12), four(16), ip[9], l4).frame([0; 6], [0; 6], 0);
-    assert_eq!(verify(&whole), Ok(()));
-    describe(&whole)
-}
-
 #[test]
 fn a_containers_datagram_in_reverse() {
-    for (len, count) in [(4000, 3), (60_000, 41)] {
+    for (len, count) in [(4000, 3), (60_000, 42)] {
         let mut h = Host::new();
-        let mut parts = udp(C1.addr, 5000, S, 53, &vec![3; len]).fragments(1480);
+        let mut parts = udp(C1.ip(), 5000, S, 53, &vec![3; len]).parts(9);
         assert_eq!(parts.len(), count);
         parts.reverse();
         let first = parts.pop().unwrap();
@@ -64,7 +43,7 @@ fn a_containers_datagram_in_reverse() {
         let mut out = again(&mut h, Hook::Veth, &first);
         out.iter().for_each(|o| drop(o.to_uplink()));
         out.push(first);
-        assert_eq!(joined(&out), "udp 192.0.2.1:5000 > 198.51.100.9:53");
+        assert_eq!(joined(&out), said("udp H:5000 > S:53"));
         assert_eq!(h.tables.live(Budget::HELD), 0);
         assert_eq!(
             h.tables.counter(Counter::FragmentReleased),
@@ -77,27 +56,27 @@ fn a_containers_datagram_in_reverse() {
 #[test]
 fn an_echo_and_a_published_port_in_reverse() {
     let mut h = Host::new();
-    let parts = icmp(C1.addr, S, 8, 0, [0, 7, 0, 1], &[9; 2000]).fragments(1480);
+    let parts = icmp(C1.ip(), S, ECHO, 0, [0, 7, 0, 1], &[9; 2000]).parts(9);
     assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
     let first = h.from(&C1, &parts[0]);
     let mut out = again(&mut h, Hook::Veth, &first);
     out.push(first);
-    assert_eq!(joined(&out), "icmp 8 192.0.2.1 > 198.51.100.9 id 7");
+    assert_eq!(joined(&out), said(&format!("icmp {ECHO} H > S id 7")));
     // From outside: the host's stack has the tail as well, since it may be its own.
-    let parts = udp(S, 4000, H, 5353, &[1; 2000]).fragments(1480);
+    let parts = udp(S, 4000, H, 5353, &[1; 2000]).parts(9);
     assert!(h.from_outside(&parts[1]).passed());
     let first = h.from_outside(&parts[0]);
     let _ = first.to_container(&C1);
     let mut out = again(&mut h, Hook::UplinkIngress, &first);
     out.iter().for_each(|o| drop(o.to_container(&C1)));
     out.push(first);
-    assert_eq!(joined(&out), "udp 198.51.100.9:4000 > 172.17.0.2:53");
+    assert_eq!(joined(&out), said("udp S:4000 > C1:53"));
 }
 
 #[test]
 fn the_hosts_own_fragments_are_the_hosts() {
     let mut h = Host::new();
-    let parts = udp(S, 4000, H, 9999, &[1; 2000]).fragments(1480);
+    let parts = udp(S, 4000, H, 9999, &[1; 2000]).parts(9);
     assert!(h.from_outside(&parts[1]).passed());
     let first = h.from_outside(&parts[0]);
     assert!(first.passed());
@@ -111,7 +90,7 @@ fn the_hosts_own_fragments_are_the_hosts() {
 #[test]
 fn what_waits_too_long_is_dropped_and_counted() {
     let mut h = Host::new();
-    let parts = udp(C1.addr, 5000, S, 53, &[3; 2000]).fragments(1480);
+    let parts = udp(C1.ip(), 5000, S, 53, &[3; 2000]).parts(9);
     assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
     h.tables.now += HOLD_NS;
     let first = h.from(&C1, &parts[0]);
@@ -124,7 +103,7 @@ fn what_waits_too_long_is_dropped_and_counted() {
 #[test]
 fn memory_is_bounded() {
     let mut h = Host::new();
-    let parts = udp(C1.addr, 5000, S, 53, &[3; 60_000]).fragments(1000);
+    let parts = udp(C1.ip(), 5000, S, 53, &[3; 60_000]).cut(1000, 9);
     for tail in &parts[1..=48] {
         assert_eq!(h.from(&C1, tail).result, Ok(Verdict::Held));
     }
@@ -135,7 +114,7 @@ fn memory_is_bounded() {
         );
     }
     // Of another endpoint, by chance in the same group or not; and one that is too long.
-    let long = udp(C2.addr, 1, S, 53, &[3; 4000]).fragments(1600);
+    let long = udp(C2.ip(), 1, S, 53, &[3; 4000]).cut(1600, 9);
     assert_eq!(
         h.from(&C2, &long[1]).dropped(),
         Some(DropReason::FragmentUnmatched)
@@ -151,14 +130,10 @@ fn memory_is_bounded() {
 
 #[test]
 fn overlapping_and_repeated_fragments_are_dropped() {
-    let whole = udp(C1.addr, 5000, S, 53, &[3; 4000]);
-    let parts = whole.fragments(1480);
-    let overlap = |h: &mut Host, at: u16, len: usize| {
-        let part = Datagram {
-            frag: (at / 8) | 0x2000,
-            l4: vec![0; len],
-            ..whole.clone()
-        };
+    let whole = udp(C1.ip(), 5000, S, 53, &[3; 4000]);
+    let parts = whole.parts(9);
+    let overlap = |h: &mut Host, at, len| {
+        let part = whole.piece(at, len, true, 9);
         h.from(&C1, &part).dropped()
     };
     let mut h = Host::new();
@@ -166,45 +141,12 @@ fn overlapping_and_repeated_fragments_are_dropped() {
     // Into the first one, and by a single unit.
     let dropped = Some(DropReason::FragmentOverlap);
     assert_eq!(overlap(&mut h, 8 * 2, 8), dropped);
-    assert_eq!(overlap(&mut h, 1472, 16), dropped);
+    assert_eq!(overlap(&mut h, 1432, 16), dropped);
     assert_eq!(h.from(&C1, &parts[2]).dropped(), None);
-    assert_eq!(overlap(&mut h, 2952, 16), dropped, "into the one behind");
+    assert_eq!(overlap(&mut h, 2872, 16), dropped, "into the one behind");
     assert_eq!(h.from(&C1, &parts[1]).dropped(), None);
     assert_eq!(h.from(&C1, &parts[1]).dropped(), dropped, "the same again");
     assert_eq!(h.drops_of(DropReason::FragmentOverlap), 4);
-}
-
-#[test]
-fn fragments_that_are_larger_than_the_way_go_by_the_stack() {
-    let mut h = Host::new();
-    h.tables.uplinks[usize::from(UPLINK)].mtu = 1000;
-    // In both orders: the stack fragments them further, and the uplink's hook translates.
-    for (id, order) in [(1, [0, 1, 2]), (2, [1, 0, 2])] {
-        let whole = udp(C1.addr, 5000, S, 53, &[3; 3000]).id(id);
-        let parts = whole.fragments(1480);
-        let mut up = 0;
-        for part in order {
-            let out = h.from(&C1, &parts[part]);
-            up += usize::from(out.passed());
-            let later = again(&mut h, Hook::Veth, &out);
-            up += later.iter().filter(|o| o.passed()).count();
-        }
-        assert_eq!(up, 3, "{order:?}");
-        let out: Vec<_> = whole
-            .fragments(976)
-            .iter()
-            .map(|f| h.from_stack(f))
-            .collect();
-        out.iter().for_each(|o| drop(o.to_stack()));
-        assert_eq!(joined(&out), "udp 192.0.2.1:5000 > 198.51.100.9:53");
-    }
-    // A part whose first one the uplink has never seen does not leave.
-    let parts = udp(C1.addr, 5000, S, 53, &[3; 3000]).id(99).fragments(1480);
-    assert!(h.from(&C1, &parts[0]).passed());
-    assert_eq!(
-        h.from_stack(&parts[1]).dropped(),
-        Some(DropReason::FragmentUnmatched)
-    );
 }
 
 #[test]
@@ -214,15 +156,15 @@ fn an_answer_in_reverse_also_without_masquerade() {
     let _ = h
         .from_outside(&udp(S, 4000, H, 5353, b"question"))
         .to_container(&C1);
-    let parts = udp(C1.addr, 53, S, 4000, &[1; 2000]).fragments(1480);
+    let parts = udp(C1.ip(), 53, S, 4000, &[1; 2000]).parts(9);
     assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
     let first = h.from(&C1, &parts[0]);
     let _ = first.to_uplink();
     let mut out = again(&mut h, Hook::Veth, &first);
     out.push(first);
-    assert_eq!(joined(&out), "udp 192.0.2.1:5353 > 198.51.100.9:4000");
+    assert_eq!(joined(&out), said("udp H:5353 > S:4000"));
     // What belongs to no flow does not leave.
-    let parts = udp(C1.addr, 5000, S, 53, &[1; 2000]).id(2).fragments(1480);
+    let parts = udp(C1.ip(), 5000, S, 53, &[1; 2000]).parts(2);
     assert_eq!(h.from(&C1, &parts[1]).result, Ok(Verdict::Held));
     let first = h.from(&C1, &parts[0]);
     assert_eq!(first.dropped(), Some(DropReason::NotRoutable));

@@ -1,15 +1,14 @@
 //! Flows end with what made them (cases 9, 15, 26, 27): on the next packet, with no scan.
 
 use netpath_common::{
-    DropReason, Tuple,
+    DropReason,
     conntrack::tcp::{ACK, FIN, SYN, TcpState},
     counters::Counter,
     datapath::{Tables, collect},
-    testing::*,
     tuple,
 };
 
-use super::{connection::open, masquerade::record_key};
+use super::{connection::open, family::*, masquerade::record_key};
 
 #[test]
 fn a_moved_port_leads_elsewhere_at_once() {
@@ -17,13 +16,10 @@ fn a_moved_port_leads_elsewhere_at_once() {
     let _ = h
         .from_outside(&udp(S, 51000, H, 5353, b"1"))
         .to_container(&C1);
-    let _ = h.from(&C1, &udp(C1.addr, 53, S, 51000, b"1")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 53, S, 51000, b"1")).to_uplink();
     h.tables.publish(tuple::UDP, 5353, &C2, 54, RULE_DNS);
     let out = h.from_outside(&udp(S, 51000, H, 5353, b"2"));
-    assert_eq!(
-        out.to_container(&C2),
-        "udp 198.51.100.9:51000 > 172.17.0.3:54"
-    );
+    assert_eq!(out.to_container(&C2), said("udp S:51000 > C2:54"));
     assert_eq!(h.tables.counter(Counter::FlowRemoved), 1);
     assert_eq!(h.tables.entries().len(), 2);
 }
@@ -63,8 +59,8 @@ fn an_address_given_to_another_container() {
 fn an_address_that_moved_to_another_slot_does_not_inherit_translations() {
     let mut h = Host::new();
     // C2 holds the port, so C1's flow has another one.
-    let _ = h.from(&C2, &udp(C2.addr, 5000, S, 53, b"")).to_uplink();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C2, &udp(C2.ip(), 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let _ = h.from_outside(&udp(S, 53, H, 5000, b"")).to_container(&C2);
     // C1's address is given to another container; the port becomes free.
     h.tables.remove_container(&C1);
@@ -76,13 +72,10 @@ fn an_address_that_moved_to_another_slot_does_not_inherit_translations() {
         ..C1
     };
     h.tables.add_container(&heir);
-    let out = h.from(&heir, &udp(C1.addr, 5000, S, 53, b""));
-    assert_eq!(out.to_uplink(), "udp 192.0.2.1:5000 > 198.51.100.9:53");
+    let out = h.from(&heir, &udp(C1.ip(), 5000, S, 53, b""));
+    assert_eq!(out.to_uplink(), said("udp H:5000 > S:53"));
     let back = h.from_outside(&udp(S, 53, H, 5000, b""));
-    assert_eq!(
-        back.to_container(&heir),
-        "udp 198.51.100.9:53 > 172.17.0.2:5000"
-    );
+    assert_eq!(back.to_container(&heir), said("udp S:53 > C1:5000"));
     assert_eq!(h.tables.stats(heir.slot).tx_packets, 1);
 }
 
@@ -90,14 +83,13 @@ fn an_address_that_moved_to_another_slot_does_not_inherit_translations() {
 fn a_changed_uplink_address() {
     let mut h = Host::new();
     open(&mut h);
-    let new = [192, 0, 2, 77];
     h.tables.host_addrs.remove(&H);
-    h.tables.host_addrs.insert(new);
+    h.tables.host_addrs.insert(H2);
     let uplink = &mut h.tables.uplinks[usize::from(UPLINK)];
-    uplink.addr = new;
+    set_uplink(uplink, H2);
     uplink.generation += 1;
-    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.77:40000 > 198.51.100.9:80");
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK));
+    assert_eq!(out.to_uplink(), said("tcp H2:40000 > S:80"));
     assert_eq!(h.tables.entries().len(), 2, "the old flow is gone");
     assert!(h.tables.entry(&record_key(tuple::TCP, 80, 40000)).is_none());
 }
@@ -109,7 +101,7 @@ fn an_unrelated_change_changes_nothing() {
     h.tables.endpoints[usize::from(C2.slot)].generation += 1;
     h.tables.rules[usize::from(RULE_WEB)].generation += 1;
     h.tables.uplinks[2].generation += 1;
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
     assert_eq!(h.tables.counter(Counter::FlowNew), 1);
     assert_eq!(h.tables.counter(Counter::FlowRemoved), 0);
 }
@@ -121,8 +113,8 @@ fn a_lost_index_is_made_again_with_the_same_port() {
     let record = record_key(tuple::TCP, 80, 40000);
     let index = h.tables.entry(&record).unwrap().other_key(&record);
     h.tables.ct_delete(&index);
-    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK));
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     assert!(h.tables.entry(&index).is_some());
     assert_eq!(
         h.tables.entry(&record).unwrap().tcp_state(),
@@ -134,7 +126,7 @@ fn a_lost_index_is_made_again_with_the_same_port() {
 /// A flow of C2 whose port was changed, and its index has been lost; the port it has outside.
 fn without_index(h: &mut Host) -> u16 {
     open(h);
-    let syn = tcp(C2.addr, 40000, S, 80, SYN);
+    let syn = tcp(C2.ip(), 40000, S, 80, SYN);
     let _ = h.from(&C2, &syn).to_uplink();
     let mut records = h
         .tables
@@ -155,13 +147,10 @@ fn a_reply_makes_a_lost_index_again_whatever_the_port() {
     let reply = tcp(S, 80, H, port, SYN | ACK);
     assert_eq!(
         h.from_outside(&reply).to_container(&C2),
-        "tcp 198.51.100.9:80 > 172.17.0.3:40000"
+        said("tcp S:80 > C2:40000")
     );
-    let out = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
-    assert_eq!(
-        out.to_uplink(),
-        format!("tcp 192.0.2.1:{port} > 198.51.100.9:80")
-    );
+    let out = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, ACK));
+    assert_eq!(out.to_uplink(), said(&format!("tcp H:{port} > S:80")));
     assert_eq!(h.tables.counter(Counter::FlowNew), 2);
     assert_eq!(h.tables.entries().len(), 4);
 }
@@ -171,7 +160,7 @@ fn without_a_reply_a_flow_with_another_port_is_not_found_again() {
     // Its record is under a port that nothing leads to: the documented limit.
     let mut h = Host::new();
     let port = without_index(&mut h);
-    let out = h.from(&C2, &tcp(C2.addr, 40000, S, 80, ACK));
+    let out = h.from(&C2, &tcp(C2.ip(), 40000, S, 80, ACK));
     assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
     let _ = h
         .from_outside(&tcp(S, 80, H, port, SYN | ACK))
@@ -198,7 +187,7 @@ fn a_lost_record_ends_the_flow() {
     h.tables.ct_delete(&record_key(tuple::TCP, 80, 40000));
     assert!(h.from_outside(&tcp(S, 80, H, 40000, ACK)).passed());
     h.tables.advance_ms(1000);
-    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK));
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, FIN | ACK));
     assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
     assert!(h.tables.entries().is_empty());
 }
@@ -211,8 +200,8 @@ fn a_stale_inbound_flow_does_not_serve_an_outbound_connection() {
         .from_outside(&tcp(S, 51000, H, 8080, SYN))
         .to_container(&C1);
     h.tables.advance_ms(120_000);
-    let out = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:80 > 198.51.100.9:51000");
+    let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN));
+    assert_eq!(out.to_uplink(), said("tcp H:80 > S:51000"));
     let key = Tuple {
         src: S,
         dst: H,
@@ -230,7 +219,7 @@ fn time_wait(h: &mut Host) {
         .from_outside(&tcp(S, 51000, H, 8080, SYN))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 51000, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 51000, H, 8080, ACK))
@@ -239,7 +228,7 @@ fn time_wait(h: &mut Host) {
         .from_outside(&tcp(S, 51000, H, 8080, FIN | ACK))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 51000, FIN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 51000, FIN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 51000, H, 8080, ACK))
@@ -252,13 +241,10 @@ fn a_syn_of_the_reply_direction_after_time_wait_begins_a_new_flow() {
     // (nf_conntrack_proto_tcp.c, -NF_REPEAT).
     let mut h = Host::new();
     time_wait(&mut h);
-    let out = h.from(&C1, &tcp(C1.addr, 80, S, 51000, SYN));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:80 > 198.51.100.9:51000");
+    let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN));
+    assert_eq!(out.to_uplink(), said("tcp H:80 > S:51000"));
     let back = h.from_outside(&tcp(S, 51000, H, 80, SYN | ACK));
-    assert_eq!(
-        back.to_container(&C1),
-        "tcp 198.51.100.9:51000 > 172.17.0.2:80"
-    );
+    assert_eq!(back.to_container(&C1), said("tcp S:51000 > C1:80"));
 }
 
 #[test]
@@ -266,12 +252,12 @@ fn the_outside_does_not_enter_through_a_flow_in_time_wait() {
     let mut h = Host::new();
     open(&mut h);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 40000, S, 80, FIN | ACK))
+        .from(&C1, &tcp(C1.ip(), 40000, S, 80, FIN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 80, H, 40000, FIN | ACK))
         .to_container(&C1);
-    let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
     assert!(
         h.from_outside(&tcp(S, 80, H, 40000, SYN)).passed(),
         "a new connection to the host"

@@ -2,7 +2,9 @@
 //!
 //! Tests of RFCs have the numbers of the requirements, as `docs/conformance.md` names them.
 
-use netpath_common::{DropReason, testing::*};
+use netpath_common::{DropReason, Verdict, event::Hook, testing::*, tuple};
+
+use super::v4::both::{fragment::joined, fragment_order::again};
 
 #[test]
 fn a_udp_checksum_of_zero_stays_zero() {
@@ -63,4 +65,74 @@ fn rfc5508_req10c_source_quench_is_translated_and_information_requests_are_not()
         assert_eq!(out.dropped(), Some(DropReason::IcmpUnmatched));
         assert!(h.from_outside(&query(S, H, kind, 7)).passed());
     }
+}
+
+#[test]
+fn a_fragment_of_another_protocol_is_another_datagrams() {
+    let mut h = Host::new();
+    let parts = udp(C1.addr, 5000, S, 53, &[3; 2000]).fragments(1480);
+    let _ = h.from(&C1, &parts[0]).to_uplink();
+    let other = Datagram {
+        proto: tuple::TCP,
+        ..parts[1].clone()
+    };
+    assert_eq!(h.from(&C1, &other).result, Ok(Verdict::Held));
+}
+
+#[test]
+fn fragments_that_are_larger_than_the_way_go_by_the_stack() {
+    let mut h = Host::new();
+    h.tables.uplinks[usize::from(UPLINK)].mtu = 1000;
+    // In both orders: the stack fragments them further, and the uplink's hook translates.
+    for (id, order) in [(1, [0, 1, 2]), (2, [1, 0, 2])] {
+        let whole = udp(C1.addr, 5000, S, 53, &[3; 3000]).id(id);
+        let parts = whole.fragments(1480);
+        let mut up = 0;
+        for part in order {
+            let out = h.from(&C1, &parts[part]);
+            up += usize::from(out.passed());
+            let later = again(&mut h, Hook::Veth, &out);
+            up += later.iter().filter(|o| o.passed()).count();
+        }
+        assert_eq!(up, 3, "{order:?}");
+        let out: Vec<_> = whole
+            .fragments(976)
+            .iter()
+            .map(|f| h.from_stack(f))
+            .collect();
+        out.iter().for_each(|o| drop(o.to_stack()));
+        assert_eq!(joined(&out), "udp 192.0.2.1:5000 > 198.51.100.9:53");
+    }
+    // A part whose first one the uplink has never seen does not leave.
+    let parts = udp(C1.addr, 5000, S, 53, &[3; 3000]).id(99).fragments(1480);
+    assert!(h.from(&C1, &parts[0]).passed());
+    assert_eq!(
+        h.from_stack(&parts[1]).dropped(),
+        Some(DropReason::FragmentUnmatched)
+    );
+}
+
+#[test]
+fn small_tails_of_a_large_first_fragment_that_the_stack_has() {
+    let mut h = Host::new();
+    h.tables.uplinks[usize::from(UPLINK)].mtu = 1000;
+    let parts = udp(C1.addr, 5000, S, 53, &[3; 2000]).fragments(1480);
+    assert!(h.from(&C1, &parts[0]).passed());
+    // The stack fragments the fragment; every piece is translated on its way out.
+    let mut outcomes = Vec::new();
+    for (i, piece) in parts[0].l4.chunks(976).enumerate() {
+        let frag = (i * 976 / 8) as u16 | 0x2000;
+        let piece = Datagram {
+            l4: piece.to_vec(),
+            frag,
+            ..parts[0].clone()
+        };
+        let out = h.from_stack(&piece);
+        let _ = out.to_stack();
+        outcomes.push(out);
+    }
+    let out = h.from(&C1, &parts[1]);
+    let _ = out.to_uplink();
+    outcomes.push(out);
+    assert_eq!(joined(&outcomes), "udp 192.0.2.1:5000 > 198.51.100.9:53");
 }

@@ -2,7 +2,11 @@
 
 use netpath_common::{
     DropReason,
-    conntrack::tcp::{ACK, SYN},
+    V4, V6,
+    conntrack::{
+        Budget,
+        tcp::{ACK, SYN},
+    },
     datapath::link_local,
     event::Hook,
     records::CONFIG_MSS_CLAMP,
@@ -177,4 +181,32 @@ fn sums_that_devices_have_computed_stay_right() {
         let frame = part.frame(C1.mac, BRIDGE1_MAC, C1.ifindex).complete();
         let _ = h.run(Hook::Veth, &frame).to_uplink();
     }
+}
+
+/// What one family's packets have begun can only give way to one of that family: its keys are in a table
+/// of their own.
+#[test]
+fn a_flood_over_one_family_leaves_the_other_its_room() {
+    let mut h = Host::new();
+    h.tables.config.as_mut().unwrap().inbound_embryonic = 8;
+    h.tables6.config = h.tables.config;
+    for client in 4000..4100 {
+        let _ = h
+            .from_outside6(&tcp6(S6, client, H6, 8080, SYN))
+            .to_container(&C1);
+    }
+    let _ = h
+        .from_outside(&tcp(S, 3000, H, 8080, SYN))
+        .to_container(&C1);
+    for client in 4000..4100 {
+        let _ = h
+            .from_outside(&tcp(S, client, H, 8080, SYN))
+            .to_container(&C1);
+    }
+    let _ = h
+        .from_outside6(&tcp6(S6, 3000, H6, 8080, SYN))
+        .to_container(&C1);
+    assert_eq!(h.drops_of(DropReason::InboundBudget), 0);
+    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 8);
+    assert_eq!(h.tables.live(Budget::inbound::<V6>()), 8);
 }

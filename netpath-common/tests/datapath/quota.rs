@@ -2,16 +2,16 @@
 
 use netpath_common::{
     DropReason,
-    addr::{V4, V6},
     conntrack::{
         Budget,
         tcp::{ACK, FIN, SYN},
     },
     counters::Counter,
     datapath::{Tables, collect},
-    testing::*,
     tuple,
 };
+
+use super::family::*;
 
 /// A host where one endpoint may have begun `flows` flows.
 fn with_flows(flows: u32) -> Host {
@@ -25,15 +25,15 @@ fn a_greedy_container_is_refused_and_the_others_are_not() {
     let mut h = with_flows(10);
     for port in 0..10 {
         let _ = h
-            .from(&C1, &udp(C1.addr, 5000 + port, S, 53, b""))
+            .from(&C1, &udp(C1.ip(), 5000 + port, S, 53, b""))
             .to_uplink();
     }
-    let over = h.from(&C1, &udp(C1.addr, 6000, S, 53, b""));
+    let over = h.from(&C1, &udp(C1.ip(), 6000, S, 53, b""));
     assert_eq!(over.dropped(), Some(DropReason::EndpointQuota));
     assert_eq!(h.drops_of(DropReason::EndpointQuota), 1);
     // What it has goes on, the others begin, and strangers reach it.
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
-    let _ = h.from(&C2, &udp(C2.addr, 6000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C2, &udp(C2.ip(), 6000, S, 53, b"")).to_uplink();
     let _ = h
         .from_outside(&udp(S, 4000, H, 5353, b""))
         .to_container(&C1);
@@ -44,12 +44,12 @@ fn a_greedy_container_is_refused_and_the_others_are_not() {
 #[test]
 fn a_flow_that_goes_makes_room_for_another() {
     let mut h = with_flows(1);
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     h.tables.advance_ms(30_000);
     let key = super::masquerade::record_key(tuple::UDP, 53, 5000);
     assert!(collect(&h.tables, &key, false));
     assert_eq!(h.tables.live(Budget::flows(C1.slot)), 0);
-    let _ = h.from(&C1, &udp(C1.addr, 6000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 6000, S, 53, b"")).to_uplink();
 }
 
 /// With the agent dead as well a container gets back what it has no more.
@@ -59,7 +59,7 @@ fn what_has_expired_makes_room_where_nobody_collects() {
     let ask = |h: &mut Host, from: u16, n: u16| {
         (from..from + n)
             .filter(|port| {
-                let out = h.from(&C1, &udp(C1.addr, *port, S, 53, b""));
+                let out = h.from(&C1, &udp(C1.ip(), *port, S, 53, b""));
                 out.dropped().is_none()
             })
             .count()
@@ -74,7 +74,7 @@ fn what_has_expired_makes_room_where_nobody_collects() {
     assert_eq!(ask(&mut h, 7000, 30), 10);
     assert_eq!(h.tables.live(Budget::flows(C1.slot)), 20);
     for port in [6000, 6009, 7009] {
-        let _ = h.from(&C1, &udp(C1.addr, port, S, 53, b"")).to_uplink();
+        let _ = h.from(&C1, &udp(C1.ip(), port, S, 53, b"")).to_uplink();
     }
     assert_eq!(h.tables.counter(Counter::FlowNew), 30);
     assert_eq!(h.tables.counter(Counter::FlowRemoved), 10);
@@ -87,10 +87,10 @@ fn what_has_expired_makes_room_where_nobody_collects() {
 #[test]
 fn what_has_expired_of_another_container_is_no_help() {
     let mut h = with_flows(1);
-    let _ = h.from(&C2, &udp(C2.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C2, &udp(C2.ip(), 5000, S, 53, b"")).to_uplink();
     h.tables.advance_ms(31_000);
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
-    let over = h.from(&C1, &udp(C1.addr, 6000, S, 53, b""));
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
+    let over = h.from(&C1, &udp(C1.ip(), 6000, S, 53, b""));
     assert_eq!(over.dropped(), Some(DropReason::EndpointQuota));
     assert_eq!(h.tables.live(Budget::flows(C2.slot)), 0);
 }
@@ -99,12 +99,12 @@ fn what_has_expired_of_another_container_is_no_help() {
 fn outside_ports_have_a_quota_of_their_own() {
     let mut h = Host::new();
     h.tables.config.as_mut().unwrap().endpoint_ports = 1;
-    let _ = h.from(&C2, &udp(C2.addr, 5000, S, 53, b"")).to_uplink();
-    let out = h.from(&C2, &udp(C2.addr, 5001, S, 53, b""));
+    let _ = h.from(&C2, &udp(C2.ip(), 5000, S, 53, b"")).to_uplink();
+    let out = h.from(&C2, &udp(C2.ip(), 5001, S, 53, b""));
     assert_eq!(out.dropped(), Some(DropReason::EndpointQuota));
     // A flow to a published port of the host takes none.
     let _ = h
-        .from(&C2, &udp(C2.addr, 5002, H, 5353, b""))
+        .from(&C2, &udp(C2.ip(), 5002, H, 5353, b""))
         .to_container(&C1);
     assert_eq!(h.tables.live(Budget::flows(C2.slot)), 2);
     assert_eq!(h.tables.live(Budget::ports(C2.slot)), 1);
@@ -114,10 +114,10 @@ fn outside_ports_have_a_quota_of_their_own() {
 fn a_refused_flow_leaves_nothing_and_counts_for_nothing() {
     let mut h = Host::new();
     (1..=u16::MAX).for_each(|p| h.tables.set_reserved(tuple::UDP, p, true));
-    let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
+    let out = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b""));
     assert_eq!(out.dropped(), Some(DropReason::NoPort));
     h.tables.ct_capacity = 1;
-    let out = h.from(&C1, &tcp(C1.addr, 5000, S, 53, SYN));
+    let out = h.from(&C1, &tcp(C1.ip(), 5000, S, 53, SYN));
     assert_eq!(out.dropped(), Some(DropReason::ConntrackFull));
     assert_eq!(h.tables.live(Budget::flows(C1.slot)), 0);
     assert_eq!(h.tables.live(Budget::ports(C1.slot)), 0);
@@ -129,25 +129,25 @@ fn established(h: &mut Host, client: u16) {
         .from_outside(&tcp(S, client, H, 8080, SYN))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, client, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, client, SYN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, client, H, 8080, ACK))
         .to_container(&C1);
-    let _ = h.from(&C1, &tcp(C1.addr, 80, S, client, ACK)).to_uplink();
+    let _ = h.from(&C1, &tcp(C1.ip(), 80, S, client, ACK)).to_uplink();
 }
 
 #[test]
 fn what_strangers_begin_is_counted_until_it_is_established() {
     let mut h = Host::new();
-    let inbound = |h: &Host| h.tables.live(Budget::inbound::<V4>());
+    let inbound = |h: &Host| h.tables.live(Budget::inbound::<Addr>());
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, SYN))
         .to_container(&C1);
     assert_eq!(inbound(&h), 1);
     // An answer alone does not end the wait: the sender may be spoofed.
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 4000, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 4000, SYN | ACK))
         .to_uplink();
     assert_eq!(inbound(&h), 1);
     let _ = h
@@ -159,14 +159,14 @@ fn what_strangers_begin_is_counted_until_it_is_established() {
         .from_outside(&udp(S, 4000, H, 5353, b"?"))
         .to_container(&C1);
     assert_eq!(inbound(&h), 1);
-    let _ = h.from(&C1, &udp(C1.addr, 53, S, 4000, b"!")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 53, S, 4000, b"!")).to_uplink();
     assert_eq!(inbound(&h), 0);
     // Closed and begun again under the same ports.
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, FIN | ACK))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 4000, FIN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 4000, FIN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, ACK))
@@ -192,7 +192,7 @@ fn the_oldest_stranger_gives_way_to_the_newest() {
         let _ = h
             .from_outside(&tcp(S, client, H, 8080, SYN))
             .to_container(&C1);
-        assert!(h.tables.live(Budget::inbound::<V4>()) <= 8);
+        assert!(h.tables.live(Budget::inbound::<Addr>()) <= 8);
     }
     assert_eq!(h.tables.counter(Counter::FlowReclaimed), 92);
     assert_eq!(h.drops_of(DropReason::InboundBudget), 0);
@@ -201,41 +201,13 @@ fn the_oldest_stranger_gives_way_to_the_newest() {
         .from_outside(&tcp(S, 3000, H, 8080, ACK))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, 4099, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, 4099, SYN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, 4099, H, 8080, ACK))
         .to_container(&C1);
-    let _ = h.from(&C2, &tcp(C2.addr, 5000, S, 80, SYN)).to_uplink();
-    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 7);
-}
-
-/// What one family's packets have begun can only give way to one of that family: its keys are in a table
-/// of their own.
-#[test]
-fn a_flood_over_one_family_leaves_the_other_its_room() {
-    let mut h = Host::new();
-    h.tables.config.as_mut().unwrap().inbound_embryonic = 8;
-    h.tables6.config = h.tables.config;
-    for client in 4000..4100 {
-        let _ = h
-            .from_outside6(&tcp6(S6, client, H6, 8080, SYN))
-            .to_container(&C1);
-    }
-    let _ = h
-        .from_outside(&tcp(S, 3000, H, 8080, SYN))
-        .to_container(&C1);
-    for client in 4000..4100 {
-        let _ = h
-            .from_outside(&tcp(S, client, H, 8080, SYN))
-            .to_container(&C1);
-    }
-    let _ = h
-        .from_outside6(&tcp6(S6, 3000, H6, 8080, SYN))
-        .to_container(&C1);
-    assert_eq!(h.drops_of(DropReason::InboundBudget), 0);
-    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 8);
-    assert_eq!(h.tables.live(Budget::inbound::<V6>()), 8);
+    let _ = h.from(&C2, &tcp(C2.ip(), 5000, S, 80, SYN)).to_uplink();
+    assert_eq!(h.tables.live(Budget::inbound::<Addr>()), 7);
 }
 
 /// What has gone by itself leaves its key in the queue.
@@ -256,7 +228,7 @@ fn a_flood_after_another_one_finds_room_soon() {
         let _ = h.from_outside(&tcp(S, client, H, 8080, SYN));
     }
     assert_eq!(h.drops_of(DropReason::InboundBudget), 3);
-    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 100);
+    assert_eq!(h.tables.live(Budget::inbound::<Addr>()), 100);
 }
 
 #[test]
@@ -269,11 +241,11 @@ fn a_flood_of_answered_syns_leaves_room_in_a_full_table() {
             .from_outside(&tcp(S, client, H, 8080, SYN))
             .to_container(&C1);
         let _ = h
-            .from(&C1, &tcp(C1.addr, 80, S, client, SYN | ACK))
+            .from(&C1, &tcp(C1.ip(), 80, S, client, SYN | ACK))
             .to_uplink();
     }
     assert_eq!(h.drops_of(DropReason::ConntrackFull), 0);
-    let _ = h.from(&C2, &tcp(C2.addr, 5000, S, 80, SYN)).to_uplink();
+    let _ = h.from(&C2, &tcp(C2.ip(), 5000, S, 80, SYN)).to_uplink();
     let _ = h
         .from_outside(&tcp(S, 3000, H, 8080, ACK))
         .to_container(&C1);
@@ -283,9 +255,9 @@ fn a_flood_of_answered_syns_leaves_room_in_a_full_table() {
 fn a_flow_that_is_being_made_is_not_taken_for_its_own_earlier_life() {
     let mut h = Host::new();
     // Answered, so nothing makes room for what comes after it.
-    let _ = h.from(&C2, &udp(C2.addr, 5000, S2, 53, b"")).to_uplink();
+    let _ = h.from(&C2, &udp(C2.ip(), 5000, S2, 53, b"")).to_uplink();
     let _ = h.from_outside(&udp(S2, 53, H, 5000, b"")).to_container(&C2);
-    let question = udp(C1.addr, 5000, S, 53, b"");
+    let question = udp(C1.ip(), 5000, S, 53, b"");
     let _ = h.from(&C1, &question).to_uplink();
     h.tables.advance_ms(30_000);
     // Room for the record alone; the queue has its key of the flow that has expired.

@@ -1,18 +1,16 @@
 //! Lifetimes at their edges: alive just before, over at the exact moment; and the collector.
 
 use netpath_common::{
-    Tuple,
     conntrack::{
-        CtEntry, STATE_TCP_MASK,
+        STATE_TCP_MASK,
         tcp::{ACK, SYN, TcpState},
     },
     counters::Counter,
     datapath::{Tables, collect},
-    testing::*,
     tuple,
 };
 
-use super::{connection::open, masquerade::record_key};
+use super::{connection::open, family::*, masquerade::record_key};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -70,7 +68,7 @@ fn the_other_direction_keeps_a_connection_alive() {
     open(&mut h);
     for _ in 0..10 {
         h.tables.advance_ms(431_999_000);
-        let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+        let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
     }
     h.tables.advance_ms(431_999_000);
     let _ = h.from_outside(&tcp(S, 80, H, 40000, ACK)).to_container(&C1);
@@ -80,22 +78,22 @@ fn the_other_direction_keeps_a_connection_alive() {
 fn answered(h: &mut Host, proto: u8) -> bool {
     let out = match proto {
         tuple::UDP => h.from_outside(&udp(S, 53, H, 5000, b"")),
-        _ => h.from_outside(&query(S, H, 0, 5000)),
+        _ => h.from_outside(&query(S, H, ECHO_REPLY, 5000)),
     };
     !out.passed()
 }
 
 fn ask(h: &mut Host, proto: u8) {
     let packet = match proto {
-        tuple::UDP => udp(C1.addr, 5000, S, 53, b""),
-        _ => query(C1.addr, S, 8, 5000),
+        tuple::UDP => udp(C1.ip(), 5000, S, 53, b""),
+        _ => query(C1.ip(), S, ECHO, 5000),
     };
     let _ = h.from(&C1, &packet).to_uplink();
 }
 
 #[test]
 fn udp_and_icmp_without_answer_live_thirty_seconds() {
-    for proto in [tuple::UDP, tuple::ICMP] {
+    for proto in [tuple::UDP, ICMP] {
         for (late, alive) in [(0, true), (1, false)] {
             let mut h = Host::new();
             ask(&mut h, proto);
@@ -121,23 +119,23 @@ fn an_answered_udp_flow_becomes_a_stream_after_two_seconds() {
     }
     // ICMP knows no streams.
     let mut h = Host::new();
-    ask(&mut h, tuple::ICMP);
+    ask(&mut h, ICMP);
     h.tables.now += 3 * SECOND;
-    assert!(answered(&mut h, tuple::ICMP));
+    assert!(answered(&mut h, ICMP));
     h.tables.now += 30 * SECOND;
-    assert!(!answered(&mut h, tuple::ICMP));
+    assert!(!answered(&mut h, ICMP));
 }
 
 #[test]
 fn a_picked_up_connection_has_five_minutes_until_its_answer() {
     for (late, alive) in [(0, true), (1, false)] {
         let mut h = Host::new();
-        let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+        let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
         h.tables.now += 300 * SECOND - 1 + late;
         assert_eq!(!h.from_outside(&tcp(S, 80, H, 40000, ACK)).passed(), alive);
         if alive {
             h.tables.now += 432_000 * SECOND - 1;
-            let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, ACK)).to_uplink();
+            let _ = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, ACK)).to_uplink();
         }
     }
 }
@@ -147,8 +145,8 @@ fn an_expired_flow_is_opened_again_without_a_collector() {
     let mut h = Host::new();
     open(&mut h);
     h.tables.advance_ms(432_000_000);
-    let out = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:40000 > 198.51.100.9:80");
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, SYN));
+    assert_eq!(out.to_uplink(), said("tcp H:40000 > S:80"));
     let record = h.tables.entry(&record_key(tuple::TCP, 80, 40000)).unwrap();
     assert_eq!(record.tcp_state(), TcpState::SynSent);
     assert_eq!(h.tables.counter(Counter::FlowNew), 2);

@@ -1,7 +1,8 @@
 //! `docs/conformance.md` against the tests that it names.
 //!
 //! Owns the form of that page: every requirement once, a status that is one of four, and a test for
-//! each line that exists and is not ignored. Whether the test proves what the line says it cannot know.
+//! each line that exists and is not ignored, of both families where the line names none. Whether the
+//! test proves what the line says it cannot know.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -118,6 +119,35 @@ fn tests_of(items: &[syn::Item], into: &mut BTreeSet<String>) {
     }
 }
 
+/// Where unit tests of the datapath are. Those in the files that `both.rs` lists run once for each
+/// family.
+const PACKET_TESTS: [&str; 2] = [
+    "netpath-common/tests/datapath/",
+    "netpath-common/tests/cases/",
+];
+
+/// Files among them whose tests have a host of each family themselves, or are of none.
+const OF_NO_FAMILY: [&str; 2] = ["binding", "tcp_table"];
+
+/// Whether a test of this file is of one family alone, as far as one can tell.
+fn is_of_one_family(path: &str, root: &Path) -> bool {
+    let Some((dir, name)) = PACKET_TESTS.iter().find_map(|dir| {
+        let name = path.strip_prefix(dir)?.strip_suffix(".rs")?;
+        Some((root.join(dir), name))
+    }) else {
+        return false;
+    };
+    let read = |file| fs::read_to_string(dir.join(file)).unwrap();
+    for family in ["v4.rs", "v6.rs"] {
+        assert!(read(family).contains("#[path = \"both.rs\"]"), "{family}");
+    }
+    let list = syn::parse_file(&read("both.rs")).unwrap().items;
+    let is_listed = list
+        .iter()
+        .any(|item| matches!(item, syn::Item::Mod(m) if m.ident == name));
+    !is_listed && !OF_NO_FAMILY.contains(&name)
+}
+
 /// What is wrong with the page, one sentence for each fault.
 fn faults(page: &str, root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
@@ -158,8 +188,11 @@ fn faults(page: &str, root: &Path) -> Vec<String> {
                 }
                 names
             });
+            let says = |family| asked.contains(family) || status.contains(family);
             if !known.contains(function) {
                 faults.push(format!("{name}: no test {test}"));
+            } else if is_of_one_family(path, root) && !says("IPv4") && !says("IPv6") {
+                faults.push(format!("{name}: {test} is of one family"));
             }
         }
     }
@@ -195,6 +228,13 @@ fn a_page_with_faults_is_found_out() {
         (line.replace("ports.rs", "port.rs"), "no test"),
         (line.replace(good, ""), "names no test"),
         (line.replace(good, "`c03_privileged`"), "no path::function"),
+        (
+            line.replace(
+                good,
+                "`netpath-common/tests/cases/ipv4.rs::c20_no_checksum_stays_none`",
+            ),
+            "is of one family",
+        ),
         (line.replace("complies", "perhaps"), "no such status"),
         (line.replace("complies", "differs"), "no such status"),
         (line.replace("RECOMMENDED", "OUGHT"), "by no keyword"),

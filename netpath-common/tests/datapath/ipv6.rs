@@ -1,4 +1,6 @@
-//! IPv6 by the engine that is IPv4's: what is different.
+//! What IPv6 has and IPv4 has not, by the engine that is the same for both.
+//!
+//! Tests of RFCs have the numbers of the requirements, as `docs/conformance.md` names them.
 
 use netpath_common::{
     DropReason,
@@ -130,6 +132,61 @@ fn errors_of_routers_find_their_flow() {
         h.from_outside6(&error6(R6, H6, 3, 0, 0, &about, 200))
             .passed()
     );
+}
+
+#[test]
+fn rfc5508_req3b_any_headers_of_the_quoted_packet_are_passed_over() {
+    let ways: [fn(Datagram6) -> Datagram6; 4] = [
+        |d| d.options(header::HOP_BY_HOP, 1),
+        |d| d.options(header::DESTINATION, 2).routing(4, 0),
+        |d| d.fragment(0, false, 9),
+        // A first fragment: what it quotes is not the whole datagram.
+        |d| d.options(header::HOP_BY_HOP, 1).fragment(0, true, 10),
+    ];
+    for wrap in ways {
+        let mut h = new();
+        let _ = h
+            .from6(&C1, &udp6(C1.addr6, 5000, S6, 53, b"?"))
+            .to_uplink();
+        let seen = wrap(udp6(H6, 5000, S6, 53, b"question")).hops(60);
+        let mine = wrap(udp6(C1.addr6, 5000, S6, 53, b"question")).hops(60);
+        for (kind, code) in [(1, 4), (2, 0), (3, 0), (4, 1)] {
+            for quoted in [8, 100] {
+                let told = |dst, about| error6(R6, dst, kind, code, 1300, about, quoted);
+                let out = h.from_outside6(&told(H6, &seen));
+                let _ = out.to_container(&C1);
+                let want = told(C1.addr6, &mine).hops(63);
+                assert_eq!(out.frame.bytes[14..], want.bytes()[..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn rfc5508_req10b_redirects_and_router_messages_stay_on_their_link() {
+    let mut h = new();
+    let _ = h
+        .from6(&C1, &udp6(C1.addr6, 5000, S6, 53, b"?"))
+        .to_uplink();
+    let before = h.tables6.entries();
+    let reasons = [
+        (133, DropReason::SpoofedNeighbour),
+        (134, DropReason::RogueRa),
+        (135, DropReason::SpoofedNeighbour),
+        (136, DropReason::SpoofedNeighbour),
+        (137, DropReason::IcmpRedirect),
+    ];
+    for (kind, reason) in reasons {
+        // From the outside they are the host's, whatever they quote; from a container to the outside
+        // they are none of its own link's.
+        let about = udp6(H6, 5000, S6, 53, b"?").bytes();
+        let came = icmp6(R6, H6, kind, 0, [0; 4], &about);
+        assert!(h.from_outside6(&came).passed(), "{kind}");
+        let about = udp6(S6, 53, C1.addr6, 5000, b"!").bytes();
+        let out = h.from6(&C1, &icmp6(C1.addr6, S6, kind, 0, [0; 4], &about));
+        assert_eq!(out.dropped(), Some(reason), "{kind}");
+    }
+    assert_eq!(h.tables6.entries(), before);
 }
 
 #[test]

@@ -8,8 +8,8 @@ pub use super::{
     Addr, BRIDGE1_IF, BRIDGE1_MAC, BRIDGE2_IF, BRIDGE2_MAC, C1, C2, C3, Container, Datagram, Frame,
     GW1, GW2, H, Host, Mac, MemTables, NET1, NET2, Offload, Outcome, R, ROUTER_MAC, RULE_DNS,
     RULE_WEB, S, S2, UPLINK, UPLINK_IF, UPLINK_MAC, another, arp, dccp, describe, endpoint_record,
-    error, ethernet, icmp, network_record, out_of, query, reassemble, sctp, tcp, tcp_data, udp,
-    udplite, verify,
+    error, ethernet, icmp, network_record, out_of, query, randomness, reassemble, sctp, tcp,
+    tcp_data, udp, udplite, verify,
 };
 use super::{build::be16, said};
 pub use crate::{Tuple, conntrack::CtEntry, tuple::ICMP};
@@ -24,6 +24,14 @@ pub const H2: Addr = [192, 0, 2, 7];
 pub const H3: Addr = [192, 0, 2, 77];
 /// Addresses that are nobody's here.
 pub const STRANGERS: [Addr; 2] = [[8, 8, 8, 8], [10, 0, 0, 1]];
+/// Addresses of the first network that no container has, and broadcast.
+pub const NOBODYS: [Addr; 2] = [[172, 17, 9, 9], [172, 17, 255, 255]];
+/// The network of S.
+pub const NET_OF_S: (Addr, u8) = ([198, 51, 100, 0], 24);
+/// The MTU that every host takes, below which no MSS is lowered to.
+pub const LEAST: usize = 128;
+/// Bits of the subnets of the networks.
+pub const SUBNET_BITS: u8 = 16;
 /// Addresses of no wire.
 pub const LOOPBACK: [Addr; 2] = [[127, 0, 0, 1], [127, 255, 0, 9]];
 /// Length of the IP header.
@@ -91,12 +99,12 @@ pub fn said(text: &str) -> String {
 }
 
 /// What has an address of the family.
-pub trait Ip {
+pub trait HasIp {
     /// The address.
     fn ip(&self) -> Addr;
 }
 
-impl Ip for Container {
+impl HasIp for Container {
     fn ip(&self) -> Addr {
         self.addr
     }
@@ -165,6 +173,12 @@ pub fn is_known(kind: u8) -> bool {
     matches!(kind, 0 | 3..=5 | 8 | 11..=14)
 }
 
+/// Says that `about` was larger than some link takes.
+#[must_use]
+pub fn too_big(src: Addr, dst: Addr, about: &Datagram) -> Datagram {
+    error(src, dst, TOO_BIG[0], TOO_BIG[1], about, 8)
+}
+
 /// "Port unreachable" about a packet.
 #[must_use]
 pub fn no_port(src: Addr, dst: Addr, about: &Datagram) -> Datagram {
@@ -185,6 +199,13 @@ pub fn udps(src: Addr, sport: u16, dst: Addr, dport: u16, payload: &[u8]) -> Vec
         .to_vec()
 }
 
+/// So many bytes from `at` on, zeros behind the end.
+pub(super) fn bytes(of: &[u8], at: usize, len: usize) -> Vec<u8> {
+    let mut all = of.to_vec();
+    all.resize(at + len, 0);
+    all.split_off(at)
+}
+
 impl Datagram {
     /// Fragments with this identification that carry at most `chunk` bytes each.
     #[must_use]
@@ -203,7 +224,7 @@ impl Datagram {
     pub fn piece(&self, at: usize, len: usize, more: bool, id: u16) -> Self {
         Self {
             frag: (at / 8) as u16 | if more { 0x2000 } else { 0 },
-            l4: self.l4[at..at + len].to_vec(),
+            l4: bytes(&self.l4, at, len),
             ..self.clone().id(id)
         }
     }

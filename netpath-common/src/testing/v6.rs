@@ -9,13 +9,14 @@ pub use super::{
     Datagram6 as Datagram, Frame, GW1_6 as GW1, GW2_6 as GW2, H6 as H, Host6 as Host, Mac, NET1,
     NET2, Offload, Outcome, R6 as R, ROUTER_MAC, RULE_DNS, RULE_WEB, S2_6 as S2, S6 as S, UPLINK,
     UPLINK_IF, UPLINK_MAC, another, describe, endpoint_record, ethernet, icmp6 as icmp,
-    network_record, out_of, query6 as query, reassemble6 as reassemble, tcp_data6 as tcp_data,
-    tcp6 as tcp, udp6 as udp, verify,
+    network_record, out_of, query6 as query, randomness, reassemble6 as reassemble,
+    tcp_data6 as tcp_data, tcp6 as tcp, udp6 as udp, verify,
 };
 use super::{
     build::{be16, number},
     build6::{error6, header},
     said,
+    v4::bytes,
 };
 pub use crate::tuple::ICMPV6 as ICMP;
 use crate::{
@@ -39,6 +40,14 @@ pub const STRANGERS: [Addr; 2] = [
     *b"\x20\x01\x48\x60\x48\x60\0\0\0\0\0\0\0\0\x88\x88",
     *b"\xfd\0\0\x99\0\0\0\0\0\0\0\0\0\0\0\x01",
 ];
+/// Addresses of the first network that no container has.
+pub const NOBODYS: [Addr; 1] = [*b"\xfd\0\0\x17\0\0\0\0\0\0\0\0\0\x09\0\x09"];
+/// The network of S.
+pub const NET_OF_S: (Addr, u8) = (*b"\x20\x01\x0d\xb8\0\x02\0\0\0\0\0\0\0\0\0\0", 48);
+/// The MTU that every host takes, below which no MSS is lowered to.
+pub const LEAST: usize = 1280;
+/// Bits of the subnets of the networks.
+pub const SUBNET_BITS: u8 = 64;
 /// Addresses of no wire.
 pub const LOOPBACK: [Addr; 1] = [*b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"];
 /// Length of the IP header.
@@ -103,12 +112,12 @@ pub fn said(text: &str) -> String {
 }
 
 /// What has an address of the family.
-pub trait Ip {
+pub trait HasIp {
     /// The address.
     fn ip(&self) -> Addr;
 }
 
-impl Ip for Container {
+impl HasIp for Container {
     fn ip(&self) -> Addr {
         self.addr6
     }
@@ -189,6 +198,12 @@ pub fn is_known(kind: u8) -> bool {
     matches!(kind, 1..=4 | 128 | 129 | 133..=137)
 }
 
+/// Says that `about` was larger than some link takes.
+#[must_use]
+pub fn too_big(src: Addr, dst: Addr, about: &Datagram) -> Datagram {
+    error(src, dst, TOO_BIG[0], TOO_BIG[1], about, 8)
+}
+
 /// "Port unreachable" about a packet.
 #[must_use]
 pub fn no_port(src: Addr, dst: Addr, about: &Datagram) -> Datagram {
@@ -243,7 +258,7 @@ impl Datagram {
     #[must_use]
     pub fn piece(&self, at: usize, len: usize, more: bool, id: u16) -> Self {
         Self {
-            l4: self.l4[at..at + len].to_vec(),
+            l4: bytes(&self.l4, at, len),
             ..self.clone()
         }
         .fragment(at, more, id.into())

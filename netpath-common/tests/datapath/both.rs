@@ -10,6 +10,7 @@ pub(crate) mod fragment_order;
 mod generation;
 pub(crate) mod masquerade;
 mod ports;
+mod publish;
 mod quota;
 mod refuse;
 pub(crate) mod rfc4787;

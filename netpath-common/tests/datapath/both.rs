@@ -11,6 +11,7 @@ mod generation;
 pub(crate) mod masquerade;
 mod ports;
 mod publish;
+mod publish_allow;
 mod quota;
 mod refuse;
 pub(crate) mod rfc4787;

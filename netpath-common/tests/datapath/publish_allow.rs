@@ -7,9 +7,10 @@ use netpath_common::{
     datapath::collect,
     publish::{Answer, Asked, Lookup, PublishedPorts as _, find},
     records::SourceKey,
-    testing::*,
     tuple::TCP,
 };
+
+use super::family::*;
 use proptest::prelude::*;
 
 /// Opens S:`sport` to the published port.
@@ -18,7 +19,7 @@ fn established_inbound(h: &mut Host, sport: u16) {
         .from_outside(&tcp(S, sport, H, 8080, SYN))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, S, sport, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, S, sport, SYN | ACK))
         .to_uplink();
     let _ = h
         .from_outside(&tcp(S, sport, H, 8080, ACK))
@@ -28,7 +29,7 @@ fn established_inbound(h: &mut Host, sport: u16) {
 #[test]
 fn only_listed_clients_reach_the_port() {
     let mut h = Host::new();
-    h.tables.allow(RULE_WEB, &[([198, 51, 100, 0], 24)]);
+    h.tables.allow(RULE_WEB, &[NET_OF_S]);
     let out = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
     let _ = out.to_container(&C1);
     for flags in [SYN, ACK] {
@@ -44,26 +45,26 @@ fn only_listed_clients_reach_the_port() {
 #[test]
 fn neighbours_and_the_container_itself_are_clients_too() {
     let mut h = Host::new();
-    h.tables.allow(RULE_WEB, &[(C2.addr, 32)]);
-    let out = h.from(&C2, &tcp(C2.addr, 51000, H, 8080, SYN));
+    h.tables.allow(RULE_WEB, &[(C2.ip(), BITS)]);
+    let out = h.from(&C2, &tcp(C2.ip(), 51000, H, 8080, SYN));
     let _ = out.to_container(&C1);
-    let out = h.from(&C1, &tcp(C1.addr, 51000, H, 8080, SYN));
+    let out = h.from(&C1, &tcp(C1.ip(), 51000, H, 8080, SYN));
     assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
-    let out = h.from(&C3, &tcp(C3.addr, 51000, H, 8080, SYN));
+    let out = h.from(&C3, &tcp(C3.ip(), 51000, H, 8080, SYN));
     assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
-    h.tables.allow(RULE_WEB, &[(C1.addr, 16)]);
-    let out = h.from(&C1, &tcp(C1.addr, 51000, H, 8080, SYN));
+    h.tables.allow(RULE_WEB, &[(C1.ip(), SUBNET_BITS)]);
+    let out = h.from(&C1, &tcp(C1.ip(), 51000, H, 8080, SYN));
     let _ = out.to_container(&C1);
     // The container sees its gateway, the list its own address.
-    h.tables.allow(RULE_WEB, &[(C1.addr, 32), (S, 32)]);
-    let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 51000, SYN | ACK));
+    h.tables.allow(RULE_WEB, &[(C1.ip(), BITS), (S, BITS)]);
+    let back = h.from(&C1, &tcp(C1.ip(), 80, GW1, 51000, SYN | ACK));
     let _ = back.to_container(&C1);
 }
 
 #[test]
 fn the_host_itself_is_always_let_in() {
     let mut h = Host::new();
-    h.tables.allow(RULE_WEB, &[(S2, 32)]);
+    h.tables.allow(RULE_WEB, &[(S2, BITS)]);
     let ask = |src| {
         let asked = Asked {
             dst: H,
@@ -75,7 +76,7 @@ fn the_host_itself_is_always_let_in() {
         };
         find(&h.tables, &mut Lookup::new(asked))
     };
-    assert_eq!(ask([0; 4]), Answer::Found);
+    assert_eq!(ask(Addr::default()), Answer::Found);
     assert_eq!(ask(S2), Answer::Found);
     assert_eq!(ask(S), Answer::NotAllowed);
 }
@@ -83,8 +84,8 @@ fn the_host_itself_is_always_let_in() {
 #[test]
 fn a_martian_is_one_first() {
     let mut h = Host::new();
-    h.tables.allow(RULE_WEB, &[(S, 32)]);
-    let out = h.from_outside(&tcp(C2.addr, 51000, H, 8080, SYN));
+    h.tables.allow(RULE_WEB, &[(S, BITS)]);
+    let out = h.from_outside(&tcp(C2.ip(), 51000, H, 8080, SYN));
     assert_eq!(out.dropped(), Some(DropReason::Martian));
 }
 
@@ -93,10 +94,10 @@ fn a_flow_that_is_still_allowed_stays_untouched() {
     let mut h = Host::new();
     established_inbound(&mut h, 51000);
     let before: Vec<_> = h.tables.entries();
-    h.tables.allow(RULE_WEB, &[([198, 51, 0, 0], 16)]);
+    h.tables.allow(RULE_WEB, &[NET_OF_S]);
     // The container speaks first: without its flow this would leave from another port.
-    let out = h.from(&C1, &tcp(C1.addr, 80, S, 51000, ACK));
-    assert_eq!(out.to_uplink(), "tcp 192.0.2.1:8080 > 198.51.100.9:51000");
+    let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, ACK));
+    assert_eq!(out.to_uplink(), said("tcp H:8080 > S:51000"));
     let out = h.from_outside(&tcp(S, 51000, H, 8080, ACK));
     let _ = out.to_container(&C1);
     let after: Vec<_> = h.tables.entries();
@@ -109,7 +110,7 @@ fn a_flow_that_is_still_allowed_stays_untouched() {
     assert_eq!(h.tables.counter(Counter::FlowNew), 1);
     assert_eq!(h.tables.counter(Counter::FlowRemoved), 0);
     // Once more, and back to everybody.
-    h.tables.allow(RULE_WEB, &[(S, 32)]);
+    h.tables.allow(RULE_WEB, &[(S, BITS)]);
     h.tables.allow(RULE_WEB, &[]);
     let out = h.from_outside(&tcp(S, 51000, H, 8080, ACK));
     let _ = out.to_container(&C1);
@@ -120,15 +121,15 @@ fn a_flow_that_is_still_allowed_stays_untouched() {
 fn a_flow_that_is_no_longer_allowed_ends_with_the_next_packet() {
     let mut h = Host::new();
     established_inbound(&mut h, 51000);
-    h.tables.allow(RULE_WEB, &[(S2, 32)]);
+    h.tables.allow(RULE_WEB, &[(S2, BITS)]);
     let out = h.from_outside(&tcp(S, 51000, H, 8080, ACK));
     assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
     assert!(h.tables.entries().is_empty());
     // The container's word does not keep it either.
     h.tables.allow(RULE_WEB, &[]);
     established_inbound(&mut h, 51001);
-    h.tables.allow(RULE_WEB, &[(S2, 32)]);
-    let out = h.from(&C1, &tcp(C1.addr, 80, S, 51001, FIN | ACK));
+    h.tables.allow(RULE_WEB, &[(S2, BITS)]);
+    let out = h.from(&C1, &tcp(C1.ip(), 80, S, 51001, FIN | ACK));
     assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
     assert!(h.tables.entries().is_empty());
 }
@@ -137,11 +138,11 @@ fn a_flow_that_is_no_longer_allowed_ends_with_the_next_packet() {
 fn the_collector_takes_what_is_no_longer_allowed_and_nothing_else() {
     let mut h = Host::new();
     established_inbound(&mut h, 51000);
-    h.tables.allow(RULE_WEB, &[(S, 32)]);
+    h.tables.allow(RULE_WEB, &[(S, BITS)]);
     for (key, _) in h.tables.entries() {
         assert!(!collect(&h.tables, &key, false));
     }
-    h.tables.allow(RULE_WEB, &[(S2, 32)]);
+    h.tables.allow(RULE_WEB, &[(S2, BITS)]);
     let taken = h.tables.entries();
     let taken = taken
         .iter()
@@ -155,7 +156,7 @@ fn another_change_than_the_list_s_ends_the_flow_whatever_the_list() {
     for change in 0..3 {
         let mut h = Host::new();
         established_inbound(&mut h, 51000);
-        h.tables.allow(RULE_WEB, &[(S, 32)]);
+        h.tables.allow(RULE_WEB, &[(S, BITS)]);
         match change {
             0 => h.tables.endpoints[usize::from(C1.slot)].generation += 1,
             1 => h.tables.uplinks[usize::from(UPLINK)].generation += 1,
@@ -176,17 +177,25 @@ proptest! {
     ) {
         let mut h = Host::new();
         // Clients of the outside, near to each other.
-        let client = [198, 51, client[0] & 3, client[1]];
+        let near = |[a, b]: [u8; 2]| {
+            let mut addr = S;
+            addr[addr.len() - 2] = a & 3;
+            addr[addr.len() - 1] = b;
+            addr
+        };
+        let as_bits = |a: Addr| a.map(|b| format!("{b:08b}")).concat();
+        let client = near(client);
         let list: Vec<_> = list
             .iter()
-            .map(|([a, b], len)| {
-                let mask = (u64::from(u32::MAX) << (32 - len)) as u32;
-                let net = u32::from_be_bytes([198, 51, a & 3, *b]) & mask;
-                (net.to_be_bytes(), *len)
+            .map(|(tail, short)| {
+                let (mut net, len) = (near(*tail), BITS - short);
+                for bit in len..BITS {
+                    net[usize::from(bit / 8)] &= !(0x80 >> (bit % 8));
+                }
+                (net, len)
             })
             .collect();
-        let as_bits = |a: [u8; 4]| format!("{:032b}", u32::from_be_bytes(a));
-        let holds = |(net, len): &([u8; 4], u8)| {
+        let holds = |(net, len): &(Addr, u8)| {
             let n = usize::from(*len);
             as_bits(*net)[..n] == as_bits(client)[..n]
         };

@@ -12,6 +12,7 @@ pub(crate) mod masquerade;
 mod ports;
 mod publish;
 mod publish_allow;
+mod publish_balance;
 mod quota;
 mod refuse;
 pub(crate) mod rfc4787;

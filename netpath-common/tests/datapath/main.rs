@@ -26,7 +26,6 @@ mod mss;
 mod next_hop;
 mod other_protocol;
 mod port_choice;
-mod publish_balance;
 mod publish_range;
 mod race;
 mod reasons;

@@ -7,9 +7,10 @@ use netpath_common::{
     conntrack::tcp::SYN,
     publish::{Backend, Backends, place_of},
     records::{NETWORK_INTERNAL, Published, PublishedKey},
-    testing::*,
     tuple::TCP,
 };
+
+use super::family::*;
 
 const GROUP: u16 = 1;
 const ALL: [Container; 3] = [C1, C2, C3];
@@ -17,7 +18,7 @@ const ALL: [Container; 3] = [C1, C2, C3];
 /// Publishes 9000 to 9009 for these containers' ports from 80 on, rules 10, 11 and 12.
 fn shared(h: &mut Host, by: &[Container]) {
     let key = PublishedKey {
-        addr: [0; 4],
+        addr: Addr::default(),
         port: 9000,
         proto: TCP,
         zero: 0,
@@ -46,10 +47,7 @@ fn shared(h: &mut Host, by: &[Container]) {
 fn to(h: &mut Host, sport: u16) -> usize {
     let out = h.from_outside(&tcp(S, sport, H, 9003, SYN));
     let text = out.text();
-    let who = ALL.iter().position(|c| {
-        let [a, b, d, e] = c.addr;
-        text == format!("tcp 198.51.100.9:{sport} > {a}.{b}.{d}.{e}:83")
-    });
+    let who = (0..ALL.len()).find(|i| text == said(&format!("tcp S:{sport} > C{}:83", i + 1)));
     let who = who.unwrap_or_else(|| panic!("{:?}: {text}", out.result));
     let _ = out.to_container(&ALL[who]);
     who
@@ -154,11 +152,11 @@ fn with_all_of_them_dead_nothing_is_delivered() {
 fn each_backend_has_its_own_allow_list() {
     let mut h = Host::new();
     shared(&mut h, &ALL);
-    h.tables.allow(10, &[(S2, 32)]);
+    h.tables.allow(10, &[(S2, BITS)]);
     let seen = spread(&mut h);
     assert!(seen.values().all(|who| *who != 0), "not for this client");
     for rule in [11, 12] {
-        h.tables.allow(rule, &[(S2, 32)]);
+        h.tables.allow(rule, &[(S2, BITS)]);
     }
     let out = h.from_outside(&tcp(S, 50_000, H, 9003, SYN));
     assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
@@ -170,15 +168,15 @@ fn a_neighbour_behind_the_port_is_not_sent_to_itself_twice() {
     shared(&mut h, &[C1, C2]);
     let mut itself = 0;
     for sport in CLIENTS {
-        let out = h.from(&C2, &tcp(C2.addr, sport, H, 9000, SYN));
+        let out = h.from(&C2, &tcp(C2.ip(), sport, H, 9000, SYN));
         let text = out.text();
-        let place = place_of(&C2.addr, sport, &H, 9000);
+        let place = place_of(&C2.ip(), sport, &H, 9000);
         let index = h.tables.backends[usize::from(GROUP)].table[place as usize];
         if index == 1 {
             itself += 1;
-            assert_eq!(text, format!("tcp 172.17.0.1:{sport} > 172.17.0.3:80"));
+            assert_eq!(text, said(&format!("tcp GW1:{sport} > C2:80")));
         } else {
-            assert_eq!(text, format!("tcp 172.17.0.3:{sport} > 172.17.0.2:80"));
+            assert_eq!(text, said(&format!("tcp C2:{sport} > C1:80")));
         }
     }
     assert!((90..=210).contains(&itself), "{itself} of 300");

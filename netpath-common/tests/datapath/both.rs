@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod fragment;
 pub(crate) mod fragment_order;
 mod generation;
+mod hairpin;
 pub(crate) mod masquerade;
 mod ports;
 mod publish;

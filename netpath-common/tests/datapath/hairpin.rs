@@ -5,49 +5,32 @@ use netpath_common::{
     conntrack::tcp::{ACK, SYN},
     event::Hook,
     records::{NETWORK_DIRECT, NETWORK_ICC},
-    testing::*,
 };
+
+use super::family::*;
 
 #[test]
 fn a_neighbour_sees_the_client() {
     let mut h = Host::new();
-    let out = h.from(&C2, &tcp(C2.addr, 50000, H, 8080, SYN));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.3:50000 > 172.17.0.2:80"
-    );
+    let out = h.from(&C2, &tcp(C2.ip(), 50000, H, 8080, SYN));
+    assert_eq!(out.to_container(&C1), said("tcp C2:50000 > C1:80"));
     // The answer goes to the neighbour's own MAC address; the veth hook meets it all the same.
-    let answer = tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK).frame(C1.mac, C2.mac, C1.ifindex);
+    let answer = tcp(C1.ip(), 80, C2.ip(), 50000, SYN | ACK).frame(C1.mac, C2.mac, C1.ifindex);
     let back = h.run(netpath_common::event::Hook::Veth, &answer);
-    assert_eq!(
-        back.to_container(&C2),
-        "tcp 192.0.2.1:8080 > 172.17.0.3:50000"
-    );
-    let out = h.from(&C2, &tcp(C2.addr, 50000, H, 8080, ACK));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.3:50000 > 172.17.0.2:80"
-    );
+    assert_eq!(back.to_container(&C2), said("tcp H:8080 > C2:50000"));
+    let out = h.from(&C2, &tcp(C2.ip(), 50000, H, 8080, ACK));
+    assert_eq!(out.to_container(&C1), said("tcp C2:50000 > C1:80"));
 }
 
 #[test]
 fn itself_appears_as_the_gateway() {
     let mut h = Host::new();
-    let out = h.from(&C1, &tcp(C1.addr, 50000, H, 8080, SYN));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.1:50000 > 172.17.0.2:80"
-    );
-    let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 50000, SYN | ACK));
-    assert_eq!(
-        back.to_container(&C1),
-        "tcp 192.0.2.1:8080 > 172.17.0.2:50000"
-    );
-    let out = h.from(&C1, &tcp(C1.addr, 50000, H, 8080, ACK));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.1:50000 > 172.17.0.2:80"
-    );
+    let out = h.from(&C1, &tcp(C1.ip(), 50000, H, 8080, SYN));
+    assert_eq!(out.to_container(&C1), said("tcp GW1:50000 > C1:80"));
+    let back = h.from(&C1, &tcp(C1.ip(), 80, GW1, 50000, SYN | ACK));
+    assert_eq!(back.to_container(&C1), said("tcp H:8080 > C1:50000"));
+    let out = h.from(&C1, &tcp(C1.ip(), 50000, H, 8080, ACK));
+    assert_eq!(out.to_container(&C1), said("tcp GW1:50000 > C1:80"));
     let stats = h.tables.stats(C1.slot);
     assert_eq!((stats.flows, stats.tx_packets, stats.rx_packets), (1, 3, 3));
 }
@@ -55,34 +38,22 @@ fn itself_appears_as_the_gateway() {
 #[test]
 fn by_the_gateways_address_too() {
     let mut h = Host::new();
-    let out = h.from(&C2, &udp(C2.addr, 50000, GW1, 5353, b"?"));
-    assert_eq!(
-        out.to_container(&C1),
-        "udp 172.17.0.3:50000 > 172.17.0.2:53"
-    );
-    let back = h.from(&C1, &udp(C1.addr, 53, C2.addr, 50000, b"!"));
-    assert_eq!(
-        back.to_container(&C2),
-        "udp 172.17.0.1:5353 > 172.17.0.3:50000"
-    );
+    let out = h.from(&C2, &udp(C2.ip(), 50000, GW1, 5353, b"?"));
+    assert_eq!(out.to_container(&C1), said("udp C2:50000 > C1:53"));
+    let back = h.from(&C1, &udp(C1.ip(), 53, C2.ip(), 50000, b"!"));
+    assert_eq!(back.to_container(&C2), said("udp GW1:5353 > C2:50000"));
 }
 
 #[test]
 fn another_network_only_by_published_ports() {
     let mut h = Host::new();
-    let out = h.from(&C3, &tcp(C3.addr, 50000, H, 8080, SYN));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.18.0.2:50000 > 172.17.0.2:80"
-    );
-    let back = h.from(&C1, &tcp(C1.addr, 80, C3.addr, 50000, SYN | ACK));
-    assert_eq!(
-        back.to_container(&C3),
-        "tcp 192.0.2.1:8080 > 172.18.0.2:50000"
-    );
+    let out = h.from(&C3, &tcp(C3.ip(), 50000, H, 8080, SYN));
+    assert_eq!(out.to_container(&C1), said("tcp C3:50000 > C1:80"));
+    let back = h.from(&C1, &tcp(C1.ip(), 80, C3.ip(), 50000, SYN | ACK));
+    assert_eq!(back.to_container(&C3), said("tcp H:8080 > C3:50000"));
     for packet in [
-        tcp(C3.addr, 50001, C1.addr, 80, SYN),
-        query(C3.addr, C1.addr, 8, 1),
+        tcp(C3.ip(), 50001, C1.ip(), 80, SYN),
+        query(C3.ip(), C1.ip(), ECHO, 1),
     ] {
         assert_eq!(
             h.from(&C3, &packet).dropped(),
@@ -90,7 +61,7 @@ fn another_network_only_by_published_ports() {
         );
     }
     assert!(
-        h.from(&C3, &query(C3.addr, GW1, 8, 1)).passed(),
+        h.from(&C3, &query(C3.ip(), GW1, ECHO, 1)).passed(),
         "the host's own address"
     );
 }
@@ -99,10 +70,10 @@ fn another_network_only_by_published_ports() {
 fn the_hosts_services_are_left_to_the_host() {
     let mut h = Host::new();
     for packet in [
-        tcp(C1.addr, 50000, H, 22, SYN),
-        tcp(C1.addr, 50000, GW1, 22, SYN),
-        udp(C1.addr, 50000, GW1, 53, b""),
-        query(C1.addr, GW1, 8, 1),
+        tcp(C1.ip(), 50000, H, 22, SYN),
+        tcp(C1.ip(), 50000, GW1, 22, SYN),
+        udp(C1.ip(), 50000, GW1, 53, b""),
+        query(C1.ip(), GW1, ECHO, 1),
     ] {
         assert!(h.from(&C1, &packet).passed());
     }
@@ -113,8 +84,8 @@ fn the_hosts_services_are_left_to_the_host() {
 fn neighbours_talk_unless_that_is_off() {
     let mut h = Host::new();
     let packets = [
-        tcp(C1.addr, 50000, C2.addr, 80, SYN),
-        query(C1.addr, C2.addr, 8, 1),
+        tcp(C1.ip(), 50000, C2.ip(), 80, SYN),
+        query(C1.ip(), C2.ip(), ECHO, 1),
     ];
     for packet in &packets {
         assert!(h.from(&C1, packet).passed());
@@ -124,13 +95,13 @@ fn neighbours_talk_unless_that_is_off() {
         assert_eq!(h.from(&C1, packet).dropped(), Some(DropReason::IccDisabled));
     }
     // The gateway and the outside stay reachable, and published ports.
-    assert!(h.from(&C1, &query(C1.addr, GW1, 8, 1)).passed());
-    let _ = h.from(&C1, &query(C1.addr, S, 8, 1)).to_uplink();
+    assert!(h.from(&C1, &query(C1.ip(), GW1, ECHO, 1)).passed());
+    let _ = h.from(&C1, &query(C1.ip(), S, ECHO, 1)).to_uplink();
     let _ = h
-        .from(&C2, &tcp(C2.addr, 50000, H, 8080, SYN))
+        .from(&C2, &tcp(C2.ip(), 50000, H, 8080, SYN))
         .to_container(&C1);
     let _ = h
-        .from(&C1, &tcp(C1.addr, 80, C2.addr, 50000, SYN | ACK))
+        .from(&C1, &tcp(C1.ip(), 80, C2.ip(), 50000, SYN | ACK))
         .to_container(&C2);
 }
 
@@ -146,12 +117,15 @@ fn frames_between_neighbours_skip_the_bridge_where_it_would_do_the_same() {
     let straight = Ok(Verdict::ToNeighbour {
         ifindex: C2.ifindex,
     });
-    let packet = tcp(C1.addr, 50000, C2.addr, 80, SYN);
-    let large = udp(C1.addr, 1, C2.addr, 2, &[0; 1472]);
+    let packet = tcp(C1.ip(), 50000, C2.ip(), 80, SYN);
+    let large = udp(C1.ip(), 1, C2.ip(), 2, &vec![0; 1500 - HEADER - 8]);
     assert_eq!(to(&mut h, &packet, C2.mac), Ok(Verdict::Pass), "not asked");
     h.tables.networks[usize::from(NET1)].flags |= NETWORK_DIRECT;
     assert_eq!(to(&mut h, &packet, C2.mac), straight);
-    assert_eq!(to(&mut h, &query(C1.addr, C2.addr, 8, 1), C2.mac), straight);
+    assert_eq!(
+        to(&mut h, &query(C1.ip(), C2.ip(), ECHO, 1), C2.mac),
+        straight
+    );
     assert_eq!(
         to(&mut h, &packet.clone().ttl(1), C2.mac),
         straight,
@@ -159,14 +133,14 @@ fn frames_between_neighbours_skip_the_bridge_where_it_would_do_the_same() {
     );
     assert_eq!(to(&mut h, &large, C2.mac), straight);
     // Nobody's address, another MAC address, a smaller MTU: as the bridge does it.
-    let nobody = tcp(C1.addr, 50000, [172, 17, 9, 9], 80, SYN);
+    let nobody = tcp(C1.ip(), 50000, NOBODYS[0], 80, SYN);
     assert_eq!(to(&mut h, &nobody, C2.mac), Ok(Verdict::Pass));
     assert_eq!(to(&mut h, &packet, BRIDGE1_MAC), Ok(Verdict::Pass));
     h.tables.endpoints[usize::from(C2.slot)].mtu = 1400;
     assert_eq!(to(&mut h, &large, C2.mac), Ok(Verdict::Pass));
     assert_eq!(to(&mut h, &packet, C2.mac), straight);
     // What is forged or forbidden is dropped before.
-    let forged = tcp([172, 17, 0, 9], 1, C2.addr, 80, SYN);
+    let forged = tcp(NOBODYS[0], 1, C2.ip(), 80, SYN);
     assert_eq!(to(&mut h, &forged, C2.mac), Err(DropReason::SpoofedAddress));
     h.tables.networks[usize::from(NET1)].flags &= !NETWORK_ICC;
     assert_eq!(to(&mut h, &packet, C2.mac), Err(DropReason::IccDisabled));

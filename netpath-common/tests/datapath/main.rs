@@ -14,7 +14,6 @@ mod binding;
 mod exact;
 mod forward;
 mod guard;
-mod hairpin;
 mod halves;
 mod icmp_error;
 mod ipv4;

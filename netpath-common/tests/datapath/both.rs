@@ -5,6 +5,7 @@
 use super::family;
 
 pub(crate) mod connection;
+mod exact;
 pub(crate) mod fragment;
 pub(crate) mod fragment_order;
 mod generation;

@@ -11,7 +11,6 @@
 
 mod big_tcp;
 mod binding;
-mod exact;
 mod forward;
 mod guard;
 mod halves;

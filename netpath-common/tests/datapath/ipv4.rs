@@ -14,6 +14,30 @@ fn a_udp_checksum_of_zero_stays_zero() {
     assert_eq!(out.frame.bytes[40..42], [0, 0]);
 }
 
+#[test]
+fn a_quoted_udp_checksum_of_zero_stays_zero() {
+    let mut h = Host::new();
+    let _ = h
+        .from(&C1, &udp_without_checksum(C1.addr, 5000, S, 53, b"x"))
+        .to_uplink();
+    let seen = udp_without_checksum(H, 5000, S, 53, b"x");
+    let out = h.from_outside(&error(R, H, 3, 4, &seen, 1000));
+    let _ = out.to_container(&C1);
+    assert_eq!(out.frame.bytes[68..70], [0, 0]);
+}
+
+#[test]
+fn the_drivers_hook_leaves_the_answers_to_the_hosts_flows_to_tc() {
+    let mut h = Host::new();
+    h.xdp_translates = true;
+    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"?")).to_uplink();
+    let out = h.from_stack(&udp(H, 5000, S, 53, b"?"));
+    let _ = out.to_stack();
+    let given = u16::from_be_bytes([out.frame.bytes[34], out.frame.bytes[35]]);
+    let answer = udp(S, 53, H, given, b"!").frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
+    assert!(h.run(Hook::Xdp, &answer).passed());
+}
+
 /// C1 has sent to S; the packet as it has left.
 fn asked(h: &mut Host) -> Datagram {
     let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"?")).to_uplink();

@@ -2,23 +2,22 @@
 //! order they go, and what becomes of who comes too late (cases 5, 9, 10).
 
 use netpath_common::{
-    DropReason, Tuple,
-    conntrack::{Budget, CtEntry, FLAG_RECORD, FLAG_STEADY, created_at, forget},
+    DropReason,
+    conntrack::{Budget, FLAG_RECORD, FLAG_STEADY, created_at, forget},
     counters::Counter,
     datapath::{self, Tables, Work, collect},
     event::Hook,
     records::CONFIG_PRESERVE_PORTS,
-    testing::*,
     tuple,
 };
 
-use super::{masquerade::record_key, race::pairs};
+use super::{family::*, masquerade::record_key, race::pairs};
 
 const SECOND: u64 = 1_000_000_000;
 
 fn index_key(c: &Container, sport: u16) -> Tuple {
     Tuple {
-        src: c.addr,
+        src: c.ip(),
         dst: S,
         sport,
         dport: 53,
@@ -29,10 +28,10 @@ fn index_key(c: &Container, sport: u16) -> Tuple {
 
 /// What a packet of `c` from port 5000 becomes on another processor: the port that it leaves from.
 fn elsewhere(t: &MemTables, c: &Container) -> Option<u16> {
-    let mut frame = udp(c.addr, 5000, S, 53, b"").frame(c.mac, BRIDGE1_MAC, c.ifindex);
+    let mut frame = udp(c.ip(), 5000, S, 53, b"").frame(c.mac, BRIDGE1_MAC, c.ifindex);
     let sent = datapath::veth_ingress(&mut frame, t, &mut Work::default());
     let _ = sent.ok()?;
-    Some(u16::from_be_bytes([frame.bytes[34], frame.bytes[35]]))
+    Some(source_port(&frame))
 }
 
 /// Claims the flow of a record.
@@ -46,11 +45,11 @@ fn claimed(t: &MemTables, key: &Tuple) -> bool {
 #[test]
 fn a_claim_is_of_the_life_that_was_judged() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let key = record_key(tuple::UDP, 53, 5000);
     let judged = h.tables.ct(&key).unwrap().salt();
     assert!(collect(&h.tables, &key, true));
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let slot = h.tables.ct(&key).unwrap();
     assert!(!slot.claim(judged), "of the life before");
     assert!(!forget(&h.tables, &key, slot, judged));
@@ -68,14 +67,14 @@ fn a_claim_is_of_the_life_that_was_judged() {
 #[test]
 fn an_index_does_not_lead_into_the_tuple_of_another_flow() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     // The record is lost, and C2 is given its tuple.
     h.tables.ct_delete(&record_key(tuple::UDP, 53, 5000));
-    let out = h.from(&C2, &udp(C2.addr, 5000, S, 53, b""));
-    assert_eq!(out.to_uplink(), "udp 192.0.2.1:5000 > 198.51.100.9:53");
+    let out = h.from(&C2, &udp(C2.ip(), 5000, S, 53, b""));
+    assert_eq!(out.to_uplink(), said("udp H:5000 > S:53"));
     h.tables.now += SECOND;
-    let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
-    assert_ne!(out.to_uplink(), "udp 192.0.2.1:5000 > 198.51.100.9:53");
+    let out = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b""));
+    assert_ne!(out.to_uplink(), said("udp H:5000 > S:53"));
     pairs(&h.tables);
     let _ = h.from_outside(&udp(S, 53, H, 5000, b"")).to_container(&C2);
 }
@@ -83,7 +82,7 @@ fn an_index_does_not_lead_into_the_tuple_of_another_flow() {
 #[test]
 fn a_tuple_is_taken_until_nothing_leads_to_it() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     // Between the two deletions both containers send from the same port.
     h.tables.before_delete(1, |t| {
         let second = elsewhere(t, &C2);
@@ -100,7 +99,7 @@ fn a_tuple_is_taken_until_nothing_leads_to_it() {
 fn a_flow_lives_as_long_as_either_direction() {
     let record = record_key(tuple::UDP, 53, 5000);
     let ask = |h: &mut Host| {
-        let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+        let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     };
     let answer = |h: &mut Host| {
         let _ = h.from_outside(&udp(S, 53, H, 5000, b"")).to_container(&C1);
@@ -134,7 +133,7 @@ fn who_loses_the_index_gives_its_own_port_back() {
     // The other processor does all of its work between our record and our index.
     h.tables
         .before_insert(1, |t| assert!(elsewhere(t, &C1).is_some()));
-    let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
+    let out = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b""));
     let _ = out.to_uplink();
     assert_eq!(h.tables.counter(Counter::PortChanged), 2, "both have one");
     pairs(&h.tables);
@@ -142,7 +141,7 @@ fn who_loses_the_index_gives_its_own_port_back() {
     assert_eq!(h.tables.counter(Counter::FlowNew), 1);
     assert_eq!(h.tables.live(Budget::flows(C1.slot)), 1);
     assert_eq!(h.tables.live(Budget::ports(C1.slot)), 1);
-    let port = u16::from_be_bytes([out.frame.bytes[34], out.frame.bytes[35]]);
+    let port = source_port(&out.frame);
     let _ = h.from_outside(&udp(S, 53, H, port, b"")).to_container(&C1);
 }
 
@@ -152,8 +151,8 @@ fn a_flow_to_another_place_is_no_winner() {
     // To a published port of C1 by the time that ours is to be indexed.
     let original = index_key(&C2, 5000);
     let reply = Tuple {
-        src: C1.addr,
-        dst: C2.addr,
+        src: C1.ip(),
+        dst: C2.ip(),
         sport: 53,
         dport: 5000,
         proto: tuple::UDP,
@@ -179,7 +178,7 @@ fn a_flow_to_another_place_is_no_winner() {
         t.put_entry(original, there);
         t.put_entry(reply, back);
     });
-    let out = h.from(&C2, &udp(C2.addr, 5000, S, 53, b""));
+    let out = h.from(&C2, &udp(C2.ip(), 5000, S, 53, b""));
     assert_eq!(out.dropped(), Some(DropReason::FlowRace));
     pairs(&h.tables);
     assert_eq!(h.tables.entries().len(), 2, "ours is given back");
@@ -189,14 +188,14 @@ fn a_flow_to_another_place_is_no_winner() {
 #[test]
 fn a_record_claimed_before_its_new_index_keeps_none() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let key = record_key(tuple::UDP, 53, 5000);
     h.tables.ct_delete(&index_key(&C1, 5000));
     // The index is lost, so the next packet writes it anew. Somebody claims the record just before,
     // finds no index to delete, and has not deleted the record yet.
     h.tables
         .before_insert(1, move |t| assert!(claimed(t, &key)));
-    let out = h.from(&C1, &udp(C1.addr, 5000, S, 53, b""));
+    let out = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b""));
     assert_eq!(out.dropped(), Some(DropReason::FlowRace));
     h.tables.ct_delete(&key);
     assert!(h.tables.entries().is_empty(), "an index without its record");
@@ -205,13 +204,13 @@ fn a_record_claimed_before_its_new_index_keeps_none() {
 #[test]
 fn a_flow_that_is_being_removed_translates_nothing() {
     let mut h = Host::new();
-    let _ = h.from(&C1, &udp(C1.addr, 5000, S, 53, b"")).to_uplink();
+    let _ = h.from(&C1, &udp(C1.ip(), 5000, S, 53, b"")).to_uplink();
     let key = record_key(tuple::UDP, 53, 5000);
     assert!(claimed(&h.tables, &key));
     assert!(!claimed(&h.tables, &key), "one claims it");
     h.tables.now += SECOND;
     assert!(h.from_outside(&udp(S, 53, H, 5000, b"")).passed());
-    let frame = udp(C1.addr, 5000, S, 53, b"").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
+    let frame = udp(C1.ip(), 5000, S, 53, b"").frame(C1.mac, BRIDGE1_MAC, C1.ifindex);
     let out = h.run(Hook::Veth, &frame);
     assert_eq!(out.dropped(), Some(DropReason::FlowRace));
 }

@@ -26,5 +26,6 @@ mod rfc5508;
 mod rfc5508_error;
 mod rfc6888;
 mod rfc7857;
+mod room;
 mod shadow;
 mod timeout;

@@ -24,7 +24,6 @@ mod other_protocol;
 mod port_choice;
 mod publish_range;
 mod reasons;
-mod room;
 mod routed;
 mod sctp;
 mod tcp_leak;

@@ -13,6 +13,7 @@ mod hairpin;
 mod halves;
 mod icmp_error;
 pub(crate) mod masquerade;
+mod port_choice;
 mod ports;
 mod publish;
 mod publish_allow;

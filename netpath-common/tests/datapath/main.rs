@@ -21,7 +21,6 @@ mod malformed;
 mod mss;
 mod next_hop;
 mod other_protocol;
-mod port_choice;
 mod publish_range;
 mod reasons;
 mod routed;

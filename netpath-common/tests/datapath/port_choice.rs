@@ -5,22 +5,19 @@
 
 use netpath_common::{
     DropReason, conntrack::tcp::SYN, counters::Counter, datapath::collect,
-    records::CONFIG_PRESERVE_PORTS, testing::*, tuple,
+    records::CONFIG_PRESERVE_PORTS, tuple,
 };
 
-use super::masquerade::record_key;
+use super::{family::*, masquerade::record_key};
 
 /// The port that C2 leaves from, if it is given one.
 fn sent(h: &mut Host, sport: u16, dport: u16) -> Option<u16> {
-    let out = h.from(&C2, &udp(C2.addr, sport, S, dport, b""));
+    let out = h.from(&C2, &udp(C2.ip(), sport, S, dport, b""));
     if out.dropped() == Some(DropReason::NoPort) {
         return None;
     }
     let _ = out.to_uplink();
-    Some(u16::from_be_bytes([
-        out.frame.bytes[34],
-        out.frame.bytes[35],
-    ]))
+    Some(source_port(&out.frame))
 }
 
 #[test]
@@ -35,8 +32,8 @@ fn a_port_that_had_to_change_cannot_be_guessed() {
         let draws: Vec<u16> = (1..=10_000)
             .map(|dport| {
                 if preserve {
-                    let first = h.from(&C1, &udp(C1.addr, 40_000, S, dport, b""));
-                    let want = format!("udp 192.0.2.1:40000 > 198.51.100.9:{dport}");
+                    let first = h.from(&C1, &udp(C1.ip(), 40_000, S, dport, b""));
+                    let want = said(&format!("udp H:40000 > S:{dport}"));
                     assert_eq!(first.to_uplink(), want);
                 }
                 sent(&mut h, 40_000, dport).unwrap()
@@ -86,8 +83,8 @@ impl Range {
                 // Published, so nobody is given it.
                 continue;
             }
-            let out = self.h.from(&C1, &udp(C1.addr, sport, S, 53, b""));
-            let want = format!("udp 192.0.2.1:{sport} > 198.51.100.9:53");
+            let out = self.h.from(&C1, &udp(C1.ip(), sport, S, 53, b""));
+            let want = said(&format!("udp H:{sport} > S:53"));
             assert_eq!(out.to_uplink(), want);
         }
     }
@@ -161,13 +158,10 @@ fn privileged_ports_are_as_random_as_they_can_be() {
         h.tables.ct_capacity = usize::MAX;
         let mut draws = Vec::new();
         for dport in 1..=10_000 {
-            let _ = h.from(&C1, &tcp(C1.addr, sport, S, dport, SYN)).to_uplink();
-            let out = h.from(&C2, &tcp(C2.addr, sport, S, dport, SYN));
+            let _ = h.from(&C1, &tcp(C1.ip(), sport, S, dport, SYN)).to_uplink();
+            let out = h.from(&C2, &tcp(C2.ip(), sport, S, dport, SYN));
             let _ = out.to_uplink();
-            draws.push(u16::from_be_bytes([
-                out.frame.bytes[34],
-                out.frame.bytes[35],
-            ]));
+            draws.push(source_port(&out.frame));
         }
         let mut times = vec![0; usize::from(max - min) + 1];
         draws.iter().for_each(|p| times[usize::from(p - min)] += 1);

@@ -29,4 +29,5 @@ mod rfc6888;
 mod rfc7857;
 mod room;
 mod shadow;
+mod tcp_leak;
 mod timeout;

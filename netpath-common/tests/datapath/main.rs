@@ -25,7 +25,6 @@ mod publish_range;
 mod reasons;
 mod routed;
 mod sctp;
-mod tcp_leak;
 mod tcp_table;
 mod truncate;
 mod v4;

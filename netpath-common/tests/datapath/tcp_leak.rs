@@ -4,17 +4,16 @@
 //! stray SYN-ACK, no flags at all). Here that is the one thing that must not happen.
 
 use netpath_common::{
-    DropReason, Tuple, Verdict,
+    DropReason, Verdict,
     conntrack::{
-        CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY, STATE_TCP_MASK,
+        STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY, STATE_TCP_MASK,
         tcp::{FIN, RST, TcpState},
     },
     datapath::Tables,
-    testing::*,
     tuple,
 };
 
-use super::{connection::open, masquerade::record_key};
+use super::{connection::open, family::*, masquerade::record_key};
 
 /// What a flow has come to, apart from its state.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +93,7 @@ fn check(h: &mut Host, p: &Datagram, what: &str) {
         };
         match out.result {
             Ok(Verdict::ToUplink { .. } | Verdict::TranslatedToStack) => {
-                assert_eq!(out.frame.bytes[26..30], H, "{what}");
+                assert_eq!(source(&out.frame), H, "{what}");
             }
             // Up the stack, which sends it by the hook of the next turn or answers it.
             Ok(Verdict::Pass) => assert!(!by_stack, "leaks: {what}"),
@@ -116,7 +115,7 @@ fn every_combination_of_flags_in_every_state() {
                     // With numbers below, at and above what the server has acknowledged.
                     for seq in [1999, 2000, 2001] {
                         restore(&h, &flow);
-                        let p = tcp(C1.addr, 40000, S, 80, flags).numbered(seq, 1000);
+                        let p = tcp(C1.ip(), 40000, S, 80, flags).numbered(seq, 1000);
                         let what = format!("{state:?} {bits:#x} {fate:?} {flags:#x} {seq}");
                         check(&mut h, &p, &what);
                     }
@@ -134,7 +133,7 @@ fn with_a_ttl_that_the_stack_answers_too() {
             let flow = h.tables.entries();
             for flags in 0..64_u8 {
                 restore(&h, &flow);
-                let p = tcp(C1.addr, 40000, S, 80, flags).ttl(1);
+                let p = tcp(C1.ip(), 40000, S, 80, flags).ttl(1);
                 check(&mut h, &p, &format!("{state} {fate:?} {flags:#x}"));
             }
         }
@@ -146,7 +145,7 @@ fn answers_of_a_published_port_too() {
     // The container is the server here: what it sends after its client's flow has gone.
     for flags in 0..64_u8 {
         let mut h = Host::new();
-        let p = tcp(C1.addr, 80, S, 51000, flags);
+        let p = tcp(C1.ip(), 80, S, 51000, flags);
         check(&mut h, &p, &format!("no client: {flags:#x}"));
         for unpublished in [false, true] {
             let mut h = Host::new();
@@ -167,8 +166,8 @@ fn a_fin_or_reset_of_no_connection_is_dropped() {
         }
         let mut h = host(TcpState::Established, 0, Fate::None);
         for p in [
-            tcp(C1.addr, 40000, S, 80, flags),
-            tcp(C1.addr, 40000, S, 80, flags).ttl(1),
+            tcp(C1.ip(), 40000, S, 80, flags),
+            tcp(C1.ip(), 40000, S, 80, flags).ttl(1),
         ] {
             for out in [h.from(&C1, &p), h.from_stack(&p)] {
                 assert!(

@@ -19,7 +19,6 @@ mod link_scope;
 mod loopback;
 mod malformed;
 mod mss;
-mod next_hop;
 mod other_protocol;
 mod publish_range;
 mod reasons;

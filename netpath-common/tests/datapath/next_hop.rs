@@ -4,16 +4,16 @@ use netpath_common::{
     datapath::{LEASE_NS, NextHop, Tables},
     event::Hook,
     records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
-    testing::*,
     verdict::Verdict,
 };
 
+use super::family::*;
+
 const UPLINK2: u16 = 2;
 const UPLINK2_IF: u32 = 77;
-const H2: Addr = [203, 0, 113, 1];
 
 fn question() -> Datagram {
-    udp(C1.addr, 5000, S, 53, b"?")
+    udp(C1.ip(), 5000, S, 53, b"?")
 }
 
 fn is_leased(out: &Outcome) -> bool {
@@ -26,13 +26,14 @@ fn is_leased(out: &Outcome) -> bool {
 /// A second uplink, where no route leads yet.
 fn two_uplinks() -> Host {
     let mut h = Host::new();
-    h.tables.uplinks[usize::from(UPLINK2)] = UplinkRecord {
+    let mut uplink = UplinkRecord {
         ifindex: UPLINK2_IF,
         generation: 1,
-        addr: H2,
         mtu: 1500,
         ..UplinkRecord::default()
     };
+    set_uplink(&mut uplink, H2);
+    h.tables.uplinks[usize::from(UPLINK2)] = uplink;
     let iface = IfaceRecord {
         kind: IFACE_UPLINK,
         slot: u32::from(UPLINK2),
@@ -71,8 +72,8 @@ fn without_a_neighbour_every_packet_goes_through_the_kernel() {
 fn flows_do_not_share_a_lease() {
     let mut h = Host::new();
     h.from(&C1, &question());
-    assert!(!is_leased(&h.from(&C1, &udp(C1.addr, 5000, S2, 53, b"?"))));
-    assert!(!is_leased(&h.from(&C2, &udp(C2.addr, 5000, S, 53, b"?"))));
+    assert!(!is_leased(&h.from(&C1, &udp(C1.ip(), 5000, S2, 53, b"?"))));
+    assert!(!is_leased(&h.from(&C2, &udp(C2.ip(), 5000, S, 53, b"?"))));
 }
 
 #[test]
@@ -80,12 +81,12 @@ fn another_uplink_ends_the_flow_and_begins_one_there() {
     let mut h = two_uplinks();
     assert_eq!(
         h.from(&C1, &question()).to_uplink(),
-        "udp 192.0.2.1:5000 > 198.51.100.9:53"
+        said("udp H:5000 > S:53")
     );
     h.tables.routes[0].2 = out_of(UPLINK2_IF);
     assert_eq!(
         h.from(&C1, &question()).to_uplink(),
-        "udp 192.0.2.1:5000 > 198.51.100.9:53",
+        said("udp H:5000 > S:53"),
         "leased"
     );
     h.tables.now += LEASE_NS;
@@ -101,7 +102,7 @@ fn another_uplink_ends_the_flow_and_begins_one_there() {
         "{:?}",
         out.result
     );
-    assert_eq!(out.text(), "udp 203.0.113.1:5000 > 198.51.100.9:53");
+    assert_eq!(out.text(), said("udp H2:5000 > S:53"));
     assert_eq!(h.tables.entries().len(), 2, "the old flow is gone");
 }
 
@@ -115,17 +116,17 @@ fn answers_of_published_ports_go_back_the_way_the_question_came() {
     for packet in 0..2 {
         let back = h.from(&C1, &answer());
         assert_eq!(left_by(&back), UPLINK_IF);
-        assert_eq!(back.text(), ANSWER);
+        assert_eq!(back.text(), said(ANSWER));
         assert_eq!(is_leased(&back), packet > 0);
     }
 }
 
 /// What the container answers to a question that came in by the first uplink.
 fn answer() -> Datagram {
-    udp(C1.addr, 53, S, 4000, b"!")
+    udp(C1.ip(), 53, S, 4000, b"!")
 }
 
-const ANSWER: &str = "udp 192.0.2.1:5353 > 198.51.100.9:4000";
+const ANSWER: &str = "udp H:5353 > S:4000";
 
 fn left_by(out: &Outcome) -> u32 {
     match out.result {
@@ -145,7 +146,7 @@ fn answers_go_another_way_where_none_leads_back() {
     for packet in 0..2 {
         let back = h.from(&C1, &answer());
         assert_eq!(left_by(&back), UPLINK2_IF);
-        assert_eq!(back.text(), ANSWER, "the address that was asked");
+        assert_eq!(back.text(), said(ANSWER), "the address that was asked");
         assert_eq!(is_leased(&back), packet > 0);
     }
     assert_eq!(h.tables.entries().len(), 2, "the flow goes on");
@@ -156,11 +157,11 @@ fn what_belongs_to_answers_goes_the_same_way() {
     let mut h = two_uplinks();
     h.tables.routes[0].2 = out_of(UPLINK2_IF);
     h.from_outside(&udp(S, 4000, H, 5353, b"?"));
-    for fragment in udp(C1.addr, 53, S, 4000, &[0; 2000]).fragments(1000) {
+    for fragment in udp(C1.ip(), 53, S, 4000, &[0; 2000]).cut(1000, 9) {
         assert_eq!(left_by(&h.from(&C1, &fragment)), UPLINK2_IF);
     }
-    let refused = udp(S, 4000, C1.addr, 53, b"?");
-    let out = h.from(&C1, &error(C1.addr, S, 3, 3, &refused, 8));
+    let refused = udp(S, 4000, C1.ip(), 53, b"?");
+    let out = h.from(&C1, &no_port(C1.ip(), S, &refused));
     assert_eq!(left_by(&out), UPLINK2_IF);
 }
 
@@ -174,7 +175,7 @@ fn answers_fit_the_way_that_they_go() {
         ifindex: UPLINK2_IF,
         ..NextHop::default()
     };
-    let large = udp(C1.addr, 53, S, 4000, &[0; 1100]);
+    let large = udp(C1.ip(), 53, S, 4000, &[0; 1100]);
     assert!(h.from(&C1, &large).passed(), "renewed");
     assert!(h.from(&C1, &large).passed(), "leased");
     let back = h.from(&C1, &answer());
@@ -213,13 +214,10 @@ fn a_client_that_asks_by_another_uplink_is_answered_there() {
     }
     let question = udp(S, 4000, H2, 5353, b"?").frame(ROUTER_MAC, UPLINK_MAC, UPLINK2_IF);
     let out = h.run(Hook::UplinkIngress, &question);
-    assert_eq!(
-        out.to_container(&C1),
-        "udp 198.51.100.9:4000 > 172.17.0.2:53"
-    );
+    assert_eq!(out.to_container(&C1), said("udp S:4000 > C1:53"));
     let back = h.from(&C1, &answer());
     assert_eq!(left_by(&back), UPLINK2_IF, "the lease is the other flow's");
-    assert_eq!(back.text(), "udp 203.0.113.1:5353 > 198.51.100.9:4000");
+    assert_eq!(back.text(), said("udp H2:5353 > S:4000"));
 }
 
 #[test]
@@ -241,20 +239,20 @@ fn the_kernels_word_on_the_address_is_newer() {
     let mut h = Host::new();
     let question = question();
     let _ = h.from(&C1, &question).to_uplink();
-    h.tables.routes[0].2.source = [192, 0, 2, 77];
+    h.tables.routes[0].2.source = H3;
     h.tables.now += LEASE_NS;
     assert_eq!(
         h.from(&C1, &question).to_uplink(),
-        "udp 192.0.2.77:5000 > 198.51.100.9:53"
+        said("udp H3:5000 > S:53")
     );
     // A fixed outside address is nobody's to change.
     let mut h = Host::new();
-    h.tables.networks[usize::from(NET1)].snat = [192, 0, 2, 7];
-    h.tables.routes[0].2.source = [192, 0, 2, 77];
+    set_snat(&mut h.tables.networks[usize::from(NET1)], H2);
+    h.tables.routes[0].2.source = H3;
     for _ in 0..2 {
         assert_eq!(
             h.from(&C1, &question).to_uplink(),
-            "udp 192.0.2.7:5000 > 198.51.100.9:53"
+            said("udp H2:5000 > S:53")
         );
         h.tables.now += LEASE_NS;
     }
@@ -270,13 +268,13 @@ fn the_kernels_word_on_the_address_is_newer() {
 #[test]
 fn a_new_address_of_the_host_is_served_before_user_space_writes_it() {
     let mut h = Host::new();
-    let late = [192, 0, 2, 77];
+    let late = H3;
     assert!(h.from_outside(&udp(S, 4000, late, 5353, b"?")).passed());
     h.tables.local.insert(late);
     assert_eq!(
         h.from_outside(&udp(S, 4000, late, 5353, b"?"))
             .to_container(&C1),
-        "udp 198.51.100.9:4000 > 172.17.0.2:53"
+        said("udp S:4000 > C1:53")
     );
     assert!(h.from_outside(&udp(S, 4000, late, 5354, b"?")).passed());
 }
@@ -290,7 +288,7 @@ fn a_smaller_mtu_of_the_way_counts() {
         ..out_of(UPLINK_IF)
     };
     h.tables.now += LEASE_NS;
-    let large = udp(C1.addr, 5000, S, 53, &[0; 1100]);
+    let large = udp(C1.ip(), 5000, S, 53, &[0; 1100]);
     assert!(h.from(&C1, &large).passed(), "renewed");
     assert!(h.from(&C1, &large).passed(), "leased");
     let _ = h.from(&C1, &question()).to_uplink();
@@ -304,7 +302,7 @@ fn a_lease_is_of_one_flow_though_others_share_its_slot() {
     for slot in 0..netpath_common::datapath::NEXT_HOPS {
         let hop = h.tables.next_hop(slot).unwrap();
         *hop = NextHop {
-            tuple: netpath_common::Tuple {
+            tuple: Tuple {
                 sport: 5001,
                 ..hop.tuple
             },

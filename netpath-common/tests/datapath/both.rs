@@ -29,6 +29,7 @@ mod rfc5508_error;
 mod rfc6888;
 mod rfc7857;
 mod room;
+mod routed;
 mod shadow;
 mod tcp_leak;
 mod timeout;

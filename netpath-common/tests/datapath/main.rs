@@ -22,7 +22,6 @@ mod mss;
 mod other_protocol;
 mod publish_range;
 mod reasons;
-mod routed;
 mod sctp;
 mod tcp_table;
 mod truncate;

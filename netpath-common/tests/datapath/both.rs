@@ -13,6 +13,7 @@ mod hairpin;
 mod halves;
 mod icmp_error;
 pub(crate) mod masquerade;
+mod mss;
 mod next_hop;
 mod port_choice;
 mod ports;

@@ -18,7 +18,6 @@ mod ipv6;
 mod link_scope;
 mod loopback;
 mod malformed;
-mod mss;
 mod other_protocol;
 mod publish_range;
 mod reasons;

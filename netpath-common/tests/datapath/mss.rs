@@ -3,8 +3,9 @@
 use netpath_common::{
     conntrack::tcp::{ACK, SYN},
     records::CONFIG_MSS_CLAMP,
-    testing::*,
 };
+
+use super::family::*;
 
 /// A SYN with these TCP options (a multiple of four bytes).
 fn with_options(mut syn: Datagram, options: &[u8]) -> Datagram {
@@ -23,31 +24,37 @@ fn clamping() -> Host {
 
 /// The TCP options of a translated frame. The host checks its checksum.
 fn options(o: &Outcome) -> Vec<u8> {
-    let len = usize::from(o.frame.bytes[46] >> 4) * 4;
-    o.frame.bytes[54..34 + len].to_vec()
+    let len = usize::from(o.frame.bytes[L4 + 12] >> 4) * 4;
+    o.frame.bytes[L4 + 20..L4 + len].to_vec()
+}
+
+/// The option for segments that fit this MTU.
+const fn mss_of(mtu: usize) -> [u8; 4] {
+    let [a, b] = ((mtu - HEADER - 20) as u16).to_be_bytes();
+    [2, 4, a, b]
 }
 
 const MSS_9000: [u8; 4] = [2, 4, 0x23, 0x28];
-const MSS_1460: [u8; 4] = [2, 4, 0x05, 0xb4];
+const MSS_1500: [u8; 4] = mss_of(1500);
 
 #[test]
 fn a_syn_is_lowered_to_the_mtu_of_its_way() {
     let mut h = clamping();
     let out = h.from(
         &C1,
-        &with_options(tcp(C1.addr, 40000, S, 80, SYN), &MSS_9000),
+        &with_options(tcp(C1.ip(), 40000, S, 80, SYN), &MSS_9000),
     );
     let _ = out.to_uplink();
-    assert_eq!(options(&out), MSS_1460);
+    assert_eq!(options(&out), MSS_1500);
     // The answer's as well: it says what the container may send.
     let out = h.from_outside(&with_options(tcp(S, 80, H, 40000, SYN | ACK), &MSS_9000));
     let _ = out.to_container(&C1);
-    assert_eq!(options(&out), MSS_1460);
+    assert_eq!(options(&out), MSS_1500);
     // And that of a client of a published port.
     h.tables.endpoints[usize::from(C1.slot)].mtu = 1400;
-    let out = h.from_outside(&with_options(tcp(S, 4000, H, 8080, SYN), &MSS_1460));
+    let out = h.from_outside(&with_options(tcp(S, 4000, H, 8080, SYN), &MSS_1500));
     let _ = out.to_container(&C1);
-    assert_eq!(options(&out), [2, 4, 0x05, 0x50]);
+    assert_eq!(options(&out), mss_of(1400));
 }
 
 #[test]
@@ -60,16 +67,16 @@ fn the_option_is_found_behind_others_also_at_an_odd_offset() {
     ] {
         let mut h = clamping();
         let all = [before.as_slice(), &MSS_9000].concat();
-        let out = h.from(&C1, &with_options(tcp(C1.addr, 40000, S, 80, SYN), &all));
+        let out = h.from(&C1, &with_options(tcp(C1.ip(), 40000, S, 80, SYN), &all));
         let _ = out.to_uplink();
-        assert_eq!(options(&out), [before.as_slice(), &MSS_1460].concat());
+        assert_eq!(options(&out), [before.as_slice(), &MSS_1500].concat());
     }
     // One byte before it: every word of it is split.
     let mut h = clamping();
     let odd = [1, 2, 4, 0x23, 0x28, 3, 3, 7];
-    let out = h.from(&C1, &with_options(tcp(C1.addr, 40000, S, 80, SYN), &odd));
+    let out = h.from(&C1, &with_options(tcp(C1.ip(), 40000, S, 80, SYN), &odd));
     let _ = out.to_uplink();
-    assert_eq!(options(&out), [1, 2, 4, 0x05, 0xb4, 3, 3, 7]);
+    assert_eq!(options(&out), [1, 2, 4, MSS_1500[2], MSS_1500[3], 3, 3, 7]);
 }
 
 #[test]
@@ -85,7 +92,7 @@ fn it_is_never_raised_and_never_added() {
         &[],
     ] {
         let mut h = clamping();
-        let out = h.from(&C1, &with_options(tcp(C1.addr, 40000, S, 80, SYN), same));
+        let out = h.from(&C1, &with_options(tcp(C1.ip(), 40000, S, 80, SYN), same));
         let _ = out.to_uplink();
         assert_eq!(options(&out), same);
     }
@@ -94,7 +101,7 @@ fn it_is_never_raised_and_never_added() {
 #[test]
 fn data_and_hosts_without_the_option_are_left_alone() {
     let mut h = Host::new();
-    let syn = with_options(tcp(C1.addr, 40000, S, 80, SYN), &MSS_9000);
+    let syn = with_options(tcp(C1.ip(), 40000, S, 80, SYN), &MSS_9000);
     let out = h.from(&C1, &syn);
     let _ = out.to_uplink();
     assert_eq!(options(&out), MSS_9000, "off is the default");
@@ -103,7 +110,7 @@ fn data_and_hosts_without_the_option_are_left_alone() {
     let _ = h
         .from_outside(&tcp(S, 80, H, 40000, SYN | ACK))
         .to_container(&C1);
-    let ack = with_options(tcp(C1.addr, 40000, S, 80, ACK), &MSS_9000);
+    let ack = with_options(tcp(C1.ip(), 40000, S, 80, ACK), &MSS_9000);
     let out = h.from(&C1, &ack);
     let _ = out.to_uplink();
     assert_eq!(
@@ -117,15 +124,15 @@ fn data_and_hosts_without_the_option_are_left_alone() {
 fn what_every_host_takes_is_the_least_that_is_asked_for() {
     let mut h = clamping();
     h.tables.endpoints[usize::from(C1.slot)].mtu = 100;
-    let out = h.from_outside(&with_options(tcp(S, 4000, H, 8080, SYN), &MSS_1460));
+    let out = h.from_outside(&with_options(tcp(S, 4000, H, 8080, SYN), &MSS_1500));
     let _ = out.to_container(&C1);
-    assert_eq!(options(&out), [2, 4, 0, 88]);
+    assert_eq!(options(&out), mss_of(LEAST));
 }
 
 #[test]
 fn an_option_does_not_reach_into_the_payload() {
     let mut h = clamping();
-    let mut syn = with_options(tcp(C1.addr, 40000, S, 80, SYN), &[1, 1, 2, 4]);
+    let mut syn = with_options(tcp(C1.ip(), 40000, S, 80, SYN), &[1, 1, 2, 4]);
     syn.l4.extend([0x23, 0x28, 7, 7]);
     let out = h.from(&C1, &syn);
     let _ = out.to_uplink();

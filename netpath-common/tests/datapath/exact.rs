@@ -1,9 +1,7 @@
 //! Numbers that are easily off by one: lengths, ends, carries, acknowledgements.
 
 use netpath_common::{
-    DropReason,
-    addr::V4,
-    checksum,
+    DropReason, checksum,
     conntrack::{
         Budget,
         tcp::{ACK, FIN, PSH, RST, SYN, TcpState},
@@ -115,14 +113,14 @@ fn an_ack_of_the_server_does_not_complete_a_handshake() {
         let _ = h.from(&C1, &tcp(C1.ip(), 80, S, 4000, flags)).to_uplink();
     }
     assert_eq!(
-        h.tables.live(Budget::inbound::<V4>()),
+        h.tables.live(Budget::inbound::<Addr>()),
         1,
         "S may not even exist"
     );
     let _ = h
         .from_outside(&tcp(S, 4000, H, 8080, ACK))
         .to_container(&C1);
-    assert_eq!(h.tables.live(Budget::inbound::<V4>()), 0);
+    assert_eq!(h.tables.live(Budget::inbound::<Addr>()), 0);
 }
 
 #[test]

@@ -3,13 +3,12 @@
 //! Tests of RFCs have the numbers of the requirements, as `docs/conformance.md` names them.
 
 use netpath_common::{
-    DropReason,
-    V4, V6,
+    DropReason, V4, V6,
     conntrack::{
         Budget,
         tcp::{ACK, SYN},
     },
-    datapath::link_local,
+    datapath::{Tables as _, link_local},
     event::Hook,
     records::CONFIG_MSS_CLAMP,
     testing::*,

@@ -155,7 +155,7 @@ fn a_port_of_sctp_is_never_changed() {
 fn the_outside_begins_sctp_within_its_budget() {
     let mut h = Host::new();
     h.tables.publish(SCTP, 5000, &C1, 5000, 3);
-    let inbound = |h: &Host| h.tables.live(Budget::inbound::<V4>());
+    let inbound = |h: &Host| h.tables.live(Budget::inbound::<Addr>());
     let _ = h.from_outside(&sctp(S, 7000, H, 5000, INIT));
     let _ = h.from(&C1, &sctp(C1.addr, 5000, S, 7000, INIT_ACK));
     assert_eq!(inbound(&h), 1, "an answer proves nothing");

@@ -290,7 +290,7 @@ fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<
 
 /// Notes that the host itself uses a tuple whose port cannot be another one, so that no container is
 /// given it. A container that has it loses it: the host was told nothing of translation. Where the
-/// table is full the packet goes all the same.
+/// table is full the packet goes all the same. Multicast, and what the host sends to itself, nobody answers.
 ///
 /// What [`Tables::hold_tuple`] is: 1 where [`Work::flow`] is to be made for it, else 0.
 #[inline(always)]
@@ -299,7 +299,7 @@ pub fn hold_tuple<T: Tables>(t: &T, w: &mut Work<T::A>, ifindex: u32) -> u32 {
         return 0;
     };
     let key = w.ip.tuple.inverse();
-    if key.src.is_multicast() {
+    if key.src.is_multicast() || key.src == key.dst {
         return 0;
     }
     if let Some(e) = t.ct(&key)

@@ -2,6 +2,7 @@
 
 use netpath_common::{
     DropReason,
+    counters::Counter,
     event::Hook,
     testing::*,
     tuple::{self, DCCP, GRE, SCTP, UDPLITE},
@@ -254,6 +255,17 @@ fn fragments_follow_their_first_one() {
         let whole = reassemble(&parts).unwrap().unwrap();
         assert_eq!(verify(&whole), Ok(()));
     }
+}
+
+/// It would be a flow of one entry, which is its own other half.
+#[test]
+fn what_the_host_sends_to_itself_makes_no_flow() {
+    let mut h = Host::new();
+    assert!(h.from_stack(&raw(H, H, GRE)).passed());
+    let six = Datagram6::new(H6, H6, GRE, vec![0; 24]);
+    assert!(h.from_stack6(&six).passed());
+    assert_eq!(h.tables.entry_count() + h.tables6.entry_count(), 0);
+    assert_eq!(h.tables.counter(Counter::FlowNew), 0);
 }
 
 #[test]

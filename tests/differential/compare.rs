@@ -3,11 +3,16 @@
 //! Owns pairing and comparing what came out, and the ports that both chose afresh. Which
 //! differences are wanted is `differences`' to say.
 
-use std::collections::{HashMap, HashSet};
-
-use netpath_common::testing::{Addr, Datagram};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use crate::{
+    address::Family,
+    fragments::{
+        BOUNDARIES, HEADER, as_whole, fragmented_otherwise, is_one_in_fragments, reassembled,
+    },
     packet::{Packet, checksums},
     site::Place,
 };
@@ -18,6 +23,18 @@ pub(crate) struct Both {
     pub(crate) place: Place,
     /// Of the kernel, of netpath.
     pub(crate) bytes: [Vec<u8>; 2],
+}
+
+impl Both {
+    fn differs(&self, fields: Vec<String>) -> Difference {
+        let [kernel, netpath] = self.bytes.clone().map(Some);
+        Difference {
+            place: self.place,
+            kernel,
+            netpath,
+            fields,
+        }
+    }
 }
 
 /// Something that one engine did otherwise than the other.
@@ -34,19 +51,21 @@ pub(crate) struct Difference {
 pub(crate) type Output = (Place, Vec<u8>);
 
 /// A conversation by its original direction: sender, protocol with ICMP type, addresses, ports.
-type Flow = (Place, u8, u8, Addr, Addr, u16, u16);
+type Flow = (Place, u8, u8, IpAddr, IpAddr, u16, u16);
 
 /// The outside ports and identifiers that both engines chose, since the flow's own was taken.
 #[derive(Default)]
 pub(crate) struct Ports {
     flows: HashMap<Flow, (u16, u16)>,
-    pairs: HashSet<(u8, u16, u16)>,
+    pairs: HashSet<(Family, u8, u16, u16)>,
     /// How many flows could not keep theirs.
     pub(crate) chosen: u64,
 }
 
 /// One engine kept the port, the other one did not.
 pub(crate) const PRESERVED: &str = "preserved by one alone";
+/// One engine kept the sender's identification, the other one did not.
+pub(crate) const IDENTIFICATION: &str = "identification";
 
 const FIELDS_OF_PORTS: [&str; 6] = [
     "sport",
@@ -93,15 +112,16 @@ impl Ports {
         if kind == 0 && class(k) != class(n) {
             return Err("class of the new port".into());
         }
-        if self.pairs.insert((was.proto(), k, n)) {
+        if self.pairs.insert((was.family(), was.proto(), k, n)) {
             self.chosen += 1;
         }
         Ok(())
     }
 
-    fn same(&self, proto: u8, k: &[u8], n: &[u8]) -> bool {
+    fn same(&self, of: Packet<'_>, k: &[u8], n: &[u8]) -> bool {
         let port = |b: &[u8]| u16::from_be_bytes([b[0], b[1]]);
-        self.pairs.contains(&(proto, port(k), port(n)))
+        let pair = (of.family(), of.proto(), port(k), port(n));
+        self.pairs.contains(&pair)
     }
 }
 
@@ -132,12 +152,11 @@ fn differing(sent: &Both, out: &Both, ports: &mut Ports) -> Vec<String> {
         if of_k == of_n {
             continue;
         }
-        if FIELDS_OF_PORTS.contains(&name.as_str()) {
-            let proto = k.quoted().unwrap_or(k).proto();
-            if ports.same(proto, &of_k, &of_n) {
-                renamed = true;
-                continue;
-            }
+        if FIELDS_OF_PORTS.contains(&name.as_str())
+            && ports.same(k.quoted().unwrap_or(k), &of_k, &of_n)
+        {
+            renamed = true;
+            continue;
         }
         fields.push(name);
     }
@@ -149,7 +168,7 @@ fn differing(sent: &Both, out: &Both, ports: &mut Ports) -> Vec<String> {
     let ids = [k.ip_id(), n.ip_id()];
     let own = sent.bytes.each_ref().map(|b| Packet::new(b).ip_id());
     if !is_answer && ids[0] != ids[1] && (ids[0] == own[0] || ids[1] == own[1]) {
-        fields.push("identification".into());
+        fields.push(IDENTIFICATION.into());
     }
     let right = checksums(&sent.bytes[0]).is_ok();
     for (name, bytes) in ["kernel", "netpath"].iter().zip(&out.bytes) {
@@ -174,7 +193,8 @@ pub(crate) fn compare(
             here.map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>()
         };
         let (mut k, mut n) = (of(&kernel), of(&netpath));
-        if let Some(what) = fragmented_otherwise(&k, &n) {
+        let shape = fragmented_otherwise(&k, &n);
+        if let Some(what) = shape {
             differences.push(Difference {
                 place,
                 kernel: k.first().cloned(),
@@ -186,19 +206,25 @@ pub(crate) fn compare(
         let both = k.len().min(n.len());
         let (more_k, more_n) = (k.split_off(both), n.split_off(both));
         for (k, n) in k.into_iter().zip(n) {
-            let out = Both {
+            let mut out = Both {
                 place,
                 bytes: [k, n],
             };
-            let fields = differing(sent, &out, ports);
-            if !fields.is_empty() {
-                let [k, n] = out.bytes.clone();
-                differences.push(Difference {
-                    place,
-                    kernel: Some(k),
-                    netpath: Some(n),
-                    fields,
-                });
+            if is_one_in_fragments(&out.bytes) {
+                if shape != Some(BOUNDARIES) {
+                    differences.push(out.differs(vec![HEADER.into()]));
+                }
+                out.bytes = out.bytes.map(as_whole);
+            }
+            // What has become of the datagram, and how its fragments are told from others, are
+            // different questions.
+            let (of_fragments, fields): (Vec<_>, Vec<_>) = differing(sent, &out, ports)
+                .into_iter()
+                .partition(|field| field == IDENTIFICATION);
+            for fields in [of_fragments, fields] {
+                if !fields.is_empty() {
+                    differences.push(out.differs(fields));
+                }
             }
             pairs.push(out);
         }
@@ -216,81 +242,4 @@ pub(crate) fn compare(
         }
     }
     (pairs, differences)
-}
-
-/// Bytes that fragments carry, and whether they were in order.
-type Shape = Vec<(u16, usize)>;
-
-/// How the fragments of both differ, if each has a whole datagram of them.
-fn fragmented_otherwise(k: &[Vec<u8>], n: &[Vec<u8>]) -> Option<&'static str> {
-    let shape = |all: &[Vec<u8>]| -> Shape {
-        let parts = all.iter().map(|b| Packet::new(b));
-        parts.map(|p| (p.fragment(), p.l4().len())).collect()
-    };
-    let (mut of_k, mut of_n) = (shape(k), shape(n));
-    let any = of_k.iter().chain(&of_n).any(|(fragment, _)| *fragment != 0);
-    let whole = |all: &[Vec<u8>]| {
-        let all = reassembled(all.to_vec());
-        !all.is_empty() && all.iter().all(|b| Packet::new(b).fragment() == 0)
-    };
-    if !any || of_k == of_n || !whole(k) || !whole(n) {
-        return None;
-    }
-    of_k.sort_unstable();
-    of_n.sort_unstable();
-    Some(if of_k == of_n { ORDER } else { BOUNDARIES })
-}
-
-/// The same fragments in another order.
-pub(crate) const ORDER: &str = "order of fragments";
-/// Fragments of another size, or none.
-pub(crate) const BOUNDARIES: &str = "boundaries of fragments";
-
-/// Puts fragments together, in the place of the first one of theirs. What is incomplete stays as it
-/// is.
-pub(crate) fn reassembled(all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let mut parts: Vec<_> = all
-        .iter()
-        .filter(|b| Packet::new(b).fragment() != 0)
-        .collect();
-    parts.sort_by_key(|b| Packet::new(b).fragment() & 0x1fff);
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-        return all;
-    };
-    let mut payload = Vec::new();
-    for part in &parts {
-        let part = Packet::new(part);
-        if usize::from(part.fragment() & 0x1fff) * 8 != payload.len() {
-            return all;
-        }
-        payload.extend_from_slice(part.l4());
-    }
-    if Packet::new(last).fragment() & 0x2000 != 0 {
-        return all;
-    }
-    let head = Packet::new(first);
-    let mut whole = Datagram::new(head.src(), head.dst(), head.proto(), payload)
-        .ttl(head.ttl())
-        .id(head.ip_id());
-    if first[6] & 0x40 != 0 {
-        whole = whole.dont_fragment();
-    }
-    // None of them has differed from the first one in these.
-    let alike = parts.iter().map(|b| Packet::new(b)).all(|p| {
-        (p.src(), p.dst(), p.proto(), p.ttl(), p.ip_id())
-            == (
-                head.src(),
-                head.dst(),
-                head.proto(),
-                head.ttl(),
-                head.ip_id(),
-            )
-    });
-    if !alike {
-        return all;
-    }
-    let others = all.iter().filter(|b| Packet::new(b).fragment() == 0);
-    std::iter::once(whole.bytes())
-        .chain(others.cloned())
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! The kernel's conntrack table of a namespace: emptied, and made older.
 //!
-//! Owns three ctnetlink messages. An entry is named by its original tuple, which is handed back as
-//! the kernel has written it.
+//! Owns three ctnetlink messages, of all families. An entry is named by its family and its original
+//! tuple, which is handed back as the kernel has written it.
 
 use std::{
     io::{Read as _, Write as _},
@@ -31,6 +31,7 @@ const HEADER: usize = 16;
 pub(crate) struct Conntrack(Socket);
 
 struct Entry {
+    family: u8,
     /// The attribute, with its header.
     tuple: Vec<u8>,
     seconds: u32,
@@ -50,7 +51,7 @@ impl Conntrack {
 
     /// Removes every entry.
     pub(crate) fn flush(&mut self) {
-        self.change(DELETE, &[]);
+        self.change(DELETE, libc::AF_UNSPEC as u8, &[]);
     }
 
     /// Makes every entry older by `seconds`, and says how many are over by that.
@@ -63,20 +64,20 @@ impl Conntrack {
             let left = (entry.seconds + 1).saturating_sub(seconds);
             if left == 0 {
                 over += 1;
-                self.change(DELETE, &entry.tuple);
+                self.change(DELETE, entry.family, &entry.tuple);
             } else {
                 let mut attributes = entry.tuple;
                 attributes.extend(8u16.to_ne_bytes());
                 attributes.extend(CTA_TIMEOUT.to_ne_bytes());
                 attributes.extend(left.to_be_bytes());
-                self.change(NEW, &attributes);
+                self.change(NEW, entry.family, &attributes);
             }
         }
         over
     }
 
     fn entries(&mut self) -> Vec<Entry> {
-        self.send(GET, REQUEST | DUMP, &[]);
+        self.send(GET, REQUEST | DUMP, libc::AF_UNSPEC as u8, &[]);
         let mut entries = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -85,14 +86,14 @@ impl Conntrack {
                 match kind {
                     DONE => return entries,
                     ERROR => panic!("the kernel refuses to list its connections: {body:?}"),
-                    _ => entries.extend(entry(&body[4..])),
+                    _ => entries.extend(entry(body[0], &body[4..])),
                 }
             }
         }
     }
 
-    fn change(&mut self, kind: u16, attributes: &[u8]) {
-        self.send(kind, REQUEST | ACK, attributes);
+    fn change(&mut self, kind: u16, family: u8, attributes: &[u8]) {
+        self.send(kind, REQUEST | ACK, family, attributes);
         let mut buffer = vec![0; 4096];
         let length = self.0.read(&mut buffer).unwrap();
         let (kind, body) = messages(&buffer[..length]).next().unwrap();
@@ -106,13 +107,13 @@ impl Conntrack {
         );
     }
 
-    fn send(&mut self, kind: u16, flags: u16, attributes: &[u8]) {
+    fn send(&mut self, kind: u16, flags: u16, family: u8, attributes: &[u8]) {
         let mut request = Vec::new();
         request.extend((HEADER as u32 + 4 + attributes.len() as u32).to_ne_bytes());
         request.extend(kind.to_ne_bytes());
         request.extend(flags.to_ne_bytes());
         request.extend([0; 8]);
-        request.extend([libc::AF_INET as u8, 0, 0, 0]);
+        request.extend([family, 0, 0, 0]);
         request.extend(attributes);
         self.0.write_all(&request).unwrap();
     }
@@ -144,7 +145,7 @@ fn chunks(mut bytes: &[u8], length: impl Fn(&[u8]) -> usize) -> impl Iterator<It
     })
 }
 
-fn entry(attributes: &[u8]) -> Option<Entry> {
+fn entry(family: u8, attributes: &[u8]) -> Option<Entry> {
     let (mut tuple, mut seconds) = (None, None);
     for attribute in chunks(attributes, |head| {
         usize::from(u16::from_ne_bytes([head[0], head[1]]))
@@ -162,6 +163,7 @@ fn entry(attributes: &[u8]) -> Option<Entry> {
         }
     }
     Some(Entry {
+        family,
         tuple: tuple?,
         // An entry that is over and not collected yet is not told a time.
         seconds: seconds?,

@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -19,7 +20,11 @@ use netpath_tests::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use crate::{conntrack::Conntrack, site::CONTAINERS};
+use crate::{
+    address::{FAMILIES, Family, Who},
+    conntrack::Conntrack,
+    site::{CONTAINERS, NETWORKS},
+};
 
 /// An engine at work.
 pub(crate) enum Engine {
@@ -43,17 +48,18 @@ const RESETS_WITHOUT_FLUSH: u32 = 100;
 /// without what has no effect here. Three chains of it are in one where the order stays.
 ///
 /// `raw` drops direct access to published containers (moby/moby, `daemon/libnetwork/drivers/bridge`).
+/// Once for each family, with its name and addresses instead of what is in angle brackets.
 const RULES: &str = r#"
-table ip raw {
+table <ip> raw {
   chain PREROUTING {
     type filter hook prerouting priority -300; policy accept;
-    ip daddr 172.17.0.2 iifname != "net0" drop
+    <ip> daddr <a> iifname != "net0" drop
   }
 }
-table ip nat {
+table <ip> nat {
   chain DOCKER {
-    tcp dport 8080 dnat to 172.17.0.2:80
-    udp dport 5353 dnat to 172.17.0.2:53
+    tcp dport 8080 dnat to <[a]>:80
+    udp dport 5353 dnat to <[a]>:53
   }
   chain PREROUTING {
     type nat hook prerouting priority -100; policy accept;
@@ -61,18 +67,18 @@ table ip nat {
   }
   chain POSTROUTING {
     type nat hook postrouting priority 100; policy accept;
-    ip saddr 172.17.0.0/16 oifname != "net0" masquerade
-    ip saddr 172.18.0.0/16 oifname != "net1" masquerade
-    ip saddr 172.17.0.2 ip daddr 172.17.0.2 tcp dport 80 masquerade
-    ip saddr 172.17.0.2 ip daddr 172.17.0.2 udp dport 53 masquerade
+    <ip> saddr <net0> oifname != "net0" masquerade
+    <ip> saddr <net1> oifname != "net1" masquerade
+    <ip> saddr <a> <ip> daddr <a> tcp dport 80 masquerade
+    <ip> saddr <a> <ip> daddr <a> udp dport 53 masquerade
   }
 }
-table ip filter {
+table <ip> filter {
   chain FORWARD {
     type filter hook forward priority 0; policy drop;
     oifname { "net0", "net1" } ct state related,established accept
-    iifname != "net0" oifname "net0" ip daddr 172.17.0.2 tcp dport 80 accept
-    iifname != "net0" oifname "net0" ip daddr 172.17.0.2 udp dport 53 accept
+    iifname != "net0" oifname "net0" <ip> daddr <a> tcp dport 80 accept
+    iifname != "net0" oifname "net0" <ip> daddr <a> udp dport 53 accept
     iifname != "net0" oifname "net0" drop
     iifname != "net1" oifname "net1" drop
     iifname { "net0", "net1" } accept
@@ -80,24 +86,44 @@ table ip filter {
 }
 "#;
 
+fn rules(family: Family) -> String {
+    let a = Who::Container(0).addr(family).to_string();
+    let (ip, port_of) = match family {
+        Family::V4 => ("ip", a.clone()),
+        Family::V6 => ("ip6", format!("[{a}]")),
+    };
+    let [net0, net1] = NETWORKS.map(|network| network.subnet(family));
+    let words = [
+        ("<ip>", ip),
+        ("<a>", &a),
+        ("<[a]>", &port_of),
+        ("<net0>", net0),
+        ("<net1>", net1),
+    ];
+    let put = |rules: String, (name, word): &(&str, &str)| rules.replace(name, word);
+    words.iter().fold(RULES.to_owned(), put)
+}
+
 /// Windows are not checked by either, and a reset is judged by its number alone; see
 /// `docs/differences.md`.
 const LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
 
 pub(crate) fn kernel(world: &World) -> Engine {
-    for (bridge, gateway) in [("net0", "172.17.0.1/16"), ("net1", "172.18.0.1/16")] {
+    for (n, network) in NETWORKS.iter().enumerate() {
         let ip = |words: &[&str]| stdout(&world.host, "ip", words);
-        ip(&[
-            "link",
-            "add",
-            bridge,
-            "type",
-            "bridge",
-            "mcast_snooping",
-            "0",
-        ]);
-        ip(&["address", "add", gateway, "dev", bridge]);
-        ip(&["link", "set", bridge, "up"]);
+        let link = ["type", "bridge", "mcast_snooping", "0"];
+        ip(&[&["link", "add", network.bridge][..], &link].concat());
+        for family in FAMILIES {
+            let (_, prefix) = network.subnet(family).split_once('/').unwrap();
+            let gateway = format!("{}/{prefix}", Who::Gateway(n).addr(family));
+            let to = ["dev", network.bridge];
+            let nodad: &[&str] = match family {
+                Family::V4 => &[],
+                Family::V6 => &["nodad"],
+            };
+            ip(&[&["address", "add", &gateway][..], &to, nodad].concat());
+        }
+        ip(&["link", "set", network.bridge, "up"]);
     }
     for c in &CONTAINERS {
         let space = world.container(c.name);
@@ -113,7 +139,12 @@ pub(crate) fn kernel(world: &World) -> Engine {
             space.name(),
         ];
         ip(&[&["link", "add", &name][..], &pair[..]].concat());
-        ip(&["link", "set", &name, "master", c.bridge, "up"]);
+        // A bridge's port speaks for nobody.
+        let key = format!("net/ipv6/conf/{name}/disable_ipv6");
+        within(&world.host, || {
+            netpath::net::sysctl::write(&key, "1").unwrap();
+        });
+        ip(&["link", "set", &name, "master", c.bridge(), "up"]);
         ip(&[
             "link",
             "set",
@@ -125,7 +156,7 @@ pub(crate) fn kernel(world: &World) -> Engine {
         ]);
         stdout(space, "ip", &["link", "set", "eth0", "up"]);
     }
-    let output = command(&world.host, "nft", &[RULES]);
+    let output = command(&world.host, "nft", &[&FAMILIES.map(rules).concat()]);
     assert!(
         output.status.success(),
         "nft: {}",
@@ -141,18 +172,24 @@ pub(crate) fn kernel(world: &World) -> Engine {
 /// seconds of its own clock, which the test does not turn on.
 pub(crate) fn netpath(world: &World) -> Engine {
     let mut config = "\n[timeouts]\nudp_stream = \"30s\"\n".to_owned();
-    for (name, bridge, subnet) in [
-        ("bridge", "net0", "172.17.0.0/16"),
-        ("other", "net1", "172.18.0.0/16"),
-    ] {
-        config += &world.network(name, bridge, subnet, "");
-        for c in CONTAINERS.iter().filter(|c| c.bridge == bridge) {
-            let publish: &[&str] = if c.name == "a" {
+    for (name, network) in ["bridge", "other"].iter().zip(&NETWORKS) {
+        let six = format!("ipv6 = \"{}\"", network.subnet(Family::V6));
+        let subnet = network.subnet(Family::V4);
+        config += &world.network(name, network.bridge, subnet, &six);
+        for (n, c) in CONTAINERS.iter().enumerate() {
+            let publish: &[&str] = if n == 0 {
                 &["8080:80", "5353:53/udp"]
             } else {
                 &[]
             };
-            config += &world.endpoint(c.name, c.addr.into(), publish);
+            let [IpAddr::V4(four), IpAddr::V6(six)] =
+                FAMILIES.map(|family| Who::Container(n).addr(family))
+            else {
+                panic!("an address of each family");
+            };
+            if c.bridge() == network.bridge {
+                config += &world.endpoint6(c.name, four, six, publish);
+            }
         }
     }
     world.up(&config);
@@ -204,11 +241,16 @@ impl Netpath {
         let mut config = table.get(&0, 0).unwrap();
         config.clock_offset_ns += Duration::from_secs(seconds.into()).as_nanos() as u64;
         table.set(0, config, 0).unwrap();
-        // The datapath looks at its clock once a tick, and the coarse clock moves on with that.
-        let coarse = || clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-        let before = coarse();
-        while coarse() == before {
-            std::hint::spin_loop();
-        }
+        // The datapath looks at its clock once a tick.
+        tick();
+    }
+}
+
+/// Waits for the next tick of the kernel, with which the coarse clock moves on.
+pub(crate) fn tick() {
+    let coarse = || clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+    let before = coarse();
+    while coarse() == before {
+        std::hint::spin_loop();
     }
 }

@@ -3,14 +3,15 @@
 //! Owns the packets: what a step sends is built for each world from what was seen there, as those
 //! who live there would. Reports the first difference that is not wanted.
 
-use netpath_common::testing::Datagram;
-
 use crate::{
-    compare::{Both, Difference, Output, Ports, compare, reassembled},
-    craft::{answer, complain, fresh, go_on, in_order, is_hosts},
+    address::{Family, Who},
+    compare::{Both, Difference, Output, Ports, compare},
+    craft::{answer, complain, fresh, go_on, in_order},
+    datagram::Datagram,
     differences::{Event, Seen, TABLE},
+    fragments::reassembled,
     packet::{Packet, UDP},
-    site::{CONTAINERS, Place, Site},
+    site::{Place, Site},
     step::{How, L4, Step, place},
     tally::Tally,
 };
@@ -117,9 +118,10 @@ impl<'w> Play<'w> {
         let [kernel, netpath] = outputs;
         let (pairs, differences) = compare(&sent, kernel, netpath, &mut self.ports);
         for pair in &pairs {
-            tally.delivered[pair.place as usize] += 1;
-            let [k, _] = pair.bytes.each_ref().map(|b| Packet::new(b).describe());
-            self.log.push(format!("    to {:?}: {k}", pair.place));
+            let k = Packet::new(&pair.bytes[0]);
+            tally.delivered[k.family() as usize][pair.place as usize] += 1;
+            self.log
+                .push(format!("    to {:?}: {}", pair.place, k.describe()));
         }
         let mut next = Next::On;
         for difference in &differences {
@@ -128,7 +130,7 @@ impl<'w> Play<'w> {
                 difference,
                 history: &self.history,
             };
-            let Some(index) = TABLE.iter().position(|wanted| (wanted.is)(&seen)) else {
+            let Some(index) = TABLE.iter().position(|wanted| wanted.knows(&seen)) else {
                 return Err(in_words(difference));
             };
             tally.differences[index] += 1;
@@ -168,33 +170,25 @@ impl<'w> Play<'w> {
         let one = |both: [Datagram; 2]| both.map(|d| vec![d]);
         let (place, both): (Place, [Vec<Datagram>; 2]) = match step {
             Step::Open {
+                family,
                 who,
                 to,
                 sport,
                 l4,
                 ttl,
             } => {
-                let packet = fresh(CONTAINERS[*who].addr, *sport, *to, l4).ttl(*ttl);
-                if matches!(l4, L4::Timestamp) && is_hosts(to.0) {
-                    return None;
-                }
-                if to.0 == CONTAINERS[*who].addr {
-                    // No stack puts that on a wire.
-                    return None;
-                }
+                let packet = open(*family, Who::Container(*who), *sport, *to, l4)?.ttl(*ttl);
                 (place(*who), one([packet.clone(), packet]))
             }
             Step::Knock {
+                family,
                 from,
                 to,
                 sport,
                 l4,
                 ttl,
             } => {
-                let packet = fresh(*from, *sport, *to, l4).ttl(*ttl);
-                if matches!(l4, L4::Timestamp) && is_hosts(to.0) {
-                    return None;
-                }
+                let packet = open(*family, *from, *sport, *to, l4)?.ttl(*ttl);
                 (Place::Outside, one([packet.clone(), packet]))
             }
             Step::Answer { back, how } => {
@@ -221,27 +215,27 @@ impl<'w> Play<'w> {
                 (seen.place, one([k?, n?]))
             }
             Step::Fragments {
+                family,
                 who,
                 to,
                 answer: None,
                 order,
                 len,
+                chunk,
             } => {
                 let l4 = L4::Udp {
                     len: *len,
                     bare: false,
                 };
-                let packet = fresh(CONTAINERS[*who].addr, 40_000, *to, &l4);
-                if to.0 == CONTAINERS[*who].addr {
-                    return None;
-                }
-                let parts = in_order(&packet, *order);
+                let packet = open(*family, Who::Container(*who), 40_000, *to, &l4)?;
+                let parts = in_order(&packet, *chunk, *order);
                 (place(*who), [parts.clone(), parts])
             }
             Step::Fragments {
                 answer: Some(back),
                 order,
                 len,
+                chunk,
                 ..
             } => {
                 let seen = latest(&self.seen, *back)?;
@@ -250,7 +244,7 @@ impl<'w> Play<'w> {
                     (packet.proto() == UDP)
                         .then(|| answer(packet, How::Data(*len)))
                         .flatten()
-                        .map(|packet| in_order(&packet, *order))
+                        .map(|packet| in_order(&packet, *chunk, *order))
                 });
                 (seen.place, [k?, n?])
             }
@@ -261,6 +255,13 @@ impl<'w> Play<'w> {
         let bytes = both.map(|all| all.into_iter().map(|d| d.id(id).bytes()).collect());
         Some((place, bytes))
     }
+}
+
+/// A first packet, if somebody sends such a one.
+fn open(family: Family, from: Who, sport: u16, to: (Who, u16), l4: &L4) -> Option<Datagram> {
+    let end = |who: Who, port: u16| (who.addr(family), port);
+    // No stack puts on a wire what is for itself.
+    (from != to.0).then(|| fresh(end(from, sport), end(to.0, to.1), l4))?
 }
 
 /// The datagram that fragments make, or one of them where one is lost.

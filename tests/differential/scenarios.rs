@@ -3,23 +3,25 @@
 //! Owns the proof that an entry of the table is about something: a difference that is gone fails the
 //! run as one that is new does.
 
-use netpath_common::testing::Addr;
-
 use crate::{
+    address::{Family, Who},
     packet::{ACK, FIN, GRE, RST},
-    site::{CONTAINERS, HOST},
-    step::{Complaint, How, L4, Order, SERVERS, Step},
+    step::{Complaint, How, L4, Order, Step, What},
 };
 
-const SERVER: Addr = SERVERS[0];
-const WEB: (Addr, u16) = (SERVER, 80);
-const PUBLISHED: (Addr, u16) = (HOST, 8080);
+const SERVER: Who = Who::Server(0);
+const WEB: (Who, u16) = (SERVER, 80);
+const PUBLISHED: (Who, u16) = (Who::Host, 8080);
+const DNS: (Who, u16) = (Who::Host, 5353);
+/// Each sequence is made of this one and turned into the other.
+const FAMILY: Family = Family::V4;
 const C1: usize = 0;
 const C2: usize = 1;
 const C3: usize = 2;
 
-const fn open(who: usize, to: (Addr, u16), sport: u16, l4: L4, ttl: u8) -> Step {
+const fn open(who: usize, to: (Who, u16), sport: u16, l4: L4, ttl: u8) -> Step {
     Step::Open {
+        family: FAMILY,
         who,
         to,
         sport,
@@ -28,12 +30,13 @@ const fn open(who: usize, to: (Addr, u16), sport: u16, l4: L4, ttl: u8) -> Step 
     }
 }
 
-const fn syn(who: usize, to: (Addr, u16), sport: u16) -> Step {
+const fn syn(who: usize, to: (Who, u16), sport: u16) -> Step {
     open(who, to, sport, L4::Syn, 64)
 }
 
-const fn knock(to: (Addr, u16), l4: L4) -> Step {
+const fn knock(to: (Who, u16), l4: L4) -> Step {
     Step::Knock {
+        family: FAMILY,
         from: SERVER,
         to,
         sport: 40_000,
@@ -50,24 +53,24 @@ const fn go_on(how: How) -> Step {
     Step::GoOn { back: 0, how }
 }
 
-const fn fragments(who: usize, to: (Addr, u16), order: Order, len: usize) -> Step {
+const fn fragments(who: usize, to: (Who, u16), order: Order, len: usize) -> Step {
     Step::Fragments {
+        family: FAMILY,
         who,
         to,
         answer: None,
         order,
         len,
+        chunk: 1024,
     }
 }
 
 /// About the latest packet, by a router or its receiver.
-const fn complaint(kind: u8, code: u8, router: bool) -> Step {
+const fn complaint(what: What, router: bool) -> Step {
     Step::Complain {
         back: 0,
         what: Complaint {
-            kind,
-            code,
-            word: [0; 4],
+            what,
             router,
             short: false,
             forged: false,
@@ -76,7 +79,7 @@ const fn complaint(kind: u8, code: u8, router: bool) -> Step {
 }
 
 /// A connection, as far as its handshake.
-fn connection(who: usize, to: (Addr, u16), more: Vec<Step>) -> Vec<Step> {
+fn connection(who: usize, to: (Who, u16), more: Vec<Step>) -> Vec<Step> {
     let mut steps = vec![
         syn(who, to, 40_000),
         answer(0, How::Natural),
@@ -86,8 +89,13 @@ fn connection(who: usize, to: (Addr, u16), more: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-/// The sequence that shows a difference.
-pub(crate) fn of(name: &str) -> Vec<Step> {
+/// The sequence that shows a difference in a family.
+pub(crate) fn of(name: &str, family: Family) -> Vec<Step> {
+    let steps = named(name).into_iter();
+    steps.map(|step| step.of(family)).collect()
+}
+
+fn named(name: &str) -> Vec<Step> {
     let udp = L4::Udp {
         len: 32,
         bare: false,
@@ -95,10 +103,18 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
     match name {
         "private-source" => vec![open(C1, WEB, 40_000, L4::Flags(RST), 64)],
         "wrong-checksum" => vec![open(C1, WEB, 40_000, L4::WrongUdp, 64)],
+        "no-checksum" => {
+            let bare = L4::Udp {
+                len: 32,
+                bare: true,
+            };
+            vec![open(C1, WEB, 40_000, bare, 64)]
+        }
+        "impossible-mtu" => vec![syn(C1, WEB, 40_000), complaint(What::ImpossibleMtu, true)],
         "invalid-to-host" => vec![knock(PUBLISHED, L4::Flags(FIN | ACK))],
-        "gateway-from-outside" => vec![knock((CONTAINERS[0].gateway, 8080), L4::Syn)],
+        "gateway-from-outside" => vec![knock((Who::Gateway(0), 8080), L4::Syn)],
         "dropped-before-its-ttl" => {
-            vec![open(C3, (CONTAINERS[1].addr, 80), 40_000, L4::Syn, 1)]
+            vec![open(C3, (Who::Container(1), 80), 40_000, L4::Syn, 1)]
         }
         "hairpin-ttl-expires" => vec![open(C2, PUBLISHED, 40_000, L4::Syn, 1)],
         "hairpin-ttl" => vec![syn(C2, PUBLISHED, 40_000)],
@@ -106,6 +122,8 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
         "published-port-as-source" => vec![syn(C1, WEB, 8080)],
         "pickup-needs-own-port" => vec![open(C2, WEB, 8080, L4::Flags(ACK), 64)],
         "fragment-boundaries" => vec![fragments(C1, WEB, Order::Sent, 1200)],
+        "fragment-identification" => vec![fragments(C1, WEB, Order::Sent, 2000)],
+        "atomic-fragment" => vec![fragments(C1, WEB, Order::Sent, 600)],
         "fragment-order" => vec![fragments(C1, WEB, Order::Reversed, 3500)],
         "incomplete-datagram" => vec![fragments(C1, WEB, Order::Lost, 2000)],
         "udplite-checksum" => vec![open(C1, WEB, 40_000, L4::UdpLite(0), 64)],
@@ -113,7 +131,7 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
             .into_iter()
             .map(|c| open(c, WEB, 40_000, L4::Other(GRE), 64))
             .collect(),
-        "hairpin-error-quotes-translation" => vec![open(C3, (HOST, 5353), 40_000, udp, 1)],
+        "hairpin-error-quotes-translation" => vec![open(C3, DNS, 40_000, udp, 1)],
         "untranslated-between-containers" => {
             connection(C2, PUBLISHED, vec![answer(0, How::Reset(-1000))])
         }
@@ -135,20 +153,21 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
         "mapping-of-another-flow" => vec![
             syn(C1, WEB, 40_000),
             syn(C2, WEB, 40_000),
-            syn(C2, (SERVERS[1], 80), 40_000),
+            syn(C2, (Who::Server(1), 80), 40_000),
         ],
-        "redirect-between-neighbours" => vec![syn(C2, PUBLISHED, 40_000), complaint(5, 1, false)],
+        "redirect-between-neighbours" => {
+            vec![syn(C2, PUBLISHED, 40_000), complaint(What::Redirect, false)]
+        }
         "reset-after-odd-numbers" => vec![
             open(C1, WEB, 40_000, L4::Flags(ACK), 64),
             answer(0, How::Reset(-1)),
         ],
         "hairpin-fragments-out-of-order" => {
-            vec![fragments(C2, (HOST, 5353), Order::Reversed, 2000)]
+            vec![fragments(C2, DNS, Order::Reversed, 2000)]
         }
-        "neighbours-untracked" => vec![
-            syn(C2, (CONTAINERS[0].addr, 80), 80),
-            syn(C2, PUBLISHED, 80),
-        ],
+        "neighbours-untracked" => {
+            vec![syn(C2, (Who::Container(0), 80), 80), syn(C2, PUBLISHED, 80)]
+        }
         "reset-shortens-life" => connection(
             C1,
             WEB,
@@ -162,7 +181,7 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
             open(C1, (SERVER, 40_000), 80, L4::Flags(ACK), 64),
             knock(PUBLISHED, L4::Syn),
             answer(0, How::Natural),
-            complaint(3, 1, true),
+            complaint(What::HostUnreachable, true),
         ],
         "reset-after-repeated-syn" => connection(
             C1,
@@ -171,8 +190,9 @@ pub(crate) fn of(name: &str) -> Vec<Step> {
         ),
         "host-flows-untracked" => vec![
             Step::Knock {
+                family: FAMILY,
                 from: SERVER,
-                to: (HOST, 40_000),
+                to: (Who::Host, 40_000),
                 sport: 53,
                 l4: udp.clone(),
                 ttl: 64,

@@ -3,20 +3,22 @@
 //! Owns what both have in common: addresses, interfaces, and that nothing but the test's frames is
 //! on the wires. What the engines are told is `engine`'s.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netpath::lab::links;
-use netpath_common::testing::{Addr, Mac, udp};
+use netpath_common::testing::Mac;
 use netpath_tests::{
+    dual_stack::SUBNET6,
     netns::{Namespace, command, stdout, within},
-    topology::{OUTSIDE, UPLINK, World},
+    topology::{UPLINK, World},
     wait::until,
 };
 
 use crate::{
-    engine::Engine,
+    address::{FAMILIES, Family, Who},
+    datagram::udp,
+    engine::{Engine, tick},
     packet::Packet,
-    step::SERVERS,
     wire::{Marker, Tap},
 };
 
@@ -31,41 +33,61 @@ pub(crate) enum Place {
 
 pub(crate) const PLACES: [Place; 4] = [Place::Outside, Place::C1, Place::C2, Place::C3];
 
-/// A container of the test.
+/// A network of the test.
+pub(crate) struct Network {
+    pub(crate) bridge: &'static str,
+    /// Of each family.
+    subnets: [&'static str; 2],
+}
+
+impl Network {
+    pub(crate) const fn subnet(&self, family: Family) -> &'static str {
+        self.subnets[family as usize]
+    }
+}
+
+pub(crate) const NETWORKS: [Network; 2] = [
+    Network {
+        bridge: "net0",
+        subnets: ["172.17.0.0/16", SUBNET6],
+    },
+    Network {
+        bridge: "net1",
+        subnets: ["172.18.0.0/16", "fd00:18::/64"],
+    },
+];
+
+/// A container of the test, [`Who::Container`] of its number.
 pub(crate) struct Container {
     pub(crate) name: &'static str,
-    pub(crate) addr: Addr,
-    pub(crate) bridge: &'static str,
-    pub(crate) gateway: Addr,
+    /// The number of its network.
+    pub(crate) network: usize,
+}
+
+impl Container {
+    pub(crate) const fn bridge(&self) -> &'static str {
+        NETWORKS[self.network].bridge
+    }
 }
 
 pub(crate) const CONTAINERS: [Container; 3] = [
     Container {
         name: "a",
-        addr: [172, 17, 0, 2],
-        bridge: "net0",
-        gateway: [172, 17, 0, 1],
+        network: 0,
     },
     Container {
         name: "b",
-        addr: [172, 17, 0, 3],
-        bridge: "net0",
-        gateway: [172, 17, 0, 1],
+        network: 0,
     },
     Container {
         name: "c",
-        addr: [172, 18, 0, 2],
-        bridge: "net1",
-        gateway: [172, 18, 0, 1],
+        network: 1,
     },
 ];
 
-/// The host's address on the uplink.
-pub(crate) const HOST: Addr = [198, 51, 100, 1];
-
 /// Settings of the host, the same under both engines: no answers that depend on how many there were
 /// before, and packets of containers and servers as they come.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "1000000"),
@@ -74,10 +96,29 @@ const SETTINGS: [(&str, &str); 8] = [
     ("net/ipv4/conf/default/rp_filter", "0"),
     ("net/ipv4/conf/all/send_redirects", "0"),
     ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/icmp/ratelimit", "0"),
+    // A host's own flow labels are of its packets' hashes.
+    ("net/ipv6/auto_flowlabels", "0"),
+    // What an error has told the host of a path is forgotten with the next tick of its clock.
+    ("net/ipv6/route/mtu_expires", "0"),
+    ("net/ipv6/conf/all/router_solicitations", "0"),
+    ("net/ipv6/conf/default/router_solicitations", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
 ];
 
-/// The stack's complaint about fragments of a sequence that ended half a minute ago.
-const REASSEMBLY_TIMEOUT: (u8, u8) = (11, 1);
+/// What the host says by itself and not to the packet of the test: its complaint about fragments of a
+/// sequence that ended a minute ago, and neighbour discovery, redirects among it, which no setting
+/// turns off.
+fn is_noise(p: Packet<'_>) -> bool {
+    let is_link_local = matches!(p.src(), IpAddr::V6(src) if src.is_unicast_link_local());
+    match (p.family(), p.icmp()) {
+        (Family::V4, Some((11, 1))) | (Family::V6, Some((3, 1))) => true,
+        (Family::V6, Some((133..=137, _))) => is_link_local,
+        (Family::V4 | Family::V6, _) => false,
+    }
+}
 
 /// The container at a place.
 pub(crate) const fn container(place: Place) -> Option<&'static Container> {
@@ -90,10 +131,11 @@ pub(crate) const fn container(place: Place) -> Option<&'static Container> {
 }
 
 /// The place of a container's address.
-pub(crate) fn place_of(addr: Addr) -> Option<Place> {
-    PLACES
-        .into_iter()
-        .find(|place| container(*place).is_some_and(|c| c.addr == addr))
+pub(crate) fn place_of(addr: IpAddr) -> Option<Place> {
+    let Who::Container(n) = Who::of(addr)? else {
+        return None;
+    };
+    PLACES.get(n + 1).copied()
 }
 
 /// One of the two worlds.
@@ -109,29 +151,23 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(start: fn(&World) -> Engine) -> Self {
-        let mut world = World::new(&["a", "b", "c"]);
+        let mut world = World::dual_stack(&["a", "b", "c"]);
         // Wrong ones are among the packets.
         world.expect_bad_checksums();
-        let spaces = || {
-            CONTAINERS
-                .iter()
-                .map(|c| world.container(c.name))
-                .chain([&world.host, &world.outside])
-        };
-        spaces().for_each(only_ipv4);
         for (key, value) in SETTINGS {
             set(&world.host, key, value);
         }
         let engine = start(&world);
+        // A reset of the host's IPv6 would be on the wire with its checksum left to the device.
+        world.offloads_off();
         for bridge in ["net0", "net1"] {
             for key in ["rp_filter", "send_redirects"] {
                 set(&world.host, &format!("net/ipv4/conf/{bridge}/{key}"), "0");
             }
         }
         set(&world.host, "net/ipv4/conf/uplink0/rp_filter", "0");
-        spaces()
-            .filter(|space| space.name() != world.host.name())
-            .for_each(silence);
+        let containers = CONTAINERS.iter().map(|c| world.container(c.name));
+        containers.chain([&world.outside]).for_each(silence);
         let mac = |space: &Namespace, name: &str| -> Mac {
             let links = within(space, || links::links().unwrap());
             let link = links.iter().find(|link| link.name == name).unwrap();
@@ -142,14 +178,21 @@ impl Site {
             Tap::open(space, "eth0")
         };
         let taps = PLACES.map(tap);
-        let gateways =
-            PLACES.map(|place| mac(&world.host, container(place).map_or(UPLINK, |c| c.bridge)));
+        let gateways = PLACES.map(|place| {
+            mac(
+                &world.host,
+                container(place).map_or(UPLINK, Container::bridge),
+            )
+        });
         // Known for good, or an engine would be judged by the moment at which it asks.
-        for outside in [OUTSIDE, SERVERS[2].into()] {
-            neighbour(&world.host, outside, taps[0].mac, UPLINK);
-        }
-        for (c, tap) in CONTAINERS.iter().zip(&taps[1..]) {
-            neighbour(&world.host, c.addr.into(), tap.mac, c.bridge);
+        for family in FAMILIES {
+            for outside in [Who::NextHop, Who::Server(2)] {
+                neighbour(&world.host, outside.addr(family), taps[0].mac, UPLINK);
+            }
+            for (n, (c, tap)) in CONTAINERS.iter().zip(&taps[1..]).enumerate() {
+                let addr = Who::Container(n).addr(family);
+                neighbour(&world.host, addr, tap.mac, c.bridge());
+            }
         }
         let marker = Marker::new(&world.outside);
         let site = Self {
@@ -166,35 +209,44 @@ impl Site {
     /// A question of every container and its answer, as soon as the new interfaces carry them. The
     /// bridges then know where everybody is.
     fn warm_up(&self) {
-        let server = SERVERS[0];
-        for (place, c) in PLACES.into_iter().skip(1).zip(&CONTAINERS) {
-            let question = udp(c.addr, 9, server, 9, b"").bytes();
-            let answer = udp(server, 9, HOST, 9, b"").bytes();
-            until("a container gets an answer", || {
-                !self.play(place, &question).is_empty()
-                    && !self.play(Place::Outside, &answer).is_empty()
-            });
-            self.engine.reset();
+        for family in FAMILIES {
+            let at = |who: Who| (who.addr(family), 9);
+            let server = at(Who::Server(0));
+            let answer = udp(server, at(Who::Host), b"").bytes();
+            for (n, place) in PLACES.into_iter().skip(1).enumerate() {
+                let question = udp(at(Who::Container(n)), server, b"").bytes();
+                until("a container gets an answer", || {
+                    !self.play(place, &question).is_empty()
+                        && !self.play(Place::Outside, &answer).is_empty()
+                });
+                self.engine.reset();
+            }
         }
     }
 
-    /// Puts an IPv4 packet on the wire at a place, and says what has come out where when all is
+    /// Puts a packet on the wire at a place, and says what has come out where when all is
     /// quiet again.
     pub(crate) fn play(&self, place: Place, packet: &[u8]) -> Vec<(Place, Vec<u8>)> {
         let at = place as usize;
         let to = self.next_hop(place, packet);
-        let mut frame = netpath_common::testing::ethernet(self.taps[at].mac, to, 0x0800);
+        let ethertype = Packet::new(packet).family().ethertype();
+        let mut frame = netpath_common::testing::ethernet(self.taps[at].mac, to, ethertype);
         frame.extend(packet);
         self.taps[at].send(&frame);
-        self.collect()
+        let seen = self.collect();
+        if Packet::new(packet).mtu().is_some() {
+            tick();
+        }
+        seen
     }
 
     /// The MAC address that the sender's route would choose.
     fn next_hop(&self, place: Place, packet: &[u8]) -> Mac {
-        let dst: Addr = packet[16..20].try_into().unwrap();
+        let dst = Packet::new(packet).dst();
         let on_link = match (container(place), place_of(dst)) {
             (Some(here), Some(there)) => {
-                container(there).is_some_and(|there| there.bridge == here.bridge) && there != place
+                container(there).is_some_and(|there| there.network == here.network)
+                    && there != place
             }
             _ => false,
         };
@@ -209,11 +261,16 @@ impl Site {
         let mut seen = Vec::new();
         for (place, tap) in PLACES.into_iter().zip(&self.taps) {
             while let Some(frame) = tap.receive() {
-                let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+                let packet = &frame[14..];
+                let field =
+                    |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+                let length = match Packet::new(packet).family() {
+                    Family::V4 => field(2),
+                    Family::V6 => 40 + field(4),
+                };
                 // What the wire may have padded is no part of the packet.
-                let end = (14 + length).min(frame.len());
-                let packet = &frame[14..end];
-                if Packet::new(packet).icmp() != Some(REASSEMBLY_TIMEOUT) {
+                let packet = &packet[..length.min(packet.len())];
+                if !is_noise(Packet::new(packet)) {
                     seen.push((place, packet.to_vec()));
                 }
             }
@@ -228,16 +285,10 @@ fn set(space: &Namespace, key: &str, value: &str) {
     });
 }
 
-/// No neighbour discovery of IPv6 and none of its reports.
-fn only_ipv4(space: &Namespace) {
-    for scope in ["all", "default"] {
-        set(space, &format!("net/ipv6/conf/{scope}/disable_ipv6"), "1");
-    }
-}
-
-/// The stack behind a tap never answers: what is sent there is the test's alone. Taps see a frame
-/// before it is dropped.
+/// The stack behind a tap never answers, nor says anything by itself: what is sent there is the test's
+/// alone. Taps see a frame before it is dropped.
 fn silence(space: &Namespace) {
+    set(space, "net/ipv6/conf/all/disable_ipv6", "1");
     let rules = "table netdev quiet {\n chain in {\n type filter hook ingress device \"eth0\" \
                  priority 0; policy drop;\n }\n}\n";
     let output = command(space, "nft", &[rules]);
@@ -248,7 +299,7 @@ fn silence(space: &Namespace) {
     );
 }
 
-fn neighbour(space: &Namespace, addr: Ipv4Addr, mac: Mac, interface: &str) {
+fn neighbour(space: &Namespace, addr: IpAddr, mac: Mac, interface: &str) {
     let mac = links::mac_text(&mac);
     let addr = addr.to_string();
     let words = [

@@ -4,14 +4,15 @@
 
 use std::fmt;
 
-use crate::{differences::TABLE, site::PLACES};
+use crate::{address::FAMILIES, differences::TABLE, site::PLACES};
 
 /// Counts.
 #[derive(Default, Debug)]
 pub(crate) struct Tally {
     pub(crate) sequences: u64,
     pub(crate) packets: u64,
-    pub(crate) delivered: [u64; 4],
+    /// Of each family, at each place.
+    pub(crate) delivered: [[u64; 4]; 2],
     pub(crate) chosen_ports: u64,
     pub(crate) waits: u64,
     /// By the index in the table.
@@ -37,8 +38,10 @@ impl fmt::Display for Tally {
              packets sent, {} flows under another port, {} waits; the same by both",
             self.sequences, self.ended, self.packets, self.chosen_ports, self.waits
         )?;
-        for (place, n) in PLACES.iter().zip(self.delivered) {
-            write!(f, ", to {place:?} {n}")?;
+        for (family, delivered) in FAMILIES.iter().zip(self.delivered) {
+            for (place, n) in PLACES.iter().zip(delivered) {
+                write!(f, ", {family:?} to {place:?} {n}")?;
+            }
         }
         Ok(())
     }

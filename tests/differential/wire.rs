@@ -61,11 +61,12 @@ impl Tap {
         assert_eq!(sent, frame.len());
     }
 
-    /// The next IPv4 frame to this interface, as a network card without promiscuous mode takes it.
+    /// The next frame of IPv4 or IPv6 to this interface, as a network card without promiscuous mode takes it.
     pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         loop {
             let frame = self.next()?;
-            if frame.get(..6) == Some(&self.mac) && frame.get(12..14) == Some(&[8, 0]) {
+            let is_ip = matches!(frame.get(12..14), Some([8, 0] | [0x86, 0xdd]));
+            if frame.get(..6) == Some(&self.mac) && is_ip {
                 return Some(frame);
             }
         }

@@ -6,14 +6,14 @@
 mod table;
 mod told;
 
-pub(crate) use self::table::TABLE;
+pub(crate) use self::table::{TABLE, Wanted};
 
 use crate::{
+    address::{Family, is_hosts},
     compare::{Both, Difference},
     packet::{ACK, Packet, RST, SYN, TCP, UDP},
-    site::{CONTAINERS, HOST, Place},
+    site::Place,
 };
-use netpath_common::testing::Addr;
 
 /// A difference and what led to it.
 pub(crate) struct Seen<'s> {
@@ -46,6 +46,11 @@ enum Talk<'s> {
 impl<'s> Seen<'s> {
     fn sent(&self) -> Packet<'s> {
         Packet::new(&self.sent.bytes[0])
+    }
+
+    /// Of the packet.
+    pub(crate) fn family(&self) -> Family {
+        self.sent().family()
     }
 
     fn place(&self) -> Place {
@@ -220,19 +225,6 @@ impl<'s> Seen<'s> {
         }
         seconds
     }
-}
-
-/// A container's address or a gateway's.
-fn is_private(addr: Addr) -> bool {
-    addr[0] == 172
-}
-
-fn is_gateway(addr: Addr) -> bool {
-    CONTAINERS.iter().any(|c| c.gateway == addr)
-}
-
-fn is_hosts(addr: Addr) -> bool {
-    addr == HOST || is_gateway(addr)
 }
 
 fn is_published(p: Packet<'_>, port: Option<u16>) -> bool {

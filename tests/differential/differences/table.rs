@@ -5,6 +5,7 @@
 //! nothing exercises.
 
 use super::{Seen, told};
+use crate::address::{FAMILIES, Family};
 
 /// A kind of difference.
 pub(crate) struct Wanted {
@@ -15,34 +16,68 @@ pub(crate) struct Wanted {
     pub(crate) why: &'static str,
     /// A standard, an advisory or a report.
     pub(crate) source: &'static str,
-    /// Whether a difference is this one.
+    /// Where it is seen. A difference in another family is none of these.
+    pub(crate) families: &'static [Family],
+    /// How it is told.
     pub(crate) is: fn(&Seen<'_>) -> bool,
     /// The engines know different flows afterwards, so the sequence ends.
     pub(crate) diverges: bool,
 }
 
-pub(crate) const TABLE: [Wanted; 29] = [
+impl Wanted {
+    /// Whether a difference is this one.
+    pub(crate) fn knows(&self, seen: &Seen<'_>) -> bool {
+        self.families.contains(&seen.family()) && (self.is)(seen)
+    }
+}
+
+const BOTH: &[Family] = &FAMILIES;
+const IPV4: &[Family] = &[Family::V4];
+const IPV6: &[Family] = &[Family::V6];
+
+pub(crate) const TABLE: [Wanted; 33] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
         why: "iptables lets it out with the container's address; netpath drops it",
         source: "RFC 1918, 3; moby issue 44015",
+        families: BOTH,
         is: told::private_source,
         diverges: false,
+    },
+    Wanted {
+        name: "no-checksum",
+        what: "UDP without a checksum",
+        why: "to IPv4 it is one option, to IPv6 a fault: the kernel translates it all the same, netpath drops it",
+        source: "RFC 8200, 8.1; the exception of RFC 6935 is for tunnels",
+        families: IPV6,
+        is: told::no_checksum,
+        diverges: true,
     },
     Wanted {
         name: "wrong-checksum",
         what: "a datagram with a wrong checksum",
         why: "conntrack verifies it, finds the packet invalid and does not translate it; netpath leaves it to the receiver",
         source: "RFC 3022, 4.2: checksums are adjusted",
+        families: BOTH,
         is: told::wrong_checksum,
         diverges: true,
+    },
+    Wanted {
+        name: "impossible-mtu",
+        what: "an ICMP error that tells of an MTU which no link has",
+        why: "conntrack does not look at it; netpath drops it",
+        source: "RFC 8201, 4; RFC 1191, 3",
+        families: BOTH,
+        is: told::impossible_mtu,
+        diverges: false,
     },
     Wanted {
         name: "invalid-to-host",
         what: "a segment that does not fit its flow, or to a published port",
         why: "the kernel leaves it untranslated to the host's stack, which resets the connection; netpath drops it",
         source: "RFC 9293, 3.10.7: only the receiver knows what fits; kube-proxy drops it too",
+        families: BOTH,
         is: told::invalid_to_host,
         diverges: false,
     },
@@ -51,6 +86,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a packet from outside to the address of a bridge",
         why: "the answers would leave with a private source",
         source: "RFC 1918, 3",
+        families: BOTH,
         is: told::gateway_from_outside,
         diverges: true,
     },
@@ -59,6 +95,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a packet with a TTL of 1 that would be dropped anyway",
         why: "the kernel's TTL error comes before its rules; netpath drops first and says nothing",
         source: "RFC 1812, 5.3.1",
+        families: BOTH,
         is: told::dropped_before_its_ttl,
         diverges: false,
     },
@@ -67,6 +104,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a question with a TTL of 1 to a neighbour's published port",
         why: "br_netfilter switches it without counting the hop; netpath routes it, so the host answers",
         source: "RFC 1812, 5.3.1",
+        families: BOTH,
         is: told::hairpin_ttl_expires,
         diverges: true,
     },
@@ -75,6 +113,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "the TTL between containers of one network by a published port",
         why: "br_netfilter switches it without counting the hop; netpath counts one",
         source: "RFC 1812, 5.3.1",
+        families: BOTH,
         is: told::hairpin_ttl,
         diverges: false,
     },
@@ -83,6 +122,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a question from another network to a published port",
         why: "Docker masquerades it; netpath keeps the client's address, so what answers is sent elsewhere too",
         source: "decided: the service sees who asks; RFC 4787, REQ-9 a, wants the host's outside address, which neither gives",
+        families: BOTH,
         is: told::client_address_between_networks,
         diverges: false,
     },
@@ -91,6 +131,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a container's source port that is published",
         why: "the kernel keeps it, so that who is asked from it is taken for a client of the published port; netpath chooses another",
         source: "CVE-2021-3773",
+        families: BOTH,
         is: told::published_port_as_source,
         diverges: true,
     },
@@ -99,6 +140,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a segment in the middle of a connection that is not tracked, whose own port is taken",
         why: "under another port the server knows no such connection; the kernel sends it so, netpath drops it",
         source: "RFC 9293, 3.5.2: the server would answer with a reset",
+        families: BOTH,
         is: told::pickup_needs_own_port,
         diverges: true,
     },
@@ -107,7 +149,26 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a datagram in fragments",
         why: "conntrack reassembles it and sends it whole where it fits; netpath translates each fragment",
         source: "RFC 791, 3.2; RFC 4787, REQ-14",
+        families: BOTH,
         is: told::fragment_boundaries,
+        diverges: false,
+    },
+    Wanted {
+        name: "fragment-identification",
+        what: "the identification of a datagram in fragments",
+        why: "conntrack reassembles it, and what it fragments anew is numbered anew; netpath keeps the sender's",
+        source: "RFC 8200, 4.5: the source chooses it",
+        families: IPV6,
+        is: told::fragment_identification,
+        diverges: false,
+    },
+    Wanted {
+        name: "atomic-fragment",
+        what: "a datagram in one fragment",
+        why: "conntrack takes the fragment header off; netpath leaves it",
+        source: "RFC 8200, 4: no node on the way takes headers off; RFC 6946",
+        families: IPV6,
+        is: told::atomic_fragment,
         diverges: false,
     },
     Wanted {
@@ -115,6 +176,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "fragments in another order than they were sent",
         why: "the kernel sends them in order; netpath as soon as each can be translated",
         source: "RFC 4787, REQ-14",
+        families: BOTH,
         is: told::fragment_order,
         diverges: false,
     },
@@ -123,6 +185,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a datagram of which a fragment is lost",
         why: "conntrack keeps what is there until it expires; netpath forwards it",
         source: "RFC 4787, REQ-14",
+        families: BOTH,
         is: told::incomplete_datagram,
         diverges: true,
     },
@@ -131,6 +194,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "UDP-Lite",
         why: "conntrack verifies its checksum with the protocol number of UDP (udplite_error), so that every right one is wrong, and sends it untranslated; netpath translates it as UDP",
         source: "RFC 3828, 3.1",
+        families: BOTH,
         is: told::udplite_checksum,
         diverges: true,
     },
@@ -139,6 +203,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a protocol without ports with a server that another container talks to by it",
         why: "neither can tell the answers apart; the kernel drops it in silence, netpath tells the container",
         source: "RFC 6888, REQ-11",
+        families: BOTH,
         is: told::second_of_a_protocol,
         diverges: false,
     },
@@ -147,6 +212,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "the host's TTL error about a question to a published port",
         why: "the question has been translated when the host's stack sees it",
         source: "RFC 5508, REQ-7",
+        families: BOTH,
         is: told::hairpin_error_quotes_translation,
         diverges: false,
     },
@@ -155,6 +221,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an answer of a published port to a neighbour that does not fit its flow",
         why: "the kernel's bridge lets it through untranslated; netpath drops it",
         source: "as private-source, on the bridge",
+        families: BOTH,
         is: told::untranslated_between_containers,
         diverges: false,
     },
@@ -163,6 +230,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "what follows a reset of a connection that only one side has spoken in",
         why: "the kernel forgets such a flow at once; netpath keeps it for the ten seconds of every reset flow",
         source: "RFC 7857, 2.2",
+        families: BOTH,
         is: told::reset_of_unanswered,
         diverges: true,
     },
@@ -171,6 +239,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an open connection with data that nobody has acknowledged, silent for five minutes",
         why: "the kernel ends it then (nf_conntrack_tcp_timeout_unacknowledged); netpath gives it the time of every open connection",
         source: "RFC 5382, REQ-5",
+        families: BOTH,
         is: told::unacknowledged_data,
         diverges: true,
     },
@@ -179,6 +248,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "what follows a packet whose TTL was used up",
         why: "the kernel has confirmed no flow of it; netpath has made one and reserved its port",
         source: "no standard; see the known limits",
+        families: BOTH,
         is: told::expired_ttl_makes_flow,
         diverges: true,
     },
@@ -187,6 +257,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "the port of a flow whose source has another port with another server",
         why: "the kernel gives it that one again (find_appropriate_src); netpath keeps the flow's own where it is free",
         source: "RFC 4787, REQ-1, wants one port for all servers, which neither gives",
+        families: BOTH,
         is: told::mapping_of_another_flow,
         diverges: true,
     },
@@ -195,6 +266,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an ICMP redirect from one container of a network to another",
         why: "the kernel sees the flow that it is about; in netpath the bridge switches what neighbours say to each other",
         source: "RFC 1122, 3.2.2.2",
+        families: IPV4,
         is: told::redirect_between_neighbours,
         diverges: false,
     },
@@ -203,6 +275,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an old reset of a connection picked up in its middle, or whose numbers do not follow each other",
         why: "the kernel takes no numbers from what its window does not hold; netpath takes those of every segment, so it drops more resets",
         source: "RFC 5961, 3.2",
+        families: BOTH,
         is: told::reset_after_odd_numbers,
         diverges: true,
     },
@@ -211,6 +284,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "fragments to a published port from a container, not in order",
         why: "the kernel reassembles; netpath holds early fragments at uplinks and for what leaves, not here",
         source: "RFC 4787, REQ-14; see the known limits",
+        families: BOTH,
         is: told::hairpin_fragments_out_of_order,
         diverges: true,
     },
@@ -219,6 +293,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a question to a published port from a port that has talked to the container itself, or the other way round",
         why: "the kernel tracks both and gives the second another port; netpath's bridge does not track the first",
         source: "no standard; see the known limits",
+        families: BOTH,
         is: told::neighbours_untracked,
         diverges: true,
     },
@@ -227,6 +302,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an open connection that is silent for ten seconds after a reset by the wrong number",
         why: "the kernel ends it then; to netpath such a reset changes nothing",
         source: "RFC 5961, 3.2",
+        families: BOTH,
         is: told::reset_shortens_life,
         diverges: true,
     },
@@ -235,6 +311,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a router's error about a published port's flow whose client has been given another port",
         why: "the kernel says the client had sent it; netpath keeps the router's address",
         source: "RFC 5508, REQ-4: what is quoted is restored, and the outer destination",
+        families: BOTH,
         is: told::router_of_an_error,
         diverges: false,
     },
@@ -243,6 +320,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "an old reset by whoever has sent a SYN in the middle of the open connection",
         why: "the kernel takes it for an answer to the challenge; netpath judges it by its number like every other",
         source: "RFC 5961, 3.2 and 4.2",
+        families: BOTH,
         is: told::reset_after_repeated_syn,
         diverges: true,
     },
@@ -251,6 +329,7 @@ pub(crate) const TABLE: [Wanted; 29] = [
         what: "a flow by a port from which the host has just answered the same server",
         why: "the kernel tracks the host's own conversations and chooses another port; netpath does not, but never takes a port that a socket of the host uses",
         source: "decided: what the host sends is not tracked",
+        families: BOTH,
         is: told::host_flows_untracked,
         diverges: true,
     },

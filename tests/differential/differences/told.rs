@@ -3,13 +3,13 @@
 //! Owns one predicate for each entry of `table`, by its name. Each holds as little as it can: what it
 //! lets through is not tested.
 
-use super::{
-    Event, Seen, is_gateway, is_hosts, is_mid_stream, is_near, is_private, is_published, is_reset,
-};
+use super::{Event, Seen, is_mid_stream, is_near, is_published, is_reset};
 use crate::{
-    compare::{BOUNDARIES, ORDER, PRESERVED},
-    packet::{ACK, ESP, FIN, GRE, ICMP, PSH, Packet, RST, SYN, TCP, UDP, UDPLITE, checksums},
-    site::{CONTAINERS, HOST, Place, container, place_of},
+    address::{Family, Who, is_gateway, is_hosts, is_private},
+    compare::{IDENTIFICATION, PRESERVED},
+    fragments::{BOUNDARIES, HEADER, ORDER},
+    packet::{ACK, ESP, FIN, GRE, MORE, PSH, Packet, RST, SYN, TCP, UDP, UDPLITE, checksums},
+    site::{Place, container, place_of},
 };
 
 /// Whether no flow of either engine begins with the packet, or none that both would begin.
@@ -23,9 +23,8 @@ fn cannot_begin(s: &Seen<'_>) -> bool {
         UDP => {
             checksums(&s.sent.bytes[0]).is_err() || p.l4().len() < 8 || p.l4()[4..6] < [0, 8][..]
         }
-        ICMP => p.icmp().is_none_or(|(kind, _)| !matches!(kind, 8 | 13)),
         GRE | ESP | UDPLITE => false,
-        _ => true,
+        _ => p.reply_type().is_none(),
     }
 }
 
@@ -70,17 +69,16 @@ pub(super) fn gateway_from_outside(s: &Seen<'_>) -> bool {
 pub(super) fn dropped_before_its_ttl(s: &Seen<'_>) -> bool {
     let there = place_of(s.sent().dst()).and_then(container);
     let here = container(s.sent.place);
-    let across = there.is_some_and(|there| here.is_none_or(|here| here.bridge != there.bridge));
+    let across = there.is_some_and(|there| here.is_none_or(|here| here.network != there.network));
     s.sent().ttl() == 1
         && (across || cannot_begin(s) || is_mid_stream(s.sent()))
         && s.place() == s.sent.place
-        && s.kernel_alone().is_some_and(|k| k.icmp() == Some((11, 0)))
+        && s.kernel_alone().is_some_and(Packet::is_ttl_error)
 }
 
 pub(super) fn hairpin_ttl_expires(s: &Seen<'_>) -> bool {
     let delivered = is_near(s.place()) && s.kernel_alone().is_some();
-    let answered =
-        s.place() == s.sent.place && s.netpath_alone().is_some_and(|n| n.icmp() == Some((11, 0)));
+    let answered = s.place() == s.sent.place && s.netpath_alone().is_some_and(Packet::is_ttl_error);
     let asks = s.is_hairpin() || s.answers();
     is_near(s.sent.place) && s.sent().ttl() == 1 && asks && (delivered || answered)
 }
@@ -109,7 +107,7 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
     ];
     let [to_k, to_n] = s.sent.bytes.each_ref().map(|b| Packet::new(b).dst());
     let answer = is_gateway(to_k)
-        && to_n == CONTAINERS[2].addr
+        && Who::of(to_n) == Some(Who::Container(2))
         && s.place() == s.sent.place
         && s.kernel_alone().is_some_and(|k| k.src() == to_k);
     let question = s.place() == Place::C1
@@ -141,14 +139,39 @@ pub(super) fn fragment_boundaries(s: &Seen<'_>) -> bool {
     s.has(BOUNDARIES) && s.only(&[BOUNDARIES])
 }
 
+pub(super) fn atomic_fragment(s: &Seen<'_>) -> bool {
+    // As much of it as an error has room for.
+    const QUOTED: [&str; 3] = [
+        "quoted length",
+        "quoted extension headers",
+        "quoted payload",
+    ];
+    let (own, here) = (s.sent().ip_id(), s.place() == s.sent.place);
+    let taken_off = |[k, n]: [Packet<'_>; 2]| k.ip_id().is_none() && n.ip_id() == own;
+    let quoted = |both: [Packet<'_>; 2]| match both.map(Packet::quoted) {
+        [Some(k), Some(n)] => here && taken_off([k, n]),
+        _ => false,
+    };
+    own.is_some()
+        && s.sent().fragment() == 0
+        && s.both().is_some_and(|both| {
+            s.only(&[HEADER]) && taken_off(both) || s.only(&QUOTED) && quoted(both)
+        })
+}
+
+pub(super) fn fragment_identification(s: &Seen<'_>) -> bool {
+    let own = s.sent().ip_id();
+    s.only(&[IDENTIFICATION])
+        && s.both()
+            .is_some_and(|[k, n]| n.ip_id() == own && k.ip_id() != own && k.ip_id().is_some())
+}
+
 pub(super) fn fragment_order(s: &Seen<'_>) -> bool {
     s.has(ORDER) && s.only(&[ORDER])
 }
 
 pub(super) fn incomplete_datagram(s: &Seen<'_>) -> bool {
-    s.sent().fragment() != 0
-        && s.netpath_alone()
-            .is_some_and(|n| n.fragment() & 0x2000 != 0)
+    s.sent().fragment() != 0 && s.netpath_alone().is_some_and(|n| n.fragment() & MORE != 0)
 }
 
 pub(super) fn udplite_checksum(s: &Seen<'_>) -> bool {
@@ -162,11 +185,11 @@ pub(super) fn udplite_checksum(s: &Seen<'_>) -> bool {
 pub(super) fn second_of_a_protocol(s: &Seen<'_>) -> bool {
     s.place() == s.sent.place
         && matches!(s.sent().proto(), GRE | ESP)
-        && s.netpath_alone().is_some_and(|n| n.icmp() == Some((3, 13)))
+        && s.netpath_alone().is_some_and(Packet::is_refusal)
 }
 
 pub(super) fn hairpin_error_quotes_translation(s: &Seen<'_>) -> bool {
-    let of_host = |p: Packet<'_>| p.icmp() == Some((11, 0)) && place_of(p.src()).is_none();
+    let of_host = |p: Packet<'_>| p.is_ttl_error() && place_of(p.src()).is_none();
     s.place() == s.sent.place
         && s.sent().ttl() == 1
         && s.is_hairpin()
@@ -286,7 +309,7 @@ pub(super) fn hairpin_fragments_out_of_order(s: &Seen<'_>) -> bool {
 
 pub(super) fn neighbours_untracked(s: &Seen<'_>) -> bool {
     let p = s.sent();
-    let to_published = |p: Packet<'_>| is_hosts(p.dst()) || p.dst() == CONTAINERS[0].addr;
+    let to_published = |p: Packet<'_>| is_hosts(p.dst()) || place_of(p.dst()) == Some(Place::C1);
     let directly = s.sent_before(|place, q| {
         place != Place::Outside
             && (q.proto(), q.sport()) == (p.proto(), p.sport())
@@ -326,7 +349,7 @@ pub(super) fn host_flows_untracked(s: &Seen<'_>) -> bool {
     let port = |p: Packet<'_>| p.sport().or_else(|| p.id());
     let from_there = s.sent_before(|place, q| {
         place == Place::Outside
-            && q.dst() == HOST
+            && Who::of(q.dst()) == Some(Who::Host)
             && (q.proto(), q.src(), q.sport(), q.dport())
                 == (p.proto(), p.dst(), p.dport(), p.sport())
     });
@@ -340,4 +363,18 @@ pub(super) fn host_flows_untracked(s: &Seen<'_>) -> bool {
     (out || itself)
         && s.both()
             .is_some_and(|[k, n]| port(k) != port(p) && port(n) == port(p))
+}
+
+pub(super) fn impossible_mtu(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    let least = match p.family() {
+        Family::V4 => 68,
+        Family::V6 => 1280,
+    };
+    p.quoted().is_some() && p.mtu().is_some_and(|mtu| mtu < least) && s.kernel_alone().is_some()
+}
+
+pub(super) fn no_checksum(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    p.proto() == UDP && p.l4().get(6..8) == Some(&[0, 0]) && s.kernel_alone().is_some()
 }

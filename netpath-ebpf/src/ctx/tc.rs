@@ -68,8 +68,11 @@ impl Packet for TcPacket<'_> {
     #[inline(always)]
     fn is_tagged(&self) -> bool {
         const VLAN_VID_MASK: u32 = 0x0fff;
+        let skb = self.ctx.skb.skb;
         // SAFETY: the context is valid for the whole program.
-        unsafe { (*self.ctx.skb.skb).vlan_tci & VLAN_VID_MASK != 0 }
+        let (present, tci) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
+        // Before 6.2 a VLAN device that takes the tag off leaves its number behind.
+        present != 0 && tci & VLAN_VID_MASK != 0
     }
 
     #[inline(always)]

@@ -258,32 +258,38 @@ pub fn error(
 /// A packet of SCTP with one chunk of this type. Its CRC is a number of its own: nothing may change it.
 #[must_use]
 pub fn sctp(src: Addr, sport: u16, dst: Addr, dport: u16, chunk: u8) -> Datagram {
-    let mut l4 = Vec::new();
-    l4.extend(sport.to_be_bytes());
-    l4.extend(dport.to_be_bytes());
+    Datagram::new(src, dst, tuple::SCTP, sctp_l4(sport, dport, chunk))
+}
+
+pub(super) fn sctp_l4(sport: u16, dport: u16, chunk: u8) -> Vec<u8> {
+    let mut l4 = ports(sport, dport);
     // Verification tag, CRC32c, then type, flags, length.
     l4.extend([0, 0, 0, 9, 0xde, 0xad, 0xbe, 0xef, chunk, 0, 0, 16]);
     l4.extend([7; 12]);
-    Datagram::new(src, dst, tuple::SCTP, l4)
+    l4
 }
 
 /// A packet of DCCP of this type, the checksum of which covers `words` words of the payload (RFC 4340,
 /// 9.2: one more than those, 0 for all).
 #[must_use]
 pub fn dccp(src: Addr, sport: u16, dst: Addr, dport: u16, kind: u8, words: u8) -> Datagram {
-    let mut l4 = Vec::new();
-    l4.extend(sport.to_be_bytes());
-    l4.extend(dport.to_be_bytes());
+    let (mut l4, covered) = dccp_l4(sport, dport, kind, words);
+    let pseudo = pseudo_header(src, dst, tuple::DCCP, l4.len());
+    let check = internet_checksum(&[&pseudo, &l4[..covered]]);
+    l4[6..8].copy_from_slice(&check);
+    Datagram::new(src, dst, tuple::DCCP, l4)
+}
+
+/// Without its checksum, and how many bytes that covers.
+pub(super) fn dccp_l4(sport: u16, dport: u16, kind: u8, words: u8) -> (Vec<u8>, usize) {
+    let mut l4 = ports(sport, dport);
     l4.extend([6, words, 0, 0, kind << 1 | 1, 0, 0, 0, 0, 0, 0, 1]);
     l4.extend([5; 24]);
     let covered = match usize::from(words) {
         0 => l4.len(),
         n => 24 + (n - 1) * 4,
     };
-    let pseudo = pseudo_header(src, dst, tuple::DCCP, l4.len());
-    let check = internet_checksum(&[&pseudo, &l4[..covered]]);
-    l4[6..8].copy_from_slice(&check);
-    Datagram::new(src, dst, tuple::DCCP, l4)
+    (l4, covered)
 }
 
 /// A datagram of UDP-Lite, the checksum of which covers `covered` bytes (0 for all).
@@ -296,9 +302,16 @@ pub fn udplite(
     covered: u16,
     payload: &[u8],
 ) -> Datagram {
-    let mut l4 = Vec::new();
-    l4.extend(sport.to_be_bytes());
-    l4.extend(dport.to_be_bytes());
+    let (mut l4, end) = udplite_l4(sport, dport, covered, payload);
+    let pseudo = pseudo_header(src, dst, tuple::UDPLITE, l4.len());
+    let check = not_zero(internet_checksum(&[&pseudo, &l4[..end]]));
+    l4[6..8].copy_from_slice(&check);
+    Datagram::new(src, dst, tuple::UDPLITE, l4)
+}
+
+/// Without its checksum, and how many bytes that covers.
+pub(super) fn udplite_l4(sport: u16, dport: u16, covered: u16, payload: &[u8]) -> (Vec<u8>, usize) {
+    let mut l4 = ports(sport, dport);
     l4.extend(covered.to_be_bytes());
     l4.extend([0, 0]);
     l4.extend(payload);
@@ -306,13 +319,16 @@ pub fn udplite(
         0 => l4.len(),
         n => n.min(l4.len()),
     };
-    let pseudo = pseudo_header(src, dst, tuple::UDPLITE, l4.len());
-    let check = match internet_checksum(&[&pseudo, &l4[..end]]) {
-        [0, 0] => [0xff, 0xff],
-        check => check,
-    };
-    l4[6..8].copy_from_slice(&check);
-    Datagram::new(src, dst, tuple::UDPLITE, l4)
+    (l4, end)
+}
+
+fn ports(sport: u16, dport: u16) -> Vec<u8> {
+    [sport.to_be_bytes(), dport.to_be_bytes()].concat()
+}
+
+/// A checksum of zero as it is sent.
+pub(super) fn not_zero(check: [u8; 2]) -> [u8; 2] {
+    if check == [0, 0] { [0xff, 0xff] } else { check }
 }
 
 /// An ARP message in a frame: operation 1 asks, 2 answers.

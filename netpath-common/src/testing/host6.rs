@@ -12,7 +12,7 @@ use super::{
     tables::MemTables,
     topology::Container,
 };
-use crate::{addr::V6, event::Hook};
+use crate::{addr::V6, event::Hook, records::LOOPBACK_IFINDEX};
 
 /// A host: tables and hooks. IPv4's come first all the same: they find that a packet is not theirs.
 pub struct Host6 {
@@ -80,6 +80,13 @@ impl Host6 {
         let out = self.host.from_outside6(packet);
         self.swap();
         out
+    }
+
+    /// [`Host::from_itself`].
+    #[track_caller]
+    pub fn from_itself(&mut self, packet: &Datagram6) -> Outcome {
+        let frame = packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX);
+        self.run(Hook::Loopback, &frame)
     }
 
     /// [`Host::from_stack`].

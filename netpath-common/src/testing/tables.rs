@@ -101,8 +101,8 @@ impl<A: Addr> MemTables<A> {
             ifindex: LOOPBACK_IFINDEX,
             generation: 1,
             addr: [127, 0, 0, 1],
+            addr6: *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01",
             mtu: 65_536,
-            ..UplinkRecord::default()
         };
     }
 

@@ -32,6 +32,8 @@ pub const NET_OF_S: (Addr, u8) = ([198, 51, 100, 0], 24);
 pub const LEAST: usize = 128;
 /// Bits of the subnets of the networks.
 pub const SUBNET_BITS: u8 = 16;
+/// A multicast address.
+pub const MULTICAST: Addr = [224, 0, 0, 251];
 /// Addresses of no wire.
 pub const LOOPBACK: [Addr; 2] = [[127, 0, 0, 1], [127, 255, 0, 9]];
 /// Length of the IP header.
@@ -87,6 +89,7 @@ pub fn said(text: &str) -> String {
             "C3" => C3.addr,
             "GW1" => GW1,
             "H" => H,
+            "LO" => LOOPBACK[0],
             "H2" => H2,
             "H3" => H3,
             "S" => S,
@@ -124,6 +127,12 @@ pub fn set_uplink(uplink: &mut UplinkRecord, addr: V4) {
 #[must_use]
 pub fn source(frame: &Frame) -> Addr {
     frame.bytes[26..30].try_into().unwrap()
+}
+
+/// Destination address of a frame.
+#[must_use]
+pub fn destination(frame: &Frame) -> Addr {
+    frame.bytes[30..34].try_into().unwrap()
 }
 
 /// Source port of a frame without options.

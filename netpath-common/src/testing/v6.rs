@@ -13,8 +13,10 @@ pub use super::{
     tcp_data6 as tcp_data, tcp6 as tcp, udp6 as udp, verify,
 };
 use super::{
-    build::{be16, number},
+    build::{be16, dccp_l4, not_zero, number, sctp_l4, udplite_l4},
     build6::{error6, header},
+    oracle::internet_checksum,
+    oracle6::pseudo_header6,
     said,
     v4::bytes,
 };
@@ -22,6 +24,7 @@ pub use crate::tuple::ICMPV6 as ICMP;
 use crate::{
     addr::V6,
     records::{NetworkRecord, UplinkRecord},
+    tuple,
 };
 
 /// Tuples of the family.
@@ -48,6 +51,8 @@ pub const NET_OF_S: (Addr, u8) = (*b"\x20\x01\x0d\xb8\0\x02\0\0\0\0\0\0\0\0\0\0"
 pub const LEAST: usize = 1280;
 /// Bits of the subnets of the networks.
 pub const SUBNET_BITS: u8 = 64;
+/// A multicast address.
+pub const MULTICAST: Addr = *b"\xff\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\xfb";
 /// Addresses of no wire.
 pub const LOOPBACK: [Addr; 1] = [*b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"];
 /// Length of the IP header.
@@ -100,6 +105,7 @@ pub fn said(text: &str) -> String {
             "C3" => C3.addr6,
             "GW1" => GW1,
             "H" => H,
+            "LO" => LOOPBACK[0],
             "H2" => H2,
             "H3" => H3,
             "S" => S,
@@ -147,10 +153,51 @@ pub fn set_uplink(uplink: &mut UplinkRecord, addr: V6) {
     uplink.addr6 = addr;
 }
 
+/// A packet of SCTP with one chunk of this type.
+#[must_use]
+pub fn sctp(src: Addr, sport: u16, dst: Addr, dport: u16, chunk: u8) -> Datagram {
+    Datagram::new(src, dst, tuple::SCTP, sctp_l4(sport, dport, chunk))
+}
+
+/// A packet of DCCP of this type, the checksum of which covers `words` words of the payload.
+#[must_use]
+pub fn dccp(src: Addr, sport: u16, dst: Addr, dport: u16, kind: u8, words: u8) -> Datagram {
+    let of = dccp_l4(sport, dport, kind, words);
+    partly_summed(src, dst, tuple::DCCP, of)
+}
+
+/// A datagram of UDP-Lite, the checksum of which covers `covered` bytes (0 for all).
+#[must_use]
+pub fn udplite(
+    src: Addr,
+    sport: u16,
+    dst: Addr,
+    dport: u16,
+    covered: u16,
+    payload: &[u8],
+) -> Datagram {
+    let of = udplite_l4(sport, dport, covered, payload);
+    partly_summed(src, dst, tuple::UDPLITE, of)
+}
+
+/// A packet whose checksum covers the first `end` bytes behind the IP header.
+fn partly_summed(src: Addr, dst: Addr, proto: u8, (mut l4, end): (Vec<u8>, usize)) -> Datagram {
+    let pseudo = pseudo_header6(src, dst, proto, l4.len());
+    let check = not_zero(internet_checksum(&[&pseudo, &l4[..end]]));
+    l4[6..8].copy_from_slice(&check);
+    Datagram::new(src, dst, proto, l4)
+}
+
 /// Source address of a frame.
 #[must_use]
 pub fn source(frame: &Frame) -> Addr {
     frame.bytes[22..38].try_into().unwrap()
+}
+
+/// Destination address of a frame.
+#[must_use]
+pub fn destination(frame: &Frame) -> Addr {
+    frame.bytes[38..54].try_into().unwrap()
 }
 
 /// Source port of a frame without extension headers.

@@ -160,3 +160,24 @@ fn small_tails_of_a_large_first_fragment_that_the_stack_has() {
     outcomes.push(out);
     assert_eq!(joined(&outcomes), "udp 192.0.2.1:5000 > 198.51.100.9:53");
 }
+
+#[test]
+fn xdp_leaves_other_protocols_to_the_tc_hook() {
+    let raw = |src, dst, proto| Datagram::new(src, dst, proto, vec![0x20; 10]);
+    for translates in [false, true] {
+        let mut h = Host::new();
+        h.xdp_translates = translates;
+        let _ = h.from(&C1, &raw(C1.addr, S, tuple::GRE)).to_uplink();
+        for packet in [
+            raw(S, H, tuple::GRE),
+            raw(S2, H, 50),
+            sctp(S, 1, H, 2, 1),
+            dccp(S, 1, H, 2, 0, 0),
+        ] {
+            let frame = packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF);
+            let out = h.run(Hook::Xdp, &frame);
+            assert!(out.passed() || packet.proto == tuple::GRE, "{}", out.text());
+        }
+    }
+    assert!(tuple::has_connections(tuple::DCCP) && !tuple::has_connections(tuple::UDPLITE));
+}

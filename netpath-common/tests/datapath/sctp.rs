@@ -5,9 +5,10 @@ use netpath_common::{
     addr::V4,
     conntrack::Budget,
     datapath::Tables,
-    testing::*,
     tuple::{self, SCTP},
 };
+
+use super::family::*;
 
 // Chunks of SCTP.
 const DATA: u8 = 0;
@@ -24,7 +25,7 @@ const SHUTDOWN_COMPLETE: u8 = 14;
 fn talk(h: &mut Host, chunks: &[(bool, u8)]) {
     for (inside, chunk) in chunks {
         let out = if *inside {
-            h.from(&C1, &sctp(C1.addr, 4000, S, 5000, *chunk))
+            h.from(&C1, &sctp(C1.ip(), 4000, S, 5000, *chunk))
         } else {
             h.from_outside(&sctp(S, 5000, H, 4000, *chunk))
         };
@@ -34,9 +35,9 @@ fn talk(h: &mut Host, chunks: &[(bool, u8)]) {
             out.to_container(&C1)
         };
         let want = if *inside {
-            "sctp 192.0.2.1:4000 > 198.51.100.9:5000"
+            said("sctp H:4000 > S:5000")
         } else {
-            "sctp 198.51.100.9:5000 > 172.17.0.2:4000"
+            said("sctp S:5000 > C1:4000")
         };
         assert_eq!(text, want);
     }
@@ -91,19 +92,19 @@ fn sctp_lives_as_long_as_in_the_kernel() {
 fn sctp_keeps_its_port_or_does_not_leave() {
     let mut h = Host::new();
     talk(&mut h, &OPEN[..1]);
-    let out = h.from(&C2, &sctp(C2.addr, 4000, S, 5000, INIT));
+    let out = h.from(&C2, &sctp(C2.ip(), 4000, S, 5000, INIT));
     assert_eq!(out.dropped(), Some(DropReason::NoPort));
     assert!(out.answer.is_some(), "and is told");
     // To another peer, and by another port.
     let _ = h
-        .from(&C2, &sctp(C2.addr, 4000, S2, 5000, INIT))
+        .from(&C2, &sctp(C2.ip(), 4000, S2, 5000, INIT))
         .to_uplink();
-    let _ = h.from(&C2, &sctp(C2.addr, 4001, S, 5000, INIT)).to_uplink();
+    let _ = h.from(&C2, &sctp(C2.ip(), 4001, S, 5000, INIT)).to_uplink();
     // Also where every other protocol is given other ports.
     let config = h.tables.config.as_mut().unwrap();
     (config.port_min, config.port_max, config.flags) = (50_000, 50_010, 0);
-    let out = h.from(&C1, &sctp(C1.addr, 4002, S, 5000, INIT));
-    assert_eq!(out.to_uplink(), "sctp 192.0.2.1:4002 > 198.51.100.9:5000");
+    let out = h.from(&C1, &sctp(C1.ip(), 4002, S, 5000, INIT));
+    assert_eq!(out.to_uplink(), said("sctp H:4002 > S:5000"));
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn sctp_in_the_middle_goes_on_and_nothing_else_begins_there() {
     assert!(!lives(&mut h, 30_000), "as after a heartbeat");
     for chunk in [INIT_ACK, ABORT, SHUTDOWN] {
         let mut h = Host::new();
-        let out = h.from(&C1, &sctp(C1.addr, 4000, S, 5000, chunk));
+        let out = h.from(&C1, &sctp(C1.ip(), 4000, S, 5000, chunk));
         assert_eq!(out.dropped(), Some(DropReason::TcpNotSyn));
     }
 }
@@ -126,17 +127,11 @@ fn a_published_port_of_sctp() {
     let mut h = Host::new();
     h.tables.publish(SCTP, 5000, &C1, 5000, 3);
     let out = h.from_outside(&sctp(S, 7000, H, 5000, INIT));
-    assert_eq!(
-        out.to_container(&C1),
-        "sctp 198.51.100.9:7000 > 172.17.0.2:5000"
-    );
-    let out = h.from(&C1, &sctp(C1.addr, 5000, S, 7000, INIT_ACK));
-    assert_eq!(out.to_uplink(), "sctp 192.0.2.1:5000 > 198.51.100.9:7000");
-    let out = h.from(&C2, &sctp(C2.addr, 7000, H, 5000, INIT));
-    assert_eq!(
-        out.to_container(&C1),
-        "sctp 172.17.0.3:7000 > 172.17.0.2:5000"
-    );
+    assert_eq!(out.to_container(&C1), said("sctp S:7000 > C1:5000"));
+    let out = h.from(&C1, &sctp(C1.ip(), 5000, S, 7000, INIT_ACK));
+    assert_eq!(out.to_uplink(), said("sctp H:5000 > S:7000"));
+    let out = h.from(&C2, &sctp(C2.ip(), 7000, H, 5000, INIT));
+    assert_eq!(out.to_container(&C1), said("sctp C2:7000 > C1:5000"));
     // Nothing that is not published.
     assert!(h.from_outside(&sctp(S, 7000, H, 5001, INIT)).passed());
 }
@@ -157,10 +152,10 @@ fn the_outside_begins_sctp_within_its_budget() {
     h.tables.publish(SCTP, 5000, &C1, 5000, 3);
     let inbound = |h: &Host| h.tables.live(Budget::inbound::<Addr>());
     let _ = h.from_outside(&sctp(S, 7000, H, 5000, INIT));
-    let _ = h.from(&C1, &sctp(C1.addr, 5000, S, 7000, INIT_ACK));
+    let _ = h.from(&C1, &sctp(C1.ip(), 5000, S, 7000, INIT_ACK));
     assert_eq!(inbound(&h), 1, "an answer proves nothing");
     let _ = h.from_outside(&sctp(S, 7000, H, 5000, COOKIE_ECHO));
-    let _ = h.from(&C1, &sctp(C1.addr, 5000, S, 7000, COOKIE_ACK));
+    let _ = h.from(&C1, &sctp(C1.ip(), 5000, S, 7000, COOKIE_ACK));
     let _ = h.from_outside(&sctp(S, 7000, H, 5000, DATA));
     assert_eq!(inbound(&h), 0);
 }

@@ -12,6 +12,7 @@ mod generation;
 mod hairpin;
 mod halves;
 mod icmp_error;
+mod loopback;
 pub(crate) mod masquerade;
 mod mss;
 mod next_hop;

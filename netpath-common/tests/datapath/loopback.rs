@@ -4,12 +4,13 @@ use netpath_common::{
     DropReason, Verdict,
     conntrack::tcp::{ACK, FIN, SYN},
     records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NETWORK_INTERNAL, NETWORK_ROUTED, UplinkRecord},
-    testing::*,
     tuple,
 };
 
-/// 127.0.0.1.
-const LO: [u8; 4] = [127, 0, 0, 1];
+use super::family::*;
+
+/// 127.0.0.1, or `::1`.
+const LO: Addr = LOOPBACK[0];
 
 fn host() -> Host {
     let mut h = Host::new();
@@ -34,41 +35,32 @@ fn a_client_at_loopback_appears_as_the_gateway() {
     // No route is asked for: none says anything about the host itself.
     h.tables.routes.clear();
     let out = h.from_itself(&tcp(LO, 40000, LO, 8080, SYN));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.1:40000 > 172.17.0.2:80"
-    );
+    assert_eq!(out.to_container(&C1), said("tcp GW1:40000 > C1:80"));
     for flags in [SYN | ACK, ACK, ACK] {
-        let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 40000, flags));
-        assert_eq!(to_itself(&back), "tcp 127.0.0.1:8080 > 127.0.0.1:40000");
+        let back = h.from(&C1, &tcp(C1.ip(), 80, GW1, 40000, flags));
+        assert_eq!(to_itself(&back), said("tcp LO:8080 > LO:40000"));
     }
     let out = h.from_itself(&tcp(LO, 40000, LO, 8080, ACK));
-    assert_eq!(
-        out.to_container(&C1),
-        "tcp 172.17.0.1:40000 > 172.17.0.2:80"
-    );
-    let back = h.from(&C1, &tcp(C1.addr, 80, GW1, 40000, FIN | ACK));
-    assert_eq!(to_itself(&back), "tcp 127.0.0.1:8080 > 127.0.0.1:40000");
+    assert_eq!(out.to_container(&C1), said("tcp GW1:40000 > C1:80"));
+    let back = h.from(&C1, &tcp(C1.ip(), 80, GW1, 40000, FIN | ACK));
+    assert_eq!(to_itself(&back), said("tcp LO:8080 > LO:40000"));
 }
 
 #[test]
 fn the_host_needs_no_listing() {
     let mut h = host();
-    h.tables.allow(RULE_WEB, &[(S, 32)]);
+    h.tables.allow(RULE_WEB, &[(S, BITS)]);
     for src in [LO, H] {
-        let seen = if src == LO { GW1 } else { src };
+        let (seen, name) = if src == LO { (GW1, "GW1") } else { (src, "H") };
         let out = h.from_itself(&tcp(src, 40000, H, 8080, SYN));
-        let want = format!(
-            "tcp {}:40000 > 172.17.0.2:80",
-            std::net::Ipv4Addr::from(seen)
-        );
+        let want = said(&format!("tcp {name}:40000 > C1:80"));
         assert_eq!(out.to_container(&C1), want);
-        h.from(&C1, &tcp(C1.addr, 80, seen, 40000, SYN | ACK));
+        h.from(&C1, &tcp(C1.ip(), 80, seen, 40000, SYN | ACK));
         // Another list does not end the flow.
-        h.tables.allow(RULE_WEB, &[(S2, 32)]);
+        h.tables.allow(RULE_WEB, &[(S2, BITS)]);
         let out = h.from_itself(&tcp(src, 40000, H, 8080, ACK));
         assert_eq!(out.to_container(&C1), want);
-        let back = h.from(&C1, &tcp(C1.addr, 80, seen, 40000, ACK));
+        let back = h.from(&C1, &tcp(C1.ip(), 80, seen, 40000, ACK));
         to_itself(&back);
     }
 }
@@ -76,14 +68,13 @@ fn the_host_needs_no_listing() {
 #[test]
 fn a_client_at_an_address_of_the_host_keeps_it() {
     let mut h = host();
-    for dst in [H, LO] {
+    for (dst, name) in [(H, "H"), (LO, "LO")] {
         let out = h.from_itself(&udp(H, 40001, dst, 5353, b"?"));
-        assert_eq!(out.to_container(&C1), "udp 192.0.2.1:40001 > 172.17.0.2:53");
-        let back = h.from(&C1, &udp(C1.addr, 53, H, 40001, b"!"));
-        let [a, b, c, d] = dst;
+        assert_eq!(out.to_container(&C1), said("udp H:40001 > C1:53"));
+        let back = h.from(&C1, &udp(C1.ip(), 53, H, 40001, b"!"));
         assert_eq!(
             to_itself(&back),
-            format!("udp {a}.{b}.{c}.{d}:5353 > 192.0.2.1:40001")
+            said(&format!("udp {name}:5353 > H:40001"))
         );
         h.tables.advance_ms(1_000_000);
     }
@@ -95,10 +86,10 @@ fn an_error_of_the_container_reaches_the_client() {
     let _ = h
         .from_itself(&udp(LO, 40002, LO, 5353, b"?"))
         .to_container(&C1);
-    let about = udp(GW1, 40002, C1.addr, 53, b"?");
-    let out = h.from(&C1, &error(C1.addr, GW1, 3, 3, &about, 28));
+    let about = udp(GW1, 40002, C1.ip(), 53, b"?");
+    let out = h.from(&C1, &no_port(C1.ip(), GW1, &about));
     let text = to_itself(&out);
-    assert!(text.contains("127.0.0.1:40002 > 127.0.0.1:5353"), "{text}");
+    assert!(text.contains(&said("LO:40002 > LO:5353")), "{text}");
 }
 
 #[test]
@@ -120,7 +111,7 @@ fn what_is_no_published_port_of_the_host_is_its_own_business() {
         tcp(LO, 40000, LO, 8080, ACK),
         tcp(LO, 80, LO, 8080, SYN | ACK),
         udp(LO, 1, S, 5353, b""),
-        query(LO, LO, 8, 1),
+        query(LO, LO, ECHO, 1),
     ] {
         assert_eq!(h.from_itself(&packet).result, Ok(Verdict::Pass));
     }
@@ -149,9 +140,9 @@ fn nothing_happens_where_sockets_are_translated_and_flows_end_with_the_fallback(
 #[test]
 fn what_does_not_fit_is_dropped_with_a_reason() {
     let mut h = host();
-    let large = udp(LO, 40000, LO, 5353, &[0; 1473]);
+    let large = udp(LO, 40000, LO, 5353, &vec![0; 1500 - HEADER - 7]);
     assert_eq!(h.from_itself(&large).dropped(), Some(DropReason::TooLarge));
-    let fits = udp(LO, 40000, LO, 5353, &[0; 1472]);
+    let fits = udp(LO, 40000, LO, 5353, &vec![0; 1500 - HEADER - 8]);
     let _ = h.from_itself(&fits).to_container(&C1);
     assert_eq!(h.from_itself(&large).dropped(), Some(DropReason::TooLarge));
 }

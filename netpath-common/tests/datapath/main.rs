@@ -16,7 +16,6 @@ mod guard;
 mod ipv4;
 mod ipv6;
 mod link_scope;
-mod loopback;
 mod malformed;
 mod publish_range;
 mod reasons;

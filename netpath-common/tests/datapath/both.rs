@@ -22,6 +22,7 @@ mod ports;
 mod publish;
 mod publish_allow;
 mod publish_balance;
+mod publish_range;
 mod quota;
 mod race;
 mod refuse;

@@ -17,7 +17,6 @@ mod ipv4;
 mod ipv6;
 mod link_scope;
 mod malformed;
-mod publish_range;
 mod reasons;
 mod tcp_table;
 mod truncate;

@@ -2,7 +2,6 @@
 
 use netpath_common::{
     DropReason,
-    addr::V4,
     conntrack::Budget,
     datapath::Tables,
     tuple::{self, SCTP},

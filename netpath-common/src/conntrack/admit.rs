@@ -285,10 +285,11 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, salt: u32) ->
         if !e.claim(salt) {
             return false;
         }
-        budget::removed(t, key, e, &mut other);
-        other = other_key(e, key);
+        let was = budget::removed(t, key.proto, e);
         forget_half(t, &other, salt);
         t.ct_delete(key);
+        other = *key;
+        budget::unbind(t, &mut other, &was);
     } else {
         let Some(record) = t.ct(&other).filter(|r| r.salt() == salt) else {
             return forget_half(t, key, salt);
@@ -296,10 +297,10 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, salt: u32) ->
         if !record.claim(salt) {
             return false;
         }
-        let mut scratch = Tuple::default();
-        budget::removed(t, &other, record, &mut scratch);
+        let was = budget::removed(t, other.proto, record);
         forget_half(t, key, salt);
         t.ct_delete(&other);
+        budget::unbind(t, &mut other, &was);
     }
     t.count(Counter::FlowRemoved);
     true

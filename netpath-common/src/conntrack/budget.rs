@@ -131,7 +131,7 @@ pub(crate) fn made<T: Tables>(t: &T, flow: &NewFlow<T::A>) {
     let bound = flow.bound == BOUND;
     let counted = counts(flow.reply.proto, bound, flow.to);
     count(t, (flow.from, flow.to), counted, true, 1);
-    if bound && !T::A::IS_V6 {
+    if bound {
         let (o, r) = (&flow.original, &flow.reply);
         let key = if flow.from != 0 {
             inside_key(o.src, o.sport, r.dst, o.proto)
@@ -151,28 +151,51 @@ fn count_at_binding<T: Tables>(t: &T, key: &Tuple<T::A>, by: i64) {
     }
 }
 
-/// Counts a flow whose record the caller has claimed.
+/// What the record of a removed flow knew of its binding.
+#[derive(Clone, Copy)]
+pub(crate) struct Unbound<A: Addr> {
+    /// It has one.
+    bound: bool,
+    /// An endpoint has begun it.
+    from_inside: bool,
+    port: u16,
+    addr: A,
+}
+
+/// Counts a flow whose record the caller has claimed. When that is deleted, [`unbind`] is told the result.
 #[inline(always)]
-///
-/// `key`: the record's. `place`: memory for another one, which the caller's frame on the stack has anyway.
-pub(crate) fn removed<T: Tables>(
-    t: &T,
-    key: &Tuple<T::A>,
-    record: CtRef<T::A>,
-    place: &mut Tuple<T::A>,
-) {
-    let embryonic = is_embryonic(key.proto, record.state());
+pub(crate) fn removed<T: Tables>(t: &T, proto: u8, record: CtRef<T::A>) -> Unbound<T::A> {
+    let embryonic = is_embryonic(proto, record.state());
     let bound = record.flags() & FLAG_BOUND != 0;
-    let counted = counts(key.proto, bound, record.from());
+    let counted = counts(proto, bound, record.from());
     count(t, (record.to(), record.from()), counted, embryonic, -1);
-    if bound && !T::A::IS_V6 {
-        *place = if record.to() != 0 {
-            inside_key(record.dst(), record.dport(), key.dst, key.proto)
+    let from_inside = record.to() != 0;
+    Unbound {
+        bound,
+        from_inside,
+        port: record.dport(),
+        addr: if from_inside {
+            record.dst()
         } else {
-            inside_key(key.src, key.sport, record.src(), key.proto)
-        };
-        count_at_binding(t, place, -1);
+            record.src()
+        },
     }
+}
+
+/// Takes a removed flow off its binding. `key`: that of its record, which becomes that of the binding: of
+/// IPv6 the stack has no room for both.
+#[inline(always)]
+pub(crate) fn unbind<T: Tables>(t: &T, key: &mut Tuple<T::A>, was: &Unbound<T::A>) {
+    if !was.bound {
+        return;
+    }
+    let proto = key.proto;
+    *key = if was.from_inside {
+        inside_key(was.addr, was.port, key.dst, proto)
+    } else {
+        inside_key(key.src, key.sport, was.addr, proto)
+    };
+    count_at_binding(t, key, -1);
 }
 
 /// Counts a flow whose state word the caller has exchanged.

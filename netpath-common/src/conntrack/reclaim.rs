@@ -105,9 +105,9 @@ pub fn make_room<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
 }
 
 /// As [`make_room`], of flows that the outside has begun.
-#[inline(never)]
-pub fn make_room_inbound<T: Tables>(t: &T) -> bool {
-    search(t, true, &Tuple::default(), POPS_INBOUND)
+#[inline(always)]
+pub fn make_room_inbound<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
+    search(t, true, spared, POPS_INBOUND)
 }
 
 #[inline(never)]

@@ -104,7 +104,7 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
     {
         let room = if matches!(reason, DropReason::InboundBudget) {
             // The oldest that the outside has begun gives way to the newest.
-            make_room_inbound(t)
+            make_room_inbound(t, &flow.reply)
         } else {
             forget_over(t, flow.now) && budget::refusal(t, config, flow).is_none()
         };
@@ -241,8 +241,10 @@ fn give_back<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, made: bool) {
     if let Some(record) = t.ct(&flow.reply)
         && record.claim(flow.salt)
     {
-        budget::removed(t, &flow.reply, record, &mut flow.asked);
+        let was = budget::removed(t, flow.reply.proto, record);
         t.ct_delete(&flow.reply);
+        flow.asked = flow.reply;
+        budget::unbind(t, &mut flow.asked, &was);
     }
 }
 

@@ -2,39 +2,86 @@
 //! client sees them (RFC 3489, 10.1, by the program `stun` of Debian) and as sockets do.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    collections::BTreeSet,
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Stdio},
 };
 
 use netpath::lab::links;
 use netpath_tests::{
+    dual_stack::{HOST6, OUTSIDE6},
     netns::{Namespace, command, within},
-    probe::{SOON, at, tcp_server, udp_socket},
+    probe::{BRIEFLY, SOON, tcp_server, tcp_server6, udp_socket, udp_socket6},
     skip,
-    topology::{A, B, HOST, OUTSIDE, World},
+    topology::{HOST, OUTSIDE, World},
     wait,
 };
 use socket2::{Domain, Socket, Type};
 
 /// The outside's second address, which the STUN server needs.
 const SECOND: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 3);
+/// The same of IPv6, which that server does not know.
+const SECOND6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 3);
+
+/// What a test needs of a family.
+struct Family {
+    is_v6: bool,
+    host: IpAddr,
+    outside: IpAddr,
+    second: IpAddr,
+    any: IpAddr,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        is_v6: false,
+        host: IpAddr::V4(HOST),
+        outside: IpAddr::V4(OUTSIDE),
+        second: IpAddr::V4(SECOND),
+        any: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    },
+    Family {
+        is_v6: true,
+        host: IpAddr::V6(HOST6),
+        outside: IpAddr::V6(OUTSIDE6),
+        second: IpAddr::V6(SECOND6),
+        any: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    },
+];
+
+impl Family {
+    /// A UDP socket on every address.
+    fn udp(&self, namespace: &Namespace, port: u16) -> UdpSocket {
+        if self.is_v6 {
+            udp_socket6(namespace, port, None)
+        } else {
+            udp_socket(namespace, port, None)
+        }
+    }
+
+    /// One on the outside's second address.
+    fn stranger(&self, world: &World, port: u16) -> UdpSocket {
+        let socket = within(&world.outside, || {
+            UdpSocket::bind((self.second, port)).unwrap()
+        });
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    }
+}
 
 /// Ports that nobody could keep: the mapping shows.
 const RANDOM: &str = "[nat]\npreserve_ports = false\n";
 
 /// A host with the containers `a` and `b`.
 fn world(nat: &str, mapping: &str, publish: &[&str]) -> World {
-    let world = World::new(&["a", "b"]);
+    let world = World::dual_stack(&["a", "b"]);
     within(&world.outside, || {
         links::add_address("eth0", SECOND, 24).unwrap();
+        links::add_address("eth0", SECOND6, 64).unwrap();
     });
     let more = format!("mapping = \"{mapping}\"");
-    let mut config = nat.to_owned();
-    config += &world.network("bridge", "netpath0", "172.17.0.0/16", &more);
-    config += &world.endpoint("a", A, publish);
-    config += &world.endpoint("b", B, &[]);
-    world.up(&config);
+    world.up(&(nat.to_owned() + &world.dual_stack_config(&["a", "b"], publish, &more)));
     world
 }
 
@@ -108,93 +155,139 @@ fn a_stun_client_finds_an_endpoint_independent_mapping() {
     }
 }
 
-/// The outside address of a socket of a container, as the outside sees it.
-fn outside_of(socket: &UdpSocket, witness: &UdpSocket) -> SocketAddr {
-    let to = at(OUTSIDE, witness.local_addr().unwrap().port());
+/// The outside address of a socket of a container, as a witness outside sees it at `addr`.
+fn seen_at(socket: &UdpSocket, witness: &UdpSocket, addr: IpAddr) -> SocketAddr {
+    let to = SocketAddr::new(addr, witness.local_addr().unwrap().port());
     socket.send_to(b"who am I", to).unwrap();
     witness.recv_from(&mut [0; 16]).unwrap().1
 }
 
 #[test]
+fn a_socket_has_one_outside_port_whomever_it_asks() {
+    for (mapping, ports) in [("endpoint-independent", 1), ("kernel", 4)] {
+        let world = world(RANDOM, mapping, &[]);
+        for family in FAMILIES {
+            let witnesses = [7000, 7001].map(|port| family.udp(&world.outside, port));
+            let a = family.udp(world.container("a"), 5000);
+            let mut seen = BTreeSet::new();
+            for witness in &witnesses {
+                for addr in [family.outside, family.second] {
+                    seen.insert(seen_at(&a, witness, addr));
+                }
+            }
+            assert_eq!(seen.len(), ports, "{mapping}: {seen:?}");
+            assert!(seen.iter().all(|s| s.ip() == family.host), "{seen:?}");
+            // Who was not asked gets in by the one, and by none of the others.
+            let stranger = family.stranger(&world, 9000);
+            for addr in &seen {
+                stranger.send_to(b"hello", addr).unwrap();
+            }
+            a.set_read_timeout(Some(BRIEFLY)).unwrap();
+            let got = a.recv_from(&mut [0; 16]).map_err(|e| e.kind());
+            let want = if ports == 1 {
+                Ok((5, stranger.local_addr().unwrap()))
+            } else {
+                Err(io::ErrorKind::WouldBlock)
+            };
+            assert_eq!(got, want, "{mapping}");
+        }
+    }
+}
+
+#[test]
 fn two_containers_find_each_other_through_their_outside_ports() {
     let world = world(RANDOM, "endpoint-independent", &[]);
-    let witness = udp_socket(&world.outside, 7000, None);
-    let [a, b] = ["a", "b"].map(|name| udp_socket(world.container(name), 5000, None));
-    let [of_a, of_b] = [&a, &b].map(|socket| outside_of(socket, &witness));
-    assert_eq!((of_a.ip(), of_b.ip()), (HOST.into(), HOST.into()));
-    let mut text = [0; 16];
-    // Each sees the other's outside address (RFC 4787, REQ-9 a).
-    a.send_to(b"ping", of_b).unwrap();
-    assert_eq!(b.recv_from(&mut text).unwrap(), (4, of_a));
-    b.send_to(b"pong!", of_a).unwrap();
-    assert_eq!(a.recv_from(&mut text).unwrap(), (5, of_b));
+    for family in FAMILIES {
+        let witness = family.udp(&world.outside, 7000);
+        let [a, b] = ["a", "b"].map(|name| family.udp(world.container(name), 5000));
+        let [of_a, of_b] = [&a, &b].map(|socket| seen_at(socket, &witness, family.outside));
+        assert_eq!((of_a.ip(), of_b.ip()), (family.host, family.host));
+        let mut text = [0; 16];
+        // Each sees the other's outside address (RFC 4787, REQ-9 a).
+        a.send_to(b"ping", of_b).unwrap();
+        assert_eq!(b.recv_from(&mut text).unwrap(), (4, of_a));
+        b.send_to(b"pong!", of_a).unwrap();
+        assert_eq!(a.recv_from(&mut text).unwrap(), (5, of_b));
+    }
 }
 
 #[test]
 fn whoever_knows_the_port_gets_in_and_is_answered_from_it() {
     let world = world(RANDOM, "endpoint-independent", &[]);
-    let witness = udp_socket(&world.outside, 7000, None);
-    let a = udp_socket(world.container("a"), 5000, None);
-    let of_a = outside_of(&a, &witness);
-    let stranger = within(&world.outside, || UdpSocket::bind((SECOND, 9000)).unwrap());
-    stranger.set_read_timeout(Some(SOON)).unwrap();
-    stranger.send_to(b"hello", of_a).unwrap();
-    let mut text = [0; 16];
-    let from = SocketAddr::from((SECOND, 9000));
-    assert_eq!(a.recv_from(&mut text).unwrap(), (5, from));
-    a.send_to(b"hi", from).unwrap();
-    assert_eq!(stranger.recv_from(&mut text).unwrap(), (2, of_a));
-    // The list shows flows; a binding is none.
-    let flows = world.run(&["ct", "list"]);
-    assert_eq!(
-        flows.lines().filter(|l| l.contains("udp")).count(),
-        2,
-        "{flows}"
-    );
-    assert!(!flows.contains("unknown"), "{flows}");
+    for family in FAMILIES {
+        let witness = family.udp(&world.outside, 7000);
+        let a = family.udp(world.container("a"), 5000);
+        let of_a = seen_at(&a, &witness, family.outside);
+        let stranger = family.stranger(&world, 9000);
+        stranger.send_to(b"hello", of_a).unwrap();
+        let mut text = [0; 4000];
+        let from = SocketAddr::new(family.second, 9000);
+        assert_eq!(a.recv_from(&mut text).unwrap(), (5, from));
+        a.send_to(b"hi", from).unwrap();
+        assert_eq!(stranger.recv_from(&mut text).unwrap(), (2, of_a));
+        // Also in parts.
+        stranger.send_to(&[7; 4000], of_a).unwrap();
+        assert_eq!(a.recv_from(&mut text).unwrap(), (4000, from));
+        a.send_to(&[8; 4000], from).unwrap();
+        assert_eq!(stranger.recv_from(&mut text).unwrap(), (4000, of_a));
+        // The list shows flows; a binding is none.
+        let name = if family.is_v6 { "ipv6" } else { "ipv4" };
+        let flows = world.run(&["ct", "list", "-f", name]);
+        let of_udp = flows.lines().filter(|l| l.contains("udp"));
+        assert_eq!(of_udp.count(), 2, "{flows}");
+        assert!(!flows.contains("unknown"), "{flows}");
+    }
 }
 
 #[test]
 fn a_connection_from_a_listening_port_opens_it_to_everybody() {
     let world = world(RANDOM, "endpoint-independent", &[]);
-    let _server = tcp_server(&world.outside, "outside", 7000);
+    let _servers = (
+        tcp_server(&world.outside, "outside", 7000),
+        tcp_server6(&world.outside, "outside", 7000),
+    );
     let a = world.container("a");
-    // As a program does that wants to be found: one port for listening and asking.
-    let (mut asking, listener) = within(a, || {
-        let make = || {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_address(true).unwrap();
-            socket.set_reuse_port(true).unwrap();
-            socket
-                .bind(&SocketAddr::from(([0, 0, 0, 0], 5000)).into())
-                .unwrap();
-            socket
-        };
-        let (asking, listening) = (make(), make());
-        listening.listen(4).unwrap();
-        let server = SocketAddr::from((OUTSIDE, 7000));
-        asking.connect_timeout(&server.into(), SOON).unwrap();
-        (TcpStream::from(asking), TcpListener::from(listening))
-    });
-    asking.write_all(b"?").unwrap();
-    let mut text = String::new();
-    asking.read_to_string(&mut text).unwrap();
-    let seen: SocketAddrV4 = text
-        .split_whitespace()
-        .find_map(|word| word.parse().ok())
-        .unwrap_or_else(|| panic!("{text}"));
-    assert_eq!(*seen.ip(), HOST);
-    let peer = within(&world.outside, || {
-        TcpStream::connect_timeout(&seen.into(), SOON).unwrap()
-    });
-    let (_, from) = listener.accept().unwrap();
-    assert_eq!(from, peer.local_addr().unwrap());
+    for family in FAMILIES {
+        // As a program does that wants to be found: one port for listening and asking.
+        let (mut asking, listener) = within(a, || {
+            let domain = Domain::for_address(SocketAddr::new(family.any, 0));
+            let make = || {
+                let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+                socket.set_reuse_address(true).unwrap();
+                socket.set_reuse_port(true).unwrap();
+                socket
+                    .bind(&SocketAddr::new(family.any, 5000).into())
+                    .unwrap();
+                socket
+            };
+            let (asking, listening) = (make(), make());
+            listening.listen(4).unwrap();
+            let server = SocketAddr::new(family.outside, 7000);
+            asking.connect_timeout(&server.into(), SOON).unwrap();
+            (TcpStream::from(asking), TcpListener::from(listening))
+        });
+        asking.write_all(b"?").unwrap();
+        let mut text = String::new();
+        asking.read_to_string(&mut text).unwrap();
+        let seen: SocketAddr = text
+            .split_whitespace()
+            .find_map(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(seen.ip(), family.host);
+        let peer = within(&world.outside, || {
+            TcpStream::connect_timeout(&seen, SOON).unwrap()
+        });
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from, peer.local_addr().unwrap());
+    }
 }
 
 #[test]
 fn published_ports_are_no_bindings() {
     let world = world("", "endpoint-independent", &["5000:53/udp"]);
-    let witness = udp_socket(&world.outside, 7000, None);
-    let b = udp_socket(world.container("b"), 5000, None);
-    assert_ne!(outside_of(&b, &witness).port(), 5000);
+    for family in FAMILIES {
+        let witness = family.udp(&world.outside, 7000);
+        let b = family.udp(world.container("b"), 5000);
+        assert_ne!(seen_at(&b, &witness, family.outside).port(), 5000);
+    }
 }

@@ -4,6 +4,7 @@
 //! frame go on is run once more with its checksum known to the kernel, which then checks it.
 
 mod big_tcp;
+mod binding;
 mod collect;
 mod corpus;
 mod drops;

@@ -1,8 +1,6 @@
-//! SCTP, DCCP, UDP-Lite, protocols without ports, and bindings: bytes and exact counters.
+//! SCTP, DCCP, UDP-Lite and protocols without ports: bytes and exact counters.
 
 use netpath_common::{
-    conntrack::tcp::SYN,
-    records::{CONFIG_BINDINGS, NETWORK_BINDINGS},
     testing::*,
     tuple::{ESP, GRE, SCTP},
 };
@@ -127,47 +125,4 @@ fn a_published_port_of_sctp() {
         counters: NEW_IN,
     }
     .check(&mut r);
-}
-
-#[test]
-fn a_binding_is_one_port_for_all_and_open_to_all() {
-    let mut r = Runner::new();
-    r.tables.networks[usize::from(NET1)].flags |= NETWORK_BINDINGS;
-    r.tables.config.as_mut().unwrap().flags |= CONFIG_BINDINGS;
-    r.sync();
-    for case in [
-        out(
-            "the first",
-            &udp(C1.addr, 5000, S, 53, b"?"),
-            &udp(H, 5000, S, 53, b"?"),
-        ),
-        out(
-            "another destination",
-            &udp(C1.addr, 5000, S2, 54, b"?"),
-            &udp(H, 5000, S2, 54, b"?"),
-        ),
-        Case {
-            name: "a stranger",
-            input: arrived(&udp(R, 9, H, 5000, b"!")),
-            action: REDIRECT,
-            output: delivered(&C1, &udp(R, 9, C1.addr, 5000, b"!").ttl(63)),
-            counters: NEW_IN,
-        },
-        Case {
-            name: "a neighbour, by the outside port that it is given",
-            input: sent(&C2, &udp(C2.addr, 6000, H, 5000, b"!")),
-            action: REDIRECT,
-            output: delivered(&C1, &udp(H, 6000, C1.addr, 5000, b"!").ttl(63)),
-            counters: NEW_IN,
-        },
-        Case::pass(
-            "a port that is not bound",
-            arrived(&udp(R, 9, H, 5001, b"!")),
-        ),
-        Case::pass("another protocol", arrived(&tcp(R, 9, H, 5000, SYN))),
-    ] {
-        case.check(&mut r);
-    }
-    // One binding each, four flows.
-    assert_eq!(r.flows().len(), 2 * (2 + 4));
 }

@@ -18,6 +18,7 @@ use std::{
 
 use aya::{maps::Array, programs::SchedClassifier};
 use netpath_common::{
+    Addr,
     conntrack::Budget,
     maps,
     testing::{Frame, UPLINK_IF},
@@ -181,7 +182,7 @@ impl Runner {
 
 /// The frame by which the collector is given keys.
 #[must_use]
-pub fn proposal(keys: &[Tuple], force: bool) -> Frame {
+pub fn proposal<A: Addr>(keys: &[Tuple<A>], force: bool) -> Frame {
     let mut bytes = vec![0_u8; 14];
     bytes.extend([u8::from(force), keys.len() as u8]);
     for key in keys {

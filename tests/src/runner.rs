@@ -219,6 +219,16 @@ impl Runner {
         self.run_once("np_collect", &frame, 0).unwrap().action
     }
 
+    /// As [`Runner::collect`], of IPv6.
+    ///
+    /// # Panics
+    /// When the kernel refuses to run it.
+    #[track_caller]
+    pub fn collect6(&mut self, keys: &[Tuple<V6>], force: bool) -> i32 {
+        let frame = proposal(keys, force);
+        self.run_once("np_collect6", &frame, 0).unwrap().action
+    }
+
     /// How many packets each endpoint slot was given, in the order of the slots.
     ///
     /// # Panics

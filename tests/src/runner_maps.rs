@@ -36,6 +36,14 @@ impl Runner {
         map.iter().map(Result::unwrap).collect()
     }
 
+    /// As [`Runner::flows`], of IPv6.
+    #[must_use]
+    pub fn flows6(&self) -> Vec<(Tuple<V6>, CtEntry<V6>)> {
+        let map: HashMap<_, Tuple<V6>, CtEntry<V6>> =
+            HashMap::try_from(self.ebpf.map(maps::CT6).unwrap()).unwrap();
+        map.iter().map(Result::unwrap).collect()
+    }
+
     /// Writes a conntrack entry, past every rule.
     ///
     /// # Panics

@@ -349,7 +349,7 @@ pub fn is_over<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, now: u64) ->
         return false;
     };
     let last = other.map_or(e.stamp(), |o| o.stamp().max(e.stamp()));
-    if !T::A::IS_V6 && key.proto == tuple::BINDING {
+    if key.proto == tuple::BINDING {
         // Its flows are counted in the index.
         let flows = if is_record(e) {
             other.map_or(0, CtRef::flows)

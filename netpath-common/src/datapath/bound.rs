@@ -16,7 +16,7 @@ use crate::{
 
 /// The binding that a packet is sent to, if it may begin a flow of it.
 #[inline(always)]
-fn target<T: Tables>(t: &T, w: &Work<T::A>) -> Option<CtRef<T::A>> {
+fn target<T: Tables>(t: &T, w: &mut Work<T::A>) -> Option<CtRef<T::A>> {
     let begins = match w.ip.kind {
         Kind::Udp => true,
         Kind::Tcp => w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
@@ -36,9 +36,11 @@ fn target<T: Tables>(t: &T, w: &Work<T::A>) -> Option<CtRef<T::A>> {
     if !begins || t.config()?.flags & CONFIG_BINDINGS == 0 {
         return None;
     }
-    let key = outside_key(w.ip.tuple.dst, w.ip.tuple.dport, w.ip.tuple.proto);
-    let e = t.ct(&key)?;
-    if is_over(t, &key, e, w.now) || t.host_socket(&w.ip.tuple) {
+    // Where the flow will be planned: of IPv6 a key would be too large for the stack.
+    let key = &mut w.flow.asked;
+    *key = outside_key(w.ip.tuple.dst, w.ip.tuple.dport, w.ip.tuple.proto);
+    let e = t.ct(key)?;
+    if is_over(t, key, e, w.now) || t.host_socket(&w.ip.tuple) {
         return None;
     }
     Some(e)
@@ -47,8 +49,7 @@ fn target<T: Tables>(t: &T, w: &Work<T::A>) -> Option<CtRef<T::A>> {
 /// Whether a packet to the host is for a binding. For hooks that only look.
 #[inline(always)]
 pub(super) fn is_bound<T: Tables>(t: &T, tuple: &Tuple<T::A>) -> bool {
-    !T::A::IS_V6
-        && t.config().is_some_and(|c| c.flags & CONFIG_BINDINGS != 0)
+    t.config().is_some_and(|c| c.flags & CONFIG_BINDINGS != 0)
         && t.ct(&outside_key(tuple.dst, tuple.dport, tuple.proto))
             .is_some()
 }
@@ -65,24 +66,12 @@ pub fn plan_bound<T: Tables>(
     uplink: u16,
     as_bound: bool,
 ) -> u32 {
-    if T::A::IS_V6 {
-        return 0;
-    }
     let Some(e) = target(t, w) else { return 0 };
     let Ok(state) = initial_state(&w.ip) else {
         return 0;
     };
-    let seen = w.ip.tuple;
     // Its own question would be its answer: as with its published ports, the gateway asks instead.
-    let itself = e.to() == from && e.dport() == seen.sport;
-    let source = if itself {
-        let network = t.endpoint(from).and_then(|ep| t.network(ep.network));
-        network.map_or(T::A::NONE, T::A::gateway)
-    } else if as_bound {
-        seen.dst
-    } else {
-        seen.src
-    };
+    let itself = e.to() == from && e.dport() == w.ip.tuple.sport;
     let bound = match (itself, as_bound, from) {
         (true, ..) => 0,
         (_, true, _) => BIND,
@@ -90,24 +79,26 @@ pub fn plan_bound<T: Tables>(
         _ => 0,
     };
     w.flow = NewFlow {
-        original: seen,
-        reply: Tuple {
-            src: e.dst(),
-            dst: source,
-            sport: e.dport(),
-            dport: seen.sport,
-            proto: seen.proto,
-            icmp_type: 0,
-            zero: 0,
-        },
         from,
         to: e.to(),
         uplink: if from == 0 { uplink } else { e.uplink() },
-        host_address: source != seen.src,
+        host_address: itself || as_bound,
         bound,
         state,
         ..NewFlow::default()
     };
+    // Field by field: of IPv6 copies would be too large for the stack.
+    w.flow.original = w.ip.tuple;
+    let reply = &mut w.flow.reply;
+    *reply = w.ip.tuple.inverse();
+    reply.src = e.dst();
+    reply.sport = e.dport();
+    if itself {
+        let network = t.endpoint(from).and_then(|ep| t.network(ep.network));
+        reply.dst = network.map_or(T::A::NONE, T::A::gateway);
+    } else if as_bound {
+        reply.dst = w.ip.tuple.dst;
+    }
     1
 }
 
@@ -121,6 +112,10 @@ pub(super) fn from_outside<P: Packet, T: Tables>(
     let Some(iface) = t.iface(pkt.ifindex()) else {
         return Ok(Step::PASS);
     };
+    if T::A::IS_V6 && w.ip.tuple.src.is_link_local() {
+        // As with published ports: a container could not say on which link it answers.
+        return Ok(Step::PASS);
+    }
     if t.plan_bound(w, 0, iface.slot as u16, false) == 0 {
         return Ok(Step::PASS);
     }
@@ -138,7 +133,7 @@ pub(super) fn from_inside<T: Tables>(
     slot: u16,
     network: &NetworkRecord,
 ) -> Result<Step<T::A>, DropReason> {
-    Ok(if t.plan_bound(w, slot, 0, binds::<T::A>(network)) == 0 {
+    Ok(if t.plan_bound(w, slot, 0, binds(network)) == 0 {
         Step::PASS
     } else {
         Step::CREATE

@@ -14,11 +14,10 @@ use crate::{
     },
 };
 
-/// Whether the outside port of a network's flows does not depend on their destination. Of IPv4: with IPv6
-/// the frames of the kernel's stack have no room for what it takes.
+/// Whether the outside port of a network's flows does not depend on their destination.
 #[inline(always)]
-pub(super) const fn binds<A: Addr>(network: &NetworkRecord) -> bool {
-    !A::IS_V6 && network.flags & (NETWORK_BINDINGS | NETWORK_ROUTED) == NETWORK_BINDINGS
+pub(super) const fn binds(network: &NetworkRecord) -> bool {
+    network.flags & (NETWORK_BINDINGS | NETWORK_ROUTED) == NETWORK_BINDINGS
 }
 
 /// Plans a flow from a container to the outside.
@@ -86,7 +85,7 @@ pub(super) fn masquerade<T: Tables>(
         ports,
         any_port,
         fixed,
-        bound: if binds::<T::A>(network) && matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+        bound: if binds(network) && matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
             BIND
         } else {
             0

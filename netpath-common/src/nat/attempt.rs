@@ -88,7 +88,7 @@ fn is_elsewhere<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
     if matches!(proto, tuple::TCP | tuple::UDP) && t.host_socket(&flow.asked) {
         return true;
     }
-    if T::A::IS_V6 || flow.bound == BOUND || flow.reply.proto == tuple::BINDING {
+    if flow.bound == BOUND || flow.reply.proto == tuple::BINDING {
         return false;
     }
     let Some(config) = t.config() else {

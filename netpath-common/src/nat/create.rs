@@ -36,7 +36,7 @@ pub fn create<T: Tables>(
     binds: bool,
 ) -> Result<CtRef<T::A>, DropReason> {
     begin(t, flow);
-    let code = if binds && !T::A::IS_V6 && flow.bound == BIND {
+    let code = if binds && flow.bound == BIND {
         bind_and_make(t, flow)
     } else {
         t.make(flow)

@@ -11,6 +11,7 @@
 
 mod big_tcp;
 mod binding;
+mod either;
 mod forward;
 mod guard;
 mod ipv4;
@@ -27,4 +28,4 @@ mod xdp_model;
 mod xdp_nat;
 
 // What others begin with.
-use v4::both::{connection, masquerade, rfc4787};
+use v4::both::{connection, masquerade};

@@ -236,6 +236,16 @@ fn whoever_knows_the_port_gets_in_and_is_answered_from_it() {
         let of_udp = flows.lines().filter(|l| l.contains("udp"));
         assert_eq!(of_udp.count(), 2, "{flows}");
         assert!(!flows.contains("unknown"), "{flows}");
+        // What is flushed is closed, until the container asks again.
+        let _ = world.run(&["ct", "flush", "-f", name]);
+        stranger.send_to(b"again", of_a).unwrap();
+        a.set_read_timeout(Some(BRIEFLY)).unwrap();
+        let got = a.recv_from(&mut text).map_err(|e| e.kind());
+        assert_eq!(got, Err(io::ErrorKind::WouldBlock));
+        a.set_read_timeout(Some(SOON)).unwrap();
+        let of_a = seen_at(&a, &witness, family.outside);
+        stranger.send_to(b"again", of_a).unwrap();
+        assert_eq!(a.recv_from(&mut text).unwrap(), (5, from));
     }
 }
 

@@ -2,15 +2,15 @@
 //!
 //! Owns no decision about flows that are over: see [`super::collect`].
 
-use netpath_common::{Tuple, V4, V6};
+use netpath_common::{Tuple, V4, V6, conntrack::CtEntry, records::CONFIG_BINDINGS, tuple::BINDING};
 
 use super::{
     AnyFlow, Filter, Flow,
     collect::{Orphans, sweep},
     program::{KEYS, Mode, Program},
-    read::Flows,
+    read::{BATCH, Flows},
 };
-use crate::bpf::{Datapath, Error, Family};
+use crate::bpf::{Batches, Datapath, Error, Family};
 
 /// Removes the flows that match, and says how many. An empty filter also removes what is left of
 /// flows that are half gone.
@@ -60,5 +60,28 @@ fn delete_of<A: Family>(
             flows.iter().try_for_each(|flow| see(*flow, now))?;
         }
     }
+    unbind(dp, &program)?;
     Ok(removed)
+}
+
+/// Removes bindings that no flow uses any more, which would let the outside in for a moment yet.
+fn unbind<A: Family>(dp: &Datapath, program: &Program<A>) -> Result<(), Error> {
+    if dp.config()?.flags & CONFIG_BINDINGS == 0 {
+        return Ok(());
+    }
+    let mut batches = Batches::<Tuple<A>, CtEntry<A>>::new(dp, A::CT, BATCH)?;
+    while let Some((keys, entries)) = batches.next()? {
+        let is_unused = |key: &Tuple<A>, e: &CtEntry<A>| {
+            key.proto == BINDING && !e.is_record() && e.packets as i64 <= 0
+        };
+        let unused: Vec<Tuple<A>> = keys
+            .iter()
+            .zip(entries)
+            .filter_map(|(key, e)| is_unused(key, e).then_some(*key))
+            .collect();
+        for keys in unused.chunks(KEYS) {
+            program.run(Mode::Any, keys)?;
+        }
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use super::{Filter, Flow};
 use crate::bpf::{Batches, Datapath, Error, Family, coarse_now, conntrack_entry};
 
 /// Entries that one system call reads.
-const BATCH: usize = 4096;
+pub(super) const BATCH: usize = 4096;
 
 /// Flows, and the time that they were read at.
 type Part<A> = (Vec<Flow<A>>, u64);

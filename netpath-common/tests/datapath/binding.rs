@@ -399,6 +399,12 @@ fn whoever_sends_keeps_a_binding() {
             let _ = knock(&mut h, Router, 9, p).to_container(&C1);
         }
         assert_eq!(ask(&mut h, &C1, Server2, 53), p);
+        // Its flow counts like the container's own, and ends like them.
+        for ms in [60_000, 2_000] {
+            h.advance_ms(ms);
+            h.collect(false);
+        }
+        assert_eq!(h.entries(), (0, 0));
     }
 }
 

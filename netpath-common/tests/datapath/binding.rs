@@ -57,7 +57,7 @@ fn send(h: &mut Either, c: &Container, sport: u16, dst: Who, dport: u16) -> u16 
 /// What becomes of a datagram from the outside to the host's address.
 fn knock(h: &mut Either, src: Who, sport: u16, port: u16) -> Outcome {
     let packet = h.udp((src, sport), (Who::Host, port));
-    h.from_outside(&packet)
+    h.arrive(&packet)
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn req1_of_tcp_too() {
         // Whoever is not asked may begin, by a SYN alone.
         for flags in [ACK, SYN | ACK, 4] {
             let packet = h.tcp((Router, 9), (Who::Host, p), flags);
-            assert!(h.from_outside(&packet).passed());
+            assert!(h.arrive(&packet).passed());
         }
         let (a, c) = (h.end(Router, 9), h.end(In(C1), 5000));
         let packet = h.tcp((Router, 9), (Who::Host, p), SYN);
-        let out = h.from_outside(&packet).to_container(&C1);
+        let out = h.arrive(&packet).to_container(&C1);
         assert_eq!(out, format!("tcp {a} > {c}"));
         let packet = h.tcp(C1S, (Router, 9), SYN | ACK);
         let out = h.from(&C1, &packet).to_uplink();
@@ -145,7 +145,7 @@ fn a_datagram_in_parts_finds_its_binding() {
         let parts = h.parts(&whole);
         assert_eq!(parts.len(), 3);
         for part in &parts {
-            let _ = h.from_outside(part).to_container(&C1);
+            let _ = h.arrive(part).to_container(&C1);
         }
         let whole = h.datagram(C1S, (Server2, 54), &[7; 3000]);
         for (i, part) in h.parts(&whole).iter().enumerate() {
@@ -168,7 +168,7 @@ fn errors_about_a_bound_flow_go_both_ways_and_identifiers_are_not_bound() {
         // Of what the container sends and of what it is sent.
         let sent = h.udp((Who::Host, p), (Server, 53));
         let error = h.unreachable(Server, Who::Host, &sent);
-        let text = h.from_outside(&error).to_container(&C1);
+        let text = h.arrive(&error).to_container(&C1);
         assert!(text.contains(&h.text(C1S, (Server, 53))), "{text}");
         let seen = h.udp((Router, 9), C1S);
         let error = h.unreachable(In(C1), Router, &seen);
@@ -179,7 +179,7 @@ fn errors_about_a_bound_flow_go_both_ways_and_identifiers_are_not_bound() {
         let _ = h.from(&C1, &ping).to_uplink();
         assert_eq!(h.bindings(), 1);
         let ping = h.ping(Router, Who::Host, 77);
-        assert!(h.from_outside(&ping).passed(), "the host is asked");
+        assert!(h.arrive(&ping).passed(), "the host is asked");
     }
 }
 
@@ -462,6 +462,6 @@ fn an_uplinks_other_address_has_bindings_of_its_own() {
         assert_eq!(out, h.text((Second, 5000), (Server2, 53)));
         assert_eq!(h.bindings(), 2);
         let packet = h.udp((Router, 9), (Second, 5000));
-        let _ = h.from_outside(&packet).to_container(&C1);
+        let _ = h.arrive(&packet).to_container(&C1);
     }
 }

@@ -155,7 +155,7 @@ impl Either {
 
     /// A packet comes in by the uplink.
     #[track_caller]
-    pub(crate) fn from_outside(&mut self, packet: &Packet) -> Outcome {
+    pub(crate) fn arrive(&mut self, packet: &Packet) -> Outcome {
         self.host.run(Hook::UplinkIngress, &arriving(packet))
     }
 

@@ -162,8 +162,8 @@ impl<A: Side> Case<'_, A> {
     /// Whether only a DHCP server or relay sends such a packet.
     pub(crate) fn is_dhcp_answer(&self, ip: &Ip<A>) -> bool {
         let is_udp = ip.proto == tuple::UDP && matches!(ip.body, Body::Talk(..) | Body::Bad);
-        is_udp && (be(self.bytes, ip.at), be(self.bytes, ip.at + 2)).0 == A::DHCP.0
-            || is_udp && be(self.bytes, ip.at + 2) == A::DHCP.1
+        let port = |behind: usize| be(self.bytes, ip.at + behind);
+        is_udp && (port(0) == A::DHCP.0 || port(2) == A::DHCP.1)
     }
 
     /// Whether a message of neighbour discovery is one that its receivers accept, and speaks for its

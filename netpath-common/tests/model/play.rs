@@ -44,7 +44,7 @@ impl World {
             l4,
             ttl: 64,
             // Some behind options, or an extension header.
-            options: if len % 4 == 0 { 2 } else { 0 },
+            options: if len.is_multiple_of(4) { 2 } else { 0 },
             len,
             fragment: None,
         };

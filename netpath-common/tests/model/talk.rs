@@ -71,6 +71,9 @@ pub(crate) struct Talk<A> {
     doubtful: bool,
 }
 
+/// One that a packet may belong to, what its answers look like, and whether the packet would be one.
+type Found<'t, A> = (&'t Talk<A>, Line<A>, bool);
+
 impl<A: Side> Talk<A> {
     /// Whether nothing that it depends on has become another one, and its client is let in.
     fn stands(&self, scene: &Scene) -> bool {
@@ -165,7 +168,7 @@ impl<A: Side> Talks<A> {
     }
 
     /// The conversation that a packet would belong to, and whether it would be an answer.
-    fn of(&self, line: &Line<A>) -> [Option<(&Talk<A>, Line<A>, bool)>; 2] {
+    fn of(&self, line: &Line<A>) -> [Option<Found<'_, A>>; 2] {
         let answer = self.by_far.get(line).map(|t| (t, *line, true));
         let far = self.by_near.get(&A::back(*line));
         let question = far.and_then(|far| Some((self.by_far.get(far)?, *far, false)));

@@ -22,6 +22,11 @@ use netpath_common::{
 /// Ethernet, IPv4 without options, TCP without options: what is read at constant offsets.
 const FIXED: u32 = 14 + 20 + 20;
 
+/// `gso_size` of a super-packet of SCTP (the kernel's `GSO_BY_FRAGS`). Its first buffer has the common
+/// header alone, its segments are the buffers behind it as they are: whoever moves bytes of one into
+/// another breaks the chunks.
+const GSO_BY_FRAGS: u32 = 0xffff;
+
 /// A packet at a tc hook.
 pub(crate) struct TcPacket<'c> {
     ctx: &'c TcContext,
@@ -36,12 +41,13 @@ impl<'c> TcPacket<'c> {
     /// With the first `fixed` bytes in linear memory, as far as there are so many.
     #[inline(always)]
     pub(crate) fn with(ctx: &'c TcContext, fixed: u32) -> Self {
-        let linear = ctx.data_end() - ctx.data();
-        if linear < fixed as usize && linear < ctx.len() as usize {
+        let (pkt, linear) = (Self { ctx }, ctx.data_end() - ctx.data());
+        let short = linear < fixed as usize && linear < ctx.len() as usize;
+        if short && pkt.gso_size() != GSO_BY_FRAGS {
             // Headers in a fragment of the socket buffer; a failure makes reads fail.
             let _ = ctx.pull_data(ctx.len().min(fixed));
         }
-        Self { ctx }
+        pkt
     }
 }
 

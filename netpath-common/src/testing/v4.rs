@@ -38,6 +38,8 @@ pub const MULTICAST: Addr = [224, 0, 0, 251];
 pub const LOOPBACK: [Addr; 2] = [[127, 0, 0, 1], [127, 255, 0, 9]];
 /// Length of the IP header.
 pub const HEADER: usize = 20;
+/// Where the length field of a frame's IP header is.
+pub const LENGTH: usize = 16;
 /// Where the transport header of a frame is that has no options.
 pub const L4: usize = 14 + HEADER;
 /// Number of the family in protocols (RFC 2428).
@@ -242,6 +244,12 @@ impl Datagram {
     #[must_use]
     pub fn unfragmented(self) -> Self {
         self.dont_fragment()
+    }
+
+    /// As BIG TCP has a super-packet: [`Datagram::bytes`] says so by itself.
+    #[must_use]
+    pub fn jumbo(self) -> Self {
+        self
     }
 
     /// With `words` words of padding behind the IP header, 10 at most.

@@ -57,6 +57,8 @@ pub const MULTICAST: Addr = *b"\xff\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\xfb";
 pub const LOOPBACK: [Addr; 1] = [*b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"];
 /// Length of the IP header.
 pub const HEADER: usize = 40;
+/// Where the length field of a frame's IP header is.
+pub const LENGTH: usize = 18;
 /// Where the transport header of a frame is that has no extension headers.
 pub const L4: usize = 14 + HEADER;
 /// Number of the family in protocols (RFC 2428).

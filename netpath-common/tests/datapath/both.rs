@@ -4,15 +4,18 @@
 
 use super::family;
 
+pub(crate) mod big_tcp;
 pub(crate) mod connection;
 mod exact;
 pub(crate) mod fragment;
 pub(crate) mod fragment_order;
 mod generation;
+mod guard;
 mod hairpin;
 mod halves;
 mod icmp_error;
 mod loopback;
+pub(crate) mod malformed;
 pub(crate) mod masquerade;
 mod mss;
 mod next_hop;

@@ -2,9 +2,20 @@
 //!
 //! Tests of RFCs have the numbers of the requirements, as `docs/conformance.md` names them.
 
-use netpath_common::{DropReason, Verdict, event::Hook, testing::*, tuple};
+use netpath_common::{
+    DropReason, Verdict,
+    conntrack::tcp::{ACK, SYN},
+    event::Hook,
+    testing::*,
+    tuple,
+};
 
-use super::v4::both::{fragment::joined, fragment_order::again};
+use super::v4::both::{
+    big_tcp::{SEGMENT, from_c1},
+    fragment::joined,
+    fragment_order::again,
+    malformed::{HOOKS, frame, packets},
+};
 
 #[test]
 fn a_udp_checksum_of_zero_stays_zero() {
@@ -180,4 +191,78 @@ fn xdp_leaves_other_protocols_to_the_tc_hook() {
         }
     }
     assert!(tuple::has_connections(tuple::DCCP) && !tuple::has_connections(tuple::UDPLITE));
+}
+
+#[test]
+fn ip_header_lengths_and_versions() {
+    for hook in HOOKS {
+        for packet in packets(hook) {
+            for first in 0..=0xff_u8 {
+                let mut h = Host::new();
+                let mut f = frame(hook, &packet);
+                f.bytes[14] = first;
+                let out = h.run(hook, &f);
+                if first >> 4 != 4 || first & 15 < 5 {
+                    assert_eq!(out.dropped(), Some(DropReason::BadIpHeader), "{first:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn total_lengths() {
+    for hook in HOOKS {
+        for packet in packets(hook) {
+            let real = packet.bytes().len() as u16;
+            for lie in [0, 1, 19, real + 1, real + 40, u16::MAX] {
+                let mut h = Host::new();
+                let mut f = frame(hook, &packet);
+                f.bytes[16..18].copy_from_slice(&lie.to_be_bytes());
+                assert_eq!(
+                    h.run(hook, &f).dropped(),
+                    Some(DropReason::BadIpHeader),
+                    "{lie}"
+                );
+            }
+            // Too short for its transport header.
+            for lie in [20, 27] {
+                let mut h = Host::new();
+                let mut f = frame(hook, &packet);
+                f.bytes[16..18].copy_from_slice(&u16::to_be_bytes(lie));
+                let out = h.run(hook, &f);
+                if hook == Hook::UplinkIngress {
+                    assert!(out.passed(), "to the host, whose stack drops it");
+                } else {
+                    assert_eq!(out.dropped(), Some(DropReason::Truncated));
+                }
+            }
+        }
+    }
+}
+
+/// A length of 0 is believed of super-packets of TCP that need it, and of nothing else.
+#[test]
+fn any_other_length_of_zero_is_a_lie() {
+    let sent = |length: usize, gso_size: u32, proto: u8| {
+        let mut h = Host::new();
+        let _ = h.from(&C1, &tcp(C1.addr, 40000, S, 80, SYN)).to_uplink();
+        let _ = h.from_outside(&tcp(S, 80, H, 40000, SYN | ACK));
+        let packet = tcp_data(C1.addr, 40000, S, 80, ACK, &vec![7; length - 40]);
+        let mut frame = from_c1(&packet);
+        frame.bytes[16..18].copy_from_slice(&[0, 0]);
+        frame.bytes[23] = proto;
+        frame.gso_size = gso_size;
+        h.run(Hook::Veth, &frame).dropped()
+    };
+    const TCP: u8 = 6;
+    /// Longest packet that the field can say, bytes.
+    const LARGEST: usize = 65_535;
+    assert_eq!(sent(LARGEST + 1, SEGMENT, TCP), None);
+    let lie = Some(DropReason::BadIpHeader);
+    assert_eq!(sent(LARGEST, SEGMENT, TCP), lie, "the field can say it");
+    assert_eq!(sent(LARGEST + 1, 0, TCP), lie, "no super-packet");
+    assert_eq!(sent(LARGEST + 1, SEGMENT, 17), lie, "UDP");
+    assert_eq!(sent(LARGEST + 1, SEGMENT, 1), lie, "ICMP");
+    assert_eq!(sent(1000, SEGMENT, TCP), lie, "short");
 }

@@ -9,15 +9,13 @@
     reason = "each family has tests of its own by the same text"
 )]
 
-mod big_tcp;
 mod binding;
 mod either;
 mod forward;
-mod guard;
 mod ipv4;
+mod ipv4_link;
 mod ipv6;
 mod link_scope;
-mod malformed;
 mod reasons;
 mod tcp_table;
 mod truncate;

@@ -12,9 +12,12 @@ use netpath::lab::links;
 use netpath_tests::{
     dual_stack::{HOST6, OUTSIDE6},
     netns::{Namespace, command, within},
-    probe::{BRIEFLY, SOON, tcp_server, tcp_server6, udp_socket, udp_socket6},
+    probe::{
+        BRIEFLY, SOON, tcp_server, tcp_server6, udp, udp_server, udp_server6, udp_socket,
+        udp_socket6,
+    },
     skip,
-    topology::{HOST, OUTSIDE, World},
+    topology::{HOST, OUTSIDE, UPLINK, World},
     wait,
 };
 use socket2::{Domain, Socket, Type};
@@ -23,6 +26,11 @@ use socket2::{Domain, Socket, Type};
 const SECOND: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 3);
 /// The same of IPv6, which that server does not know.
 const SECOND6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 3);
+
+/// Further addresses of the host on the uplink.
+const ALSO: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 77);
+/// The same of IPv6.
+const ALSO6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x77);
 
 /// What a test needs of a family.
 struct Family {
@@ -80,9 +88,13 @@ fn world(nat: &str, mapping: &str, publish: &[&str]) -> World {
         links::add_address("eth0", SECOND, 24).unwrap();
         links::add_address("eth0", SECOND6, 64).unwrap();
     });
-    let more = format!("mapping = \"{mapping}\"");
-    world.up(&(nat.to_owned() + &world.dual_stack_config(&["a", "b"], publish, &more)));
+    up(&world, nat, &format!("mapping = \"{mapping}\""), publish);
     world
+}
+
+fn up(world: &World, nat: &str, more: &str, publish: &[&str]) {
+    let config = world.dual_stack_config(&["a", "b"], publish, more);
+    world.up(&(nat.to_owned() + &config));
 }
 
 /// `stund` of Debian, until it is dropped.
@@ -300,4 +312,56 @@ fn published_ports_are_no_bindings() {
         let b = family.udp(world.container("b"), 5000);
         assert_ne!(seen_at(&b, &witness, family.outside).port(), 5000);
     }
+}
+
+#[test]
+fn a_change_in_place_ends_what_was_begun_before_but_for_published_ports() {
+    const PUBLISHED: &[&str] = &["5353:53/udp"];
+    let world = world(RANDOM, "endpoint-independent", PUBLISHED);
+    within(&world.host, || {
+        links::add_address(UPLINK, ALSO, 24).unwrap();
+        links::add_address(UPLINK, ALSO6, 64).unwrap();
+    });
+    let a = world.container("a");
+    let _servers = (udp_server(a, "a", 53), udp_server6(a, "a", 53));
+    let published: [SocketAddr; 2] = [(HOST, 5353).into(), (HOST6, 5353).into()];
+    for to in published {
+        let _ = udp(&world.outside, to);
+    }
+    let ends = FAMILIES.map(|family| {
+        // A socket of IPv6 takes its port in both families.
+        let more = u16::from(family.is_v6);
+        let witness = family.udp(&world.outside, 7000 + more);
+        (family.udp(a, 5000 + more), witness, family)
+    });
+    let seen = || ends.each_ref().map(|(a, w, f)| seen_at(a, w, f.outside));
+    let begun = seen();
+    // Who is found by anybody no longer is, and every answer comes from the new port.
+    up(&world, RANDOM, "mapping = \"kernel\"", PUBLISHED);
+    let left = world.run(&["ct", "list"]);
+    assert!(!left.contains("sport=500"), "{left}");
+    assert_eq!(left.matches("dport=5353").count(), 2, "{left}");
+    for ((a, _, family), of_a) in ends.iter().zip(begun) {
+        let stranger = family.stranger(&world, 9000);
+        stranger.send_to(b"hello", of_a).unwrap();
+        a.set_read_timeout(Some(BRIEFLY)).unwrap();
+        let got = a.recv_from(&mut [0; 16]).map_err(|e| e.kind());
+        assert_eq!(got, Err(io::ErrorKind::WouldBlock));
+    }
+    let _ = seen();
+    // The same sockets, by another address.
+    let snat = format!("snat = \"{ALSO}\"\nsnat6 = \"{ALSO6}\"");
+    up(&world, RANDOM, &snat, PUBLISHED);
+    assert_eq!(seen().map(|s| s.ip()), [IpAddr::V4(ALSO), ALSO6.into()]);
+    // Nothing leaves any more.
+    up(&world, RANDOM, "masquerade = false", PUBLISHED);
+    for (a, witness, family) in &ends {
+        let port = witness.local_addr().unwrap().port();
+        let refused = a.send_to(b"who am I", (family.outside, port));
+        witness.set_read_timeout(Some(BRIEFLY)).unwrap();
+        let got = witness.recv_from(&mut [0; 16]).map_err(|e| e.kind());
+        assert_eq!(got, Err(io::ErrorKind::WouldBlock), "{refused:?}");
+    }
+    let left = world.run(&["ct", "list"]);
+    assert_eq!(left.matches("dport=5353").count(), 2, "{left}");
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns no decision about flows that are over: see [`super::collect`].
 
+use std::collections::BTreeSet;
+
 use netpath_common::{Tuple, V4, V6, conntrack::CtEntry, records::CONFIG_BINDINGS, tuple::BINDING};
 
 use super::{
@@ -64,22 +66,55 @@ fn delete_of<A: Family>(
     Ok(removed)
 }
 
+/// Removes what `endpoints` have of the outside by their network and not by a published port: masqueraded
+/// flows, bindings, and flows by these. `all`: published ports' as well.
+///
+/// # Errors
+/// As of [`flush`].
+pub(crate) fn end_outward(
+    dp: &Datapath,
+    endpoints: &BTreeSet<u16>,
+    all: bool,
+) -> Result<(), Error> {
+    end_outward_of::<V4>(dp, endpoints, all)?;
+    end_outward_of::<V6>(dp, endpoints, all)
+}
+
+fn end_outward_of<A: Family>(
+    dp: &Datapath,
+    endpoints: &BTreeSet<u16>,
+    all: bool,
+) -> Result<(), Error> {
+    let is_theirs = |slot| slot != 0 && endpoints.contains(&slot);
+    remove(dp, &Program::<A>::open(dp)?, |_, e| {
+        e.is_record() && (all || e.rule == 0) && (is_theirs(e.from) || is_theirs(e.to))
+    })
+}
+
 /// Removes bindings that no flow uses any more, which would let the outside in for a moment yet.
 fn unbind<A: Family>(dp: &Datapath, program: &Program<A>) -> Result<(), Error> {
     if dp.config()?.flags & CONFIG_BINDINGS == 0 {
         return Ok(());
     }
+    remove(dp, program, |key, e| {
+        key.proto == BINDING && !e.is_record() && e.packets as i64 <= 0
+    })
+}
+
+/// Removes what has such an entry.
+fn remove<A: Family>(
+    dp: &Datapath,
+    program: &Program<A>,
+    is: impl Fn(&Tuple<A>, &CtEntry<A>) -> bool,
+) -> Result<(), Error> {
     let mut batches = Batches::<Tuple<A>, CtEntry<A>>::new(dp, A::CT, BATCH)?;
     while let Some((keys, entries)) = batches.next()? {
-        let is_unused = |key: &Tuple<A>, e: &CtEntry<A>| {
-            key.proto == BINDING && !e.is_record() && e.packets as i64 <= 0
-        };
-        let unused: Vec<Tuple<A>> = keys
+        let found: Vec<Tuple<A>> = keys
             .iter()
             .zip(entries)
-            .filter_map(|(key, e)| is_unused(key, e).then_some(*key))
+            .filter_map(|(key, e)| is(key, e).then_some(*key))
             .collect();
-        for keys in unused.chunks(KEYS) {
+        for keys in found.chunks(KEYS) {
             program.run(Mode::Any, keys)?;
         }
     }

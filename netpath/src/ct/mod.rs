@@ -27,7 +27,6 @@ use netpath_common::{
 
 use crate::bpf::Family;
 
-pub(crate) use self::read::reply_ports;
 pub use self::{
     args::{Args, run},
     filter::{Filter, NatFilter},
@@ -35,6 +34,7 @@ pub use self::{
     get::{AnyFlow, get},
     read::{count, count_of},
 };
+pub(crate) use self::{flush::end_outward, read::reply_ports};
 
 /// A tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

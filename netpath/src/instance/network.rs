@@ -10,6 +10,7 @@ use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::Hook,
     config::Mode,
+    ct::end_outward,
     net::PortFlags,
     state::{Found, Network},
 };
@@ -35,6 +36,7 @@ impl Work<'_> {
     pub(super) async fn change_network(&mut self, new: Network) -> Result<(), Error> {
         let name = new.name.clone();
         let old = self.existing_network(&name)?;
+        let before = old.clone();
         self.undo.push(Undo::SyncXdp);
         self.undo.push(Undo::ChangeNetwork(Box::new(old.clone())));
         if let Some(n) = self.state.network_mut(&name) {
@@ -54,6 +56,11 @@ impl Work<'_> {
         }
         self.put_network(&name).await?;
         let network = self.existing_network(&name)?;
+        if leaves_by(&network) != leaves_by(&before) {
+            // What has been begun by the old word on it would go on for as long as packets come.
+            let slots = network.endpoints.iter().map(|e| e.slot).collect();
+            end_outward(&self.datapath()?, &slots, network.internal)?;
+        }
         if !network.xdp_translate {
             // … and as long as any is.
             self.put_all_gro(&network).await?;
@@ -233,6 +240,12 @@ impl Work<'_> {
                 ),
             })
     }
+}
+
+/// What decides whether and how containers reach the outside.
+fn leaves_by(n: &Network) -> impl PartialEq {
+    let snat6 = n.ipv6.and_then(|v6| v6.snat);
+    (n.internal, n.masquerade, n.bindings, n.snat, snat6)
 }
 
 fn record(n: &Network) -> NetworkRecord {

@@ -10,6 +10,7 @@
 )]
 
 mod binding;
+mod binding_limits;
 mod either;
 mod forward;
 mod ipv4;

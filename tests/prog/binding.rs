@@ -1,5 +1,7 @@
 //! Endpoint-independent mapping of both families: bytes, exact counters, and what the collector removes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use netpath_common::{
     Addr, Tuple, V6,
     conntrack::tcp::SYN,

@@ -148,7 +148,11 @@ impl World {
                 assert!(!new || moved == (x.sport != y.sport), "{x:?} became {y:?}");
                 self.talk(hook, (&a, &b), (x, y), flags, new)
             }
-            (Body::Error(Some(x)), Body::Error(Some(y))) => self.error(hook, &b, x, y),
+            (Body::Error(Some(x)), Body::Error(Some(y))) => {
+                let is_tiny = A::has_tiny_mtu(&input.bytes[a.at..]);
+                assert!(!is_tiny, "an MTU that no link has: {}", describe(input));
+                self.error(hook, &b, x, y)
+            }
             (Body::Tail, Body::Tail) => {
                 A::half_mut(&mut self.halves)
                     .heads

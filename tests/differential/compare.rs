@@ -64,6 +64,8 @@ pub(crate) struct Ports {
 
 /// One engine kept the port, the other one did not.
 pub(crate) const PRESERVED: &str = "preserved by one alone";
+/// A flow goes on under another port than before, by one alone.
+pub(crate) const MAPPING: &str = "another port than before by one alone";
 /// One engine kept the sender's identification, the other one did not.
 pub(crate) const IDENTIFICATION: &str = "identification";
 
@@ -98,13 +100,10 @@ impl Ports {
             own,
             was.dport().unwrap_or(0),
         );
-        if let Some((old_k, old_n)) = self.flows.insert(flow, (k, n))
-            && (old_k != k) != (old_n != n)
-        {
-            return Err(format!("mapping {old_k} and {old_n}, now {k} and {n}"));
-        }
+        let before = self.flows.insert(flow, (k, n));
+        let moved = before.is_some_and(|(old_k, old_n)| (old_k != k) != (old_n != n));
         if k == n {
-            return Ok(());
+            return if moved { Err(MAPPING.into()) } else { Ok(()) };
         }
         if k == own || n == own {
             return Err(PRESERVED.into());
@@ -114,6 +113,9 @@ impl Ports {
         }
         if self.pairs.insert((was.family(), was.proto(), k, n)) {
             self.chosen += 1;
+        }
+        if moved {
+            return Err(MAPPING.into());
         }
         Ok(())
     }

@@ -188,6 +188,24 @@ fn named(name: &str) -> Vec<Step> {
             WEB,
             vec![Step::Again { back: 2 }, go_on(How::ResetZero)],
         ),
+        "reused-port-keeps-mapping" => vec![
+            syn(C1, WEB, 40_000),
+            syn(C2, WEB, 40_000),
+            answer(0, How::Natural),
+            answer(0, How::Natural),
+            go_on(How::Reset(0)),
+            syn(C2, WEB, 40_000),
+        ],
+        "syn-in-open-connection" => connection(
+            C1,
+            WEB,
+            vec![
+                Step::Again { back: 2 },
+                answer(0, How::Natural),
+                Step::Wait(61),
+                answer(0, How::Fin),
+            ],
+        ),
         "host-flows-untracked" => vec![
             Step::Knock {
                 family: FAMILY,

@@ -87,7 +87,7 @@ pub(crate) const CONTAINERS: [Container; 3] = [
 
 /// Settings of the host, the same under both engines: no answers that depend on how many there were
 /// before, and packets of containers and servers as they come.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 17] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "1000000"),
@@ -102,6 +102,7 @@ const SETTINGS: [(&str, &str); 16] = [
     // A host's own flow labels are of its packets' hashes.
     ("net/ipv6/auto_flowlabels", "0"),
     // What an error has told the host of a path is forgotten with the next tick of its clock.
+    ("net/ipv4/route/mtu_expires", "0"),
     ("net/ipv6/route/mtu_expires", "0"),
     ("net/ipv6/conf/all/router_solicitations", "0"),
     ("net/ipv6/conf/default/router_solicitations", "0"),

@@ -3,6 +3,8 @@
 //! Owns what a difference is judged by: the packet, what came of it, and the story before. The list
 //! is `table`'s.
 
+mod life;
+mod parts;
 mod table;
 mod told;
 
@@ -192,6 +194,19 @@ impl<'s> Seen<'s> {
             Event::Sent { packet, .. } => like(packet.place, Packet::new(&packet.bytes[0])),
             Event::Out(_) | Event::Wait(_) => false,
         })
+    }
+
+    /// What others have sent by the packet's port to where it is sent.
+    fn of_others_by_its_port(&self) -> Vec<Self> {
+        let p = self.sent();
+        let ends = |p: Packet<'_>| (p.proto(), p.sport(), p.dst(), p.dport());
+        let of = |event: &'s Event| match event {
+            Event::Sent { packet: sent, .. } => (sent.place != self.sent.place
+                && ends(Packet::new(&sent.bytes[0])) == ends(p))
+            .then_some(Self { sent, ..*self }),
+            Event::Out(_) | Event::Wait(_) => None,
+        };
+        self.history.iter().filter_map(of).collect()
     }
 
     /// Whether the kernel has treated the packet as one of no flow, and netpath as one of a flow.

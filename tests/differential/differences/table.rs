@@ -4,7 +4,7 @@
 //! compares the names. A difference that no entry knows fails the run, and so does an entry that
 //! nothing exercises.
 
-use super::{Seen, told};
+use super::{Seen, life, parts, told};
 use crate::address::{FAMILIES, Family};
 
 /// A kind of difference.
@@ -35,7 +35,7 @@ const BOTH: &[Family] = &FAMILIES;
 const IPV4: &[Family] = &[Family::V4];
 const IPV6: &[Family] = &[Family::V6];
 
-pub(crate) const TABLE: [Wanted; 33] = [
+pub(crate) const TABLE: [Wanted; 35] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -132,7 +132,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel keeps it, so that who is asked from it is taken for a client of the published port; netpath chooses another",
         source: "CVE-2021-3773",
         families: BOTH,
-        is: told::published_port_as_source,
+        is: life::published_port_as_source,
         diverges: true,
     },
     Wanted {
@@ -141,7 +141,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "under another port the server knows no such connection; the kernel sends it so, netpath drops it",
         source: "RFC 9293, 3.5.2: the server would answer with a reset",
         families: BOTH,
-        is: told::pickup_needs_own_port,
+        is: life::pickup_needs_own_port,
         diverges: true,
     },
     Wanted {
@@ -150,7 +150,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "conntrack reassembles it and sends it whole where it fits; netpath translates each fragment",
         source: "RFC 791, 3.2; RFC 4787, REQ-14",
         families: BOTH,
-        is: told::fragment_boundaries,
+        is: parts::fragment_boundaries,
         diverges: false,
     },
     Wanted {
@@ -159,7 +159,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "conntrack reassembles it, and what it fragments anew is numbered anew; netpath keeps the sender's",
         source: "RFC 8200, 4.5: the source chooses it",
         families: IPV6,
-        is: told::fragment_identification,
+        is: parts::fragment_identification,
         diverges: false,
     },
     Wanted {
@@ -168,7 +168,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "conntrack takes the fragment header off; netpath leaves it",
         source: "RFC 8200, 4: no node on the way takes headers off; RFC 6946",
         families: IPV6,
-        is: told::atomic_fragment,
+        is: parts::atomic_fragment,
         diverges: false,
     },
     Wanted {
@@ -177,7 +177,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel sends them in order; netpath as soon as each can be translated",
         source: "RFC 4787, REQ-14",
         families: BOTH,
-        is: told::fragment_order,
+        is: parts::fragment_order,
         diverges: false,
     },
     Wanted {
@@ -186,7 +186,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "conntrack keeps what is there until it expires; netpath forwards it",
         source: "RFC 4787, REQ-14",
         families: BOTH,
-        is: told::incomplete_datagram,
+        is: parts::incomplete_datagram,
         diverges: true,
     },
     Wanted {
@@ -231,7 +231,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel forgets such a flow at once; netpath keeps it for the ten seconds of every reset flow",
         source: "RFC 7857, 2.2",
         families: BOTH,
-        is: told::reset_of_unanswered,
+        is: life::reset_of_unanswered,
         diverges: true,
     },
     Wanted {
@@ -240,7 +240,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel ends it then (nf_conntrack_tcp_timeout_unacknowledged); netpath gives it the time of every open connection",
         source: "RFC 5382, REQ-5",
         families: BOTH,
-        is: told::unacknowledged_data,
+        is: life::unacknowledged_data,
         diverges: true,
     },
     Wanted {
@@ -249,7 +249,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel has confirmed no flow of it; netpath has made one and reserved its port",
         source: "no standard; see the known limits",
         families: BOTH,
-        is: told::expired_ttl_makes_flow,
+        is: life::expired_ttl_makes_flow,
         diverges: true,
     },
     Wanted {
@@ -258,7 +258,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel gives it that one again (find_appropriate_src); netpath keeps the flow's own where it is free",
         source: "RFC 4787, REQ-1, wants one port for all servers, which neither gives",
         families: BOTH,
-        is: told::mapping_of_another_flow,
+        is: life::mapping_of_another_flow,
         diverges: true,
     },
     Wanted {
@@ -276,7 +276,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel takes no numbers from what its window does not hold; netpath takes those of every segment, so it drops more resets",
         source: "RFC 5961, 3.2",
         families: BOTH,
-        is: told::reset_after_odd_numbers,
+        is: life::reset_after_odd_numbers,
         diverges: true,
     },
     Wanted {
@@ -285,7 +285,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel reassembles; netpath holds early fragments at uplinks and for what leaves, not here",
         source: "RFC 4787, REQ-14; see the known limits",
         families: BOTH,
-        is: told::hairpin_fragments_out_of_order,
+        is: parts::hairpin_fragments_out_of_order,
         diverges: true,
     },
     Wanted {
@@ -294,7 +294,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel tracks both and gives the second another port; netpath's bridge does not track the first",
         source: "no standard; see the known limits",
         families: BOTH,
-        is: told::neighbours_untracked,
+        is: life::neighbours_untracked,
         diverges: true,
     },
     Wanted {
@@ -303,7 +303,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel ends it then; to netpath such a reset changes nothing",
         source: "RFC 5961, 3.2",
         families: BOTH,
-        is: told::reset_shortens_life,
+        is: life::reset_shortens_life,
         diverges: true,
     },
     Wanted {
@@ -321,7 +321,7 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel takes it for an answer to the challenge; netpath judges it by its number like every other",
         source: "RFC 5961, 3.2 and 4.2",
         families: BOTH,
-        is: told::reset_after_repeated_syn,
+        is: life::reset_after_repeated_syn,
         diverges: true,
     },
     Wanted {
@@ -330,7 +330,25 @@ pub(crate) const TABLE: [Wanted; 33] = [
         why: "the kernel tracks the host's own conversations and chooses another port; netpath does not, but never takes a port that a socket of the host uses",
         source: "decided: what the host sends is not tracked",
         families: BOTH,
-        is: told::host_flows_untracked,
+        is: life::host_flows_untracked,
+        diverges: true,
+    },
+    Wanted {
+        name: "reused-port-keeps-mapping",
+        what: "a connection that begins anew by the ports of one that has been closed, under another port outside",
+        why: "the kernel makes another flow, which gets a port of its own; netpath goes on with the one that is there",
+        source: "RFC 5382, REQ-1",
+        families: BOTH,
+        is: life::reused_port_keeps_mapping,
+        diverges: false,
+    },
+    Wanted {
+        name: "syn-in-open-connection",
+        what: "an open connection in which a SYN has been answered by a SYN-ACK, silent for a minute",
+        why: "the kernel takes it for a handshake that was not completed; netpath lets both pass and gives it the time of every open connection",
+        source: "RFC 5382, REQ-5",
+        families: BOTH,
+        is: life::syn_in_open_connection,
         diverges: true,
     },
 ];

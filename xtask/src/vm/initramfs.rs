@@ -1,8 +1,10 @@
 //! What runs inside the machine.
 //!
-//! Owns the programs, which are static since nothing else is there, and the script that runs them.
+//! Owns the programs, the static ones and the system's with their libraries, and the script that runs
+//! them. Which tests run is `suite`'s.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,29 +12,39 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{cpio::Archive, kernel::Kernel, qemu};
+use super::{
+    Options, SYSTEM,
+    cpio::Archive,
+    kernel::Kernel,
+    qemu,
+    suite::{SUITES, Suite},
+};
 use crate::{
     build,
     context::{Context, output, show, step, which},
     dist,
+    ebpf::elf,
 };
 
 /// What has been built for the machine.
 pub(crate) struct Programs {
     object: PathBuf,
     netpath: PathBuf,
-    tests: PathBuf,
+    tests: Vec<(Suite, PathBuf)>,
     corpus: PathBuf,
 }
 
 /// Where the captures of the program tests are inside the machine.
 const CORPUS: &str = "corpus";
 
-/// Builds netpath and the program tests for the musl target.
+/// Where tests note inside the machine that they have skipped themselves.
+const SKIP_LOG: &str = "/tmp/skipped";
+
+/// Builds netpath and the tests for the musl target.
 pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
     let object = build::object(context)?;
     let target = dist::musl_target()?;
-    step("vm: building netpath and the program tests, statically linked");
+    step("vm: building netpath and the tests, statically linked");
     let cargo = |words: &[&str]| {
         let mut cargo = context.cargo();
         cargo
@@ -49,12 +61,12 @@ pub(crate) fn build_programs(context: &Context) -> Result<Programs> {
         cargo
     };
     let netpath = executable(cargo(&["build", "--package=netpath", "--bin=netpath"]))?;
-    let tests = executable(cargo(&[
-        "test",
-        "--no-run",
-        "--package=netpath-tests",
-        "--test=prog",
-    ]))?;
+    let mut tests = Vec::new();
+    for suite in SUITES {
+        let target = format!("--test={}", suite.name);
+        let test = ["test", "--no-run", "--package=netpath-tests", &target];
+        tests.push((suite, executable(cargo(&test))?));
+    }
     Ok(Programs {
         object,
         netpath,
@@ -88,9 +100,8 @@ pub(crate) fn write(
     image: &Path,
     kernel: &Kernel,
     programs: &Programs,
-    filter: Option<&str>,
+    options: &Options,
 ) -> Result<()> {
-    let busybox = which("busybox").context("busybox is not installed")?;
     let mut archive = Archive::default();
     for directory in ["dev", "proc", "run", "sys", "tmp", "var/lib"] {
         archive.directory(directory);
@@ -101,18 +112,18 @@ pub(crate) fn write(
         archive.file(&path, content);
         modules.push_str(&format!("insmod /{path} || echo 'cannot load {name}'\n"));
     }
-    for (path, program) in [
-        ("bin/busybox", &busybox),
-        ("bin/netpath", &programs.netpath),
-        ("bin/prog", &programs.tests),
-        ("netpath-ebpf.o", &programs.object),
-    ] {
-        archive.file(path, &read(program)?);
+    archive.file("bin/netpath", &read(&programs.netpath)?);
+    archive.file("netpath-ebpf.o", &read(&programs.object)?);
+    for (suite, program) in &programs.tests {
+        archive.file(&format!("bin/{}", suite.name), &read(program)?);
     }
-    // The tests build their namespaces with it, and busybox's can too little.
-    let ip = which("ip").context("ip (Debian: iproute2) is not installed")?;
-    archive.file("sbin/ip", &read(&ip)?);
-    for library in libraries(&ip)? {
+    let mut shared = BTreeSet::new();
+    for tool in SYSTEM {
+        let path = which(tool).with_context(|| format!("{tool} is not installed"))?;
+        archive.file(&format!("sbin/{tool}"), &read(&path)?);
+        shared.extend(libraries(&path)?);
+    }
+    for library in shared {
         archive.file(library.trim_start_matches('/'), &read(Path::new(&library))?);
     }
     let directory = &programs.corpus;
@@ -122,7 +133,7 @@ pub(crate) fn write(
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         archive.file(&format!("{CORPUS}/{name}"), &read(&path)?);
     }
-    archive.file("init", init(&modules, filter).as_bytes());
+    archive.file("init", init(&modules, options).as_bytes());
     fs::write(image, archive.finish()).with_context(|| format!("cannot write {}", image.display()))
 }
 
@@ -130,22 +141,39 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The paths of the libraries that a program of this machine is linked with.
+/// The paths of the libraries that a program of this machine is linked with, and of the loader; none
+/// for a static one, which ldd refuses.
 fn libraries(program: &Path) -> Result<Vec<String>> {
+    let bytes = read(program)?;
+    if elf::section(&bytes, ".interp").is_none() {
+        return Ok(Vec::new());
+    }
     let list = output(Command::new("ldd").arg(program))?;
     let paths = list.split_whitespace().filter(|word| word.starts_with('/'));
     Ok(paths.map(str::to_owned).collect())
 }
 
 /// The first process: it mounts, loads, runs, reports and switches off.
-fn init(modules: &str, filter: Option<&str>) -> String {
-    let filter = filter.map(|filter| filter.replace('\'', ""));
+fn init(modules: &str, options: &Options) -> String {
+    let filter = options.filter.as_deref();
+    let short = if options.kvm { "" } else { "NETPATH_SHORT=1" };
+    let (mut runs, mut statuses) = (String::new(), String::new());
+    let mut run = |name: &str, command: &str| {
+        runs.push_str(&format!("{command}; {name}=$?\n"));
+        statuses.push_str(&format!(" {name}=${name}"));
+    };
+    for suite in SUITES {
+        run(suite.name, &suite.command(filter));
+    }
+    if filter.is_none() {
+        run("lab", "netpath lab --once");
+    }
     format!(
-        "#!/bin/busybox sh\n\
-         /bin/busybox --install -s /bin\n\
+        "#!/sbin/busybox sh\n\
+         /sbin/busybox --install -s /bin\n\
          export PATH=/sbin:/bin HOME=/tmp NETPATH_BIN=/bin/netpath \
          NETPATH_EBPF_OBJECT_PATH=/netpath-ebpf.o NETPATH_CORPUS=/{CORPUS} \
-         RUST_BACKTRACE=0\n\
+         NETPATH_SKIP_LOG={SKIP_LOG} RUST_BACKTRACE=0 {short}\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
          mount -t devtmpfs dev /dev\n\
@@ -157,11 +185,12 @@ fn init(modules: &str, filter: Option<&str>) -> String {
          ip link set lo up\n\
          exec </dev/null\n\
          uname -r\n\
-         prog '{}'; prog=$?\n\
-         netpath lab --once; lab=$?\n\
-         echo \"{}prog=$prog lab=$lab\"\n\
+         touch {SKIP_LOG}\n\
+         {runs}\
+         sed 's/^/{}/' {SKIP_LOG}\n\
+         echo \"{}{statuses}\"\n\
          poweroff -f\n",
-        filter.as_deref().unwrap_or_default(),
+        qemu::SKIPPED,
         qemu::MARK,
     )
 }

@@ -29,10 +29,13 @@ pub(crate) struct Kernel {
 }
 
 /// What netpath and its tests use and Debian builds as modules.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 11] = [
     "veth",
     "bridge",
     "dummy",
+    "8021q",
+    "tun",
+    "sctp",
     "sch_ingress",
     "cls_bpf",
     "inet_diag",

@@ -1,13 +1,14 @@
-//! `vm`: the program tests and the lab on a Debian kernel under QEMU.
+//! `vm`: tests and the lab on a Debian kernel under QEMU.
 //!
-//! Owns the order of things and the judgement. The kernel's package is `kernel`'s, what runs inside
-//! is `initramfs`'s, and the machine itself `qemu`'s. Nothing of the user's machine is touched
+//! Owns the order of things and the tools. The kernel's package is `kernel`'s, what runs inside is
+//! `initramfs`'s and `suite`'s, and the machine itself with the judgement `qemu`'s. Nothing of the user's machine is touched
 //! beyond installing packages, and nothing inside the machine needs more than the kernel.
 
 mod cpio;
 mod initramfs;
 mod kernel;
 mod qemu;
+mod suite;
 
 use std::{fs, process::ExitCode, time::Duration};
 
@@ -25,7 +26,7 @@ pub(crate) struct Options {
     /// The kernel's series.
     #[arg(value_enum)]
     series: Series,
-    /// Only program tests whose name contains this; the lab is left out then.
+    /// Only tests whose name contains this, of all namespace tests too; the lab is left out then.
     filter: Option<String>,
     /// Seconds after which the machine is switched off and the run has failed.
     #[arg(long, default_value_t = 1800)]
@@ -68,7 +69,7 @@ pub(crate) fn vm(context: &Context, options: &Options) -> Result<ExitCode> {
     let kernel = kernel::prepare(&directory, options.series)?;
     let programs = initramfs::build_programs(context)?;
     let image = directory.join("initramfs");
-    initramfs::write(&image, &kernel, &programs, options.filter.as_deref())?;
+    initramfs::write(&image, &kernel, &programs, options)?;
 
     step(&format!("vm: booting Linux {}", kernel.release));
     let limit = Duration::from_secs(options.timeout);
@@ -81,11 +82,17 @@ pub(crate) fn vm(context: &Context, options: &Options) -> Result<ExitCode> {
     })
 }
 
+/// The programs of this machine that go into that one, with their libraries: what the tests build their
+/// namespaces with, and the shell.
+const SYSTEM: [&str; 3] = ["busybox", "ethtool", "ip"];
+
 /// Installs the programs that make and run the machine.
 fn tools() -> Result<()> {
-    const TOOLS: [(&str, &str); 4] = [
+    const TOOLS: [(&str, &str); 6] = [
         ("qemu-system-x86_64", "qemu-system-x86"),
-        ("busybox", "busybox-static"),
+        ("busybox", "busybox"),
+        ("ethtool", "ethtool"),
+        ("ip", "iproute2"),
         ("dpkg-deb", "dpkg"),
         ("xz", "xz-utils"),
     ];

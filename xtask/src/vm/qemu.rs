@@ -17,60 +17,49 @@ use anyhow::{Context as _, Result, bail};
 use crate::test::tally::Tally;
 
 /// What the last line of the script inside begins with.
-pub(crate) const MARK: &str = "netpath-vm: ";
+pub(crate) const MARK: &str = "netpath-vm:";
+
+/// What goes before the line of a test that has skipped itself.
+pub(crate) const SKIPPED: &str = "netpath-vm-skip: ";
 
 /// What has become of the programs inside.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    statuses: Statuses,
+    statuses: Vec<(String, u8)>,
     tests: Tally,
 }
 
-/// Their exit statuses.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Statuses {
-    prog: u8,
-    lab: u8,
-}
-
 impl Verdict {
-    /// Whether both were good, and tests did run.
+    /// Whether all were good, and tests did run. None may be skipped: what they miss elsewhere is here.
     pub(crate) fn good(&self) -> bool {
-        self.statuses == Statuses { prog: 0, lab: 0 } && self.tests.verdict(false).is_ok()
+        self.statuses.iter().all(|(_, status)| *status == 0) && self.tests.verdict(true).is_ok()
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let say = |good| if good { "good" } else { "FAILED" };
-        let prog = self.statuses.prog == 0 && self.tests.verdict(false).is_ok();
-        let lab = self.statuses.lab == 0;
-        write!(
-            f,
-            "program tests {} ({}), lab {}",
-            say(prog),
-            self.tests,
-            say(lab)
-        )
+        for (name, status) in &self.statuses {
+            let word = if *status == 0 { "good" } else { "FAILED" };
+            write!(f, "{name} {word}, ")?;
+        }
+        write!(f, "{}", self.tests)?;
+        if let Err(why) = self.tests.verdict(true) {
+            write!(f, "; FAILED: {why}")?;
+        }
+        Ok(())
     }
 }
 
-impl Statuses {
-    /// Reads the script's last line. The console may have put something before it.
-    fn parse(line: &str) -> Option<Self> {
-        let (_, statuses) = line.split_once(MARK)?;
-        let status = |name: &str| {
-            let (_, rest) = statuses.split_once(name)?;
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        };
-        Some(Self {
-            prog: status("prog=")?,
-            lab: status("lab=")?,
-        })
-    }
+/// Reads the script's last line, `NAME=STATUS` for each program. The console may have put something
+/// before it.
+fn statuses(line: &str) -> Option<Vec<(String, u8)>> {
+    let (_, statuses) = line.split_once(MARK)?;
+    let status = |word: &str| {
+        let (name, status) = word.split_once('=')?;
+        Some((name.to_owned(), status.parse().ok()?))
+    };
+    let statuses: Option<Vec<_>> = statuses.split_whitespace().map(status).collect();
+    statuses.filter(|statuses| !statuses.is_empty())
 }
 
 /// Boots the kernel, shows its console and waits for the verdict.
@@ -110,12 +99,13 @@ fn watch(machine: &mut Child, limit: Duration) -> Result<Verdict> {
         }
     });
     let end = Instant::now() + limit;
-    let mut statuses = None;
+    let (mut found, mut skipped) = (None, Vec::new());
     let mut tests = Tally::default();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                statuses = Statuses::parse(&line).or(statuses);
+                found = statuses(&line).or(found);
+                skipped.extend(line.split_once(SKIPPED).map(|(_, why)| why.to_owned()));
                 tests.line(&line);
                 println!("{line}");
             }
@@ -129,7 +119,8 @@ fn watch(machine: &mut Child, limit: Duration) -> Result<Verdict> {
         }
     }
     let statuses =
-        statuses.context("the machine ended without a verdict; its last words are above")?;
+        found.context("the machine ended without a verdict; its last words are above")?;
+    tests.skip(&skipped);
     Ok(Verdict { statuses, tests })
 }
 
@@ -157,22 +148,37 @@ fn plain(line: &str) -> String {
 mod tests {
     use super::*;
 
+    fn verdict(line: &str, summary: &str) -> Verdict {
+        let mut tests = Tally::default();
+        tests.line(summary);
+        let statuses = statuses(line).unwrap();
+        Verdict { statuses, tests }
+    }
+
+    const PASSED: &str = "test result: ok. 3 passed; 0 failed; 0 ignored";
+
     #[test]
     fn a_verdict_is_found_behind_noise() {
         let line = "[   12.3] random: crng init donenetpath-vm: prog=0 lab=1";
-        assert_eq!(Statuses::parse(line), Some(Statuses { prog: 0, lab: 1 }));
-        assert_eq!(Statuses::parse("prog=0 lab=0"), None);
+        let wanted = vec![("prog".to_owned(), 0), ("lab".to_owned(), 1)];
+        assert_eq!(statuses(line), Some(wanted));
+        assert_eq!(statuses("prog=0 lab=0"), None);
+        assert_eq!(statuses("netpath-vm:"), None);
+        assert_eq!(statuses("netpath-vm: prog="), None);
     }
 
     #[test]
-    fn a_machine_without_tests_is_not_good() {
-        let statuses = Statuses { prog: 0, lab: 0 };
+    fn one_bad_status_a_skip_or_no_test_is_not_good() {
+        assert!(verdict("netpath-vm: prog=0 lab=0", PASSED).good());
+        assert!(!verdict("netpath-vm: prog=0 lab=1", PASSED).good());
+        assert!(!verdict("netpath-vm: prog=0 lab=0", "").good());
+        let mut skipped = verdict("netpath-vm: prog=0", PASSED);
+        skipped.tests.skip(&["no SCTP".to_owned()]);
+        assert!(!skipped.good());
         assert!(
-            !Verdict {
-                statuses,
-                tests: Tally::default()
-            }
-            .good()
+            skipped
+                .to_string()
+                .contains("2 passed, 0 failed, 1 skipped; FAILED")
         );
     }
 

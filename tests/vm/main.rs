@@ -1,0 +1,10 @@
+//! netpath on kernels that have what others may not: SCTP sockets and VLAN devices.
+//!
+//! Owns nothing itself. `cargo xtask vm` runs it, where a test that is skipped is a failure. Each test has
+//! namespaces of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod association;
+mod sctp;
+mod vlan;

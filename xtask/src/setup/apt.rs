@@ -17,27 +17,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let sudo = as_root(&format!("apt-get install {list}"))
         .with_context(|| format!("as root, run: apt-get install {list}"))?;
     step(&format!("setup: apt-get install {list}"));
-    let apt = || {
-        let mut apt = prefixed(&sudo, "env");
-        apt.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"])
-            .args([
-                "-q",
-                "-y",
-                "-o",
-                "Dpkg::Use-Pty=0",
-                "-o",
-                "DPkg::Lock::Timeout=300",
-            ])
-            .stdin(Stdio::null());
-        apt
-    };
-    // The lists of a fresh machine are empty or old. A source that cannot be read is no reason to
-    // give up: the others may have everything.
-    if let Err(error) = run(apt().arg("update").stdout(Stdio::null())) {
-        step(&format!(
-            "setup: {error:#}; going on with the lists that are there"
-        ));
-    }
+    let apt = || apt_get(&sudo);
+    refresh(&sudo);
     let arguments = |apt: &mut Command| {
         apt.args(["install", "--no-install-recommends"])
             .args(packages);
@@ -59,4 +40,35 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut install = apt();
     arguments(&mut install);
     run(install.stdout(Stdio::null()))
+}
+
+/// Reads the lists of packages anew, as root or through sudo: those of a fresh machine are empty.
+pub(crate) fn update() -> Result<()> {
+    refresh(&as_root("apt-get update")?);
+    Ok(())
+}
+
+/// The lists of a fresh machine are empty or old. A source that cannot be read is no reason to give up:
+/// the others may have everything.
+fn refresh(sudo: &[String]) {
+    if let Err(error) = run(apt_get(sudo).arg("update").stdout(Stdio::null())) {
+        step(&format!(
+            "setup: {error:#}; going on with the lists that are there"
+        ));
+    }
+}
+
+fn apt_get(sudo: &[String]) -> Command {
+    let mut apt = prefixed(sudo, "env");
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"])
+        .args([
+            "-q",
+            "-y",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+        ])
+        .stdin(Stdio::null());
+    apt
 }

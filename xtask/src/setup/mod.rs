@@ -11,7 +11,10 @@ mod tools;
 use anyhow::{Result, bail};
 
 use self::tools::Tool;
-pub(crate) use self::{apt::install as install_packages, tools::missing as missing_test_tools};
+pub(crate) use self::{
+    apt::{install as install_packages, update as update_packages},
+    tools::missing as missing_test_tools,
+};
 use crate::{
     context::{Context, step},
     ebpf::{Compiler, Missing, PINNED_NIGHTLY, Toolchain},

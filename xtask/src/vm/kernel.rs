@@ -16,6 +16,7 @@ use super::Series;
 use crate::{
     context::{output, run, step},
     ebpf::elf,
+    setup,
 };
 
 /// A kernel that is ready to boot.
@@ -80,32 +81,40 @@ fn package_in(directory: &Path) -> Result<Option<PathBuf>> {
 
 /// Has apt download the newest package of the series.
 fn download(directory: &Path, series: Series) -> Result<PathBuf> {
+    let mut name = newest(series)?;
+    if name.is_none() {
+        setup::update_packages()?;
+        name = newest(series)?;
+    }
+    let Some(name) = name else {
+        bail!(
+            "apt knows no package linux-image-{0}.*-cloud-amd64: add the Debian release that has \
+             Linux {0}, or put such a package into {1}",
+            series.as_str(),
+            directory.display()
+        );
+    };
+    step(&format!("vm: downloading {name}"));
+    run(Command::new("apt-get")
+        .args(["-q", "download", &name])
+        .current_dir(directory)
+        .stdin(Stdio::null()))?;
+    package_in(directory)?
+        .with_context(|| format!("apt-get has put no package into {}", directory.display()))
+}
+
+/// The newest package of the series that apt knows.
+fn newest(series: Series) -> Result<Option<String>> {
     let pattern = format!(
         r"^linux-image-{}\..*-cloud-amd64$",
         series.as_str().replace('.', r"\.")
     );
     let found = output(Command::new("apt-cache").args(["search", "--names-only", &pattern]))
         .context("kernels come from Debian's packages")?;
-    let mut names: Vec<_> = found
+    let names = found
         .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    names.sort_by_key(|name| numbers(name));
-    let Some(newest) = names.last() else {
-        bail!(
-            "apt knows no package linux-image-{0}.*-cloud-amd64: run `apt-get update`, add the \
-             Debian release that has Linux {0}, or put such a package into {1}",
-            series.as_str(),
-            directory.display()
-        );
-    };
-    step(&format!("vm: downloading {newest}"));
-    run(Command::new("apt-get")
-        .args(["-q", "download", newest])
-        .current_dir(directory)
-        .stdin(Stdio::null()))?;
-    package_in(directory)?
-        .with_context(|| format!("apt-get has put no package into {}", directory.display()))
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(names.max_by_key(|name| numbers(name)).map(str::to_owned))
 }
 
 /// The numbers in a name, by which versions are compared.

@@ -120,7 +120,7 @@ pub fn set_snat(network: &mut NetworkRecord, addr: V4) {
     network.snat = addr;
 }
 
-/// Gives an uplink another address, [`Addr::default`] for none.
+/// Gives an uplink another address; all zero: none.
 pub fn set_uplink(uplink: &mut UplinkRecord, addr: V4) {
     uplink.addr = addr;
 }

@@ -150,7 +150,7 @@ pub fn error(
     error6(src, dst, kind, code, 1300, about, quoted_l4)
 }
 
-/// Gives an uplink another address, [`Addr::default`] for none.
+/// Gives an uplink another address; all zero: none.
 pub fn set_uplink(uplink: &mut UplinkRecord, addr: V6) {
     uplink.addr6 = addr;
 }

@@ -220,6 +220,25 @@ fn the_link_is_the_bridges() {
 }
 
 #[test]
+fn what_means_something_on_one_link_only_does_not_leave_by_the_stack() {
+    let mut h = new();
+    let link = *b"\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x09";
+    let site = *b"\xff\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\xfb";
+    for dst in [NODES, site, link] {
+        for packet in [
+            udp6(C1.addr6, 5353, dst, 5353, b"?"),
+            tcp6(C1.addr6, 5353, dst, 80, SYN),
+            query6(C1.addr6, dst, 128, 1),
+            Datagram6::new(C1.addr6, dst, 47, vec![0; 8]),
+        ] {
+            let out = h.from_stack6(&packet);
+            assert_eq!(out.dropped(), Some(DropReason::LinkScope), "{packet:?}");
+        }
+    }
+    assert!(h.tables6.entries().is_empty());
+}
+
+#[test]
 fn sums_that_devices_have_computed_stay_right() {
     let mut h = new();
     let frames = [

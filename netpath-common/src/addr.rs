@@ -45,6 +45,10 @@ pub trait Addr: Pod + Eq + Hash + Default + Debug + Send + Sync + 'static {
     /// 5.3.7; RFC 4291, 2.7), an embedded IPv4 address (RFC 4291, 2.5.5).
     #[must_use]
     fn is_never_a_source(&self) -> bool;
+    /// Whether no packet can have it as its destination, whoever sends it: loopback, `0.0.0.0/8` (RFC 1122,
+    /// 3.2.1.3; `ip_route_input_slow` drops it too), an embedded IPv4 address.
+    #[must_use]
+    fn is_never_a_destination(&self) -> bool;
     /// Reads an address that other processors may write, by whole words.
     ///
     /// # Safety
@@ -106,6 +110,11 @@ impl Addr for V4 {
     #[inline(always)]
     fn is_never_a_source(&self) -> bool {
         self.is_loopback() || self[0] & 0xf0 == 224 || *self == [255; 4]
+    }
+
+    #[inline(always)]
+    fn is_never_a_destination(&self) -> bool {
+        self.is_loopback() || self[0] == 0
     }
 
     #[inline(always)]
@@ -193,10 +202,15 @@ impl Addr for V6 {
 
     #[inline(always)]
     fn is_never_a_source(&self) -> bool {
+        self.is_multicast() || self.is_never_a_destination()
+    }
+
+    #[inline(always)]
+    fn is_never_a_destination(&self) -> bool {
         let [upper, lower] = words(self);
         // `::/96` with the unspecified address and loopback in it, and `::ffff:0:0/96`.
         let prefix = (u64::from_be(lower) >> 32) as u32;
-        self.is_multicast() || upper == 0 && (prefix == 0 || prefix == 0xffff)
+        upper == 0 && (prefix == 0 || prefix == 0xffff)
     }
 
     #[inline(always)]

@@ -35,7 +35,7 @@ pub(super) fn masquerade<T: Tables>(
 ) -> Result<Step<T::A>, DropReason> {
     let is_routed = network.flags & NETWORK_ROUTED != 0;
     let dst = w.ip.tuple.dst;
-    if dst.is_link_local() || !is_routed && dst.is_multicast() {
+    if dst.is_link_local() || dst.is_never_a_destination() || !is_routed && dst.is_multicast() {
         return Err(DropReason::LinkScope);
     }
     let iface = t.iface(out_ifindex).ok_or(DropReason::NoUplink)?;

@@ -182,7 +182,7 @@ fn no_flow<P: Packet, T: Tables>(
     if w.ip.tuple.dst.is_multicast() {
         return Ok(Step::PASS);
     }
-    if w.ip.tuple.dst.is_loopback() {
+    if w.ip.tuple.dst.is_never_a_destination() {
         return Err(DropReason::Martian);
     }
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
@@ -256,7 +256,7 @@ fn own_error<P: Packet, T: Tables>(
 ) -> Result<Step<T::A>, DropReason> {
     let (slot, ep) = sender(pkt, t, w)?;
     if w.ip.tuple.src != T::A::of_endpoint(ep)
-        || w.ip.tuple.dst.is_loopback()
+        || w.ip.tuple.dst.is_never_a_destination()
         || w.ip.tuple.dst.is_multicast()
         || !icmp_error::plan(pkt, t, w, u32::from(slot))
     {

@@ -94,3 +94,27 @@ fn a_routed_network_may_send_multicast_and_not_to_link_local_addresses() {
     let out = h.from_stack(&udp(C1.addr, 5004, METADATA, 80, b"?"));
     assert_eq!(out.dropped(), Some(DropReason::LinkScope));
 }
+
+/// They stand for something else: this host or network, IPv4 in a socket's words.
+#[test]
+fn addresses_of_no_destination_never_leave() {
+    let mut h = Host::new();
+    for dst in [[0; 4], [0, 1, 2, 3], [127, 0, 0, 1]] {
+        let out = h.from(&C1, &udp(C1.addr, 5000, dst, 53, b"?"));
+        assert_eq!(out.dropped(), Some(DropReason::Martian), "{dst:?}");
+    }
+    let mapped = *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\0\x71\x09";
+    let compatible = *b"\0\0\0\0\0\0\0\0\0\0\0\0\xcb\0\x71\x09";
+    for dst in [mapped, compatible, [0; 16]] {
+        let out = h.from6(&C1, &udp6(C1.addr6, 5000, dst, 53, b"?"));
+        assert_eq!(out.dropped(), Some(DropReason::Martian), "{dst:?}");
+    }
+    // Their neighbours are as good as any.
+    for dst in [[1, 0, 0, 1], [126, 0, 0, 1]] {
+        let _ = h.from(&C1, &udp(C1.addr, 5000, dst, 53, b"?")).to_uplink();
+    }
+    let translated = *b"\0\x64\xff\x9b\0\0\0\0\0\0\0\0\xcb\0\x71\x09";
+    let _ = h
+        .from6(&C1, &udp6(C1.addr6, 5000, translated, 53, b"?"))
+        .to_uplink();
+}

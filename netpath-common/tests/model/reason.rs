@@ -119,7 +119,7 @@ impl<A: Side> Case<'_, A> {
         }
         match place {
             Place::Many => return None,
-            Place::Loopback => return Some(DropReason::Martian),
+            Place::Loopback | Place::Nowhere => return Some(DropReason::Martian),
             Place::OneLink | Place::Network(_) | Place::Elsewhere => {}
         }
         if let Body::Talk(line, _) = ip.body
@@ -250,7 +250,10 @@ impl<A: Side> Case<'_, A> {
                 veth && own != Some(ip.src)
             }
             DropReason::Martian => {
-                ip.dst.place() == Place::Loopback || early && self.scene.is_martian(ip.src)
+                let place = ip.dst.place();
+                place == Place::Loopback
+                    || veth && place == Place::Nowhere
+                    || early && self.scene.is_martian(ip.src)
             }
             DropReason::DirectAccess => early && ip.dst.is_private(),
             DropReason::OtherNetwork => {
@@ -350,7 +353,10 @@ impl<A: Side> Case<'_, A> {
     }
 }
 
-/// Multicast, broadcast and link-local addresses.
+/// Multicast, broadcast and link-local addresses, and those of no destination at all.
 fn is_of_one_link<A: Side>(a: A) -> bool {
-    matches!(a.place(), Place::Many | Place::OneLink)
+    matches!(
+        a.place(),
+        Place::Many | Place::OneLink | Place::Loopback | Place::Nowhere
+    )
 }

@@ -46,6 +46,8 @@ pub(crate) enum Name {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     Loopback,
+    /// Of no destination: this network, embedded IPv4 addresses.
+    Nowhere,
     /// Never forwarded: multicast, broadcast and reserved ones.
     Many,
     OneLink,
@@ -171,6 +173,7 @@ impl Side for V4 {
     fn place(self) -> Place {
         match self {
             [127, ..] => Place::Loopback,
+            [0, ..] => Place::Nowhere,
             [224..=255, ..] => Place::Many,
             [169, 254, ..] => Place::OneLink,
             [172, 17, ..] => Place::Network(NET1),
@@ -284,6 +287,9 @@ impl Side for V6 {
             [0xfd, 0, 0, 0x17, 0, 0, 0, 0, ..] => Place::Network(NET1),
             [0xfd, 0, 0, 0x18, 0, 0, 0, 0, ..] => Place::Network(NET2),
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => Place::Loopback,
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 | 0xff, 0 | 0xff, ..] if self[10] == self[11] => {
+                Place::Nowhere
+            }
             _ => Place::Elsewhere,
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Only tests whose name contains this, of all namespace tests too; the lab is left out then.
     filter: Option<String>,
     /// Seconds after which the machine is switched off and the run has failed.
-    #[arg(long, default_value_t = 1800)]
+    #[arg(long, default_value_t = 3600)]
     timeout: u64,
     /// Use the processor's virtualisation, which not every machine that has /dev/kvm offers in full.
     #[arg(long)]

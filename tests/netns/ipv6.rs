@@ -1,6 +1,10 @@
 //! Containers of both families: to each other, to the gateway, out, and in by published ports.
 
-use std::{io, net::Ipv6Addr, time::Duration};
+use std::{
+    io,
+    net::{Ipv6Addr, UdpSocket},
+    time::Duration,
+};
 
 use aya::maps::{HashMap, Map, MapData};
 use netpath::lab::links;
@@ -108,6 +112,31 @@ fn a_port_at_an_ipv4_address_is_not_published_by_ipv6() {
         at6(HOST6, 8080),
         io::ErrorKind::ConnectionRefused,
     );
+}
+
+#[test]
+fn a_smaller_uplink_mtu_is_learnt() {
+    let world = World::dual_stack(&["a"]);
+    within(&world.host, || links::set_mtu(UPLINK, 1300).unwrap());
+    world.up(&world.dual_stack_config(&["a"], &[], "mtu = 1500"));
+    let a = world.container("a");
+    let bind = |port: u16| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    let server = within(&world.outside, || bind(7000));
+    server.set_read_timeout(Some(BRIEFLY)).unwrap();
+    let client = within(a, || bind(0));
+    let question = [7; 1400];
+    let mut lost = 0;
+    // No router fragments it: it arrives once the container does, who has been told by the host.
+    wait::until("the container knows the path's MTU", || {
+        client.send_to(&question, at6(OUTSIDE6, 7000)).unwrap();
+        let mut buffer = [0; 2000];
+        let got = server.recv_from(&mut buffer);
+        lost += u32::from(got.is_err());
+        got.is_ok_and(|(len, peer)| buffer[..len] == question && peer.ip() == HOST6)
+    });
+    assert!(lost > 0, "the first one cannot arrive");
+    transfer(a, at6(OUTSIDE6, 7001), &world.outside, 7001, 1_000_000);
+    assert!(world.drops().is_empty(), "{:?}", world.drops());
 }
 
 #[test]

@@ -186,7 +186,12 @@ impl Session {
             Direction::Out => (site.outside_service(), OUTSIDE_PORT),
         };
         let seen = expected_source(site, direction);
-        let bind = SocketAddr::new(site.family.any(), port);
+        let bind = match (direction, measure.kind()) {
+            // The outside host has several addresses, and a datagram of any would be from whichever the
+            // kernel likes best (RFC 6724).
+            (Direction::Out, Kind::Udp) => target,
+            (Direction::In | Direction::Out, _) => SocketAddr::new(site.family.any(), port),
+        };
         Self::between(
             measure.kind(),
             Some(direction),

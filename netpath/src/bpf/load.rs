@@ -283,8 +283,8 @@ const V6ONLY: &str = "NP_SK_V6ONLY";
 /// How the names of programs begin that are in the object only to be timed.
 const TIMED_ONLY: &str = "np_time_";
 
-/// Loads every program that is to be attached or run, in the order of their names; several at a
-/// time, for the verifier is where nearly all of the time goes.
+/// Loads every program that is to be attached or run; several at a time, for the verifier is where nearly
+/// all of the time goes. Returns them in the order of their names.
 fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
     let mut programs: Vec<_> = ebpf
         .programs_mut()
@@ -293,7 +293,9 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> 
         .collect();
     programs.sort_by(|a, b| a.0.cmp(&b.0));
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let queue = Mutex::new(programs.iter_mut());
+    // The largest come last by name (`np_uplink_…`, `np_veth…`). They are begun first, so that in the end no
+    // processor waits for another one's.
+    let queue = Mutex::new(programs.iter_mut().rev());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
         while let Some((name, program)) = next() {

@@ -18,6 +18,8 @@ use nix::{
 #[derive(Clone, Debug)]
 pub(crate) struct Cpu {
     index: usize,
+    /// All that this process may use, and those of the main thread.
+    sets: [CpuSet; 2],
     ksoftirqd: String,
 }
 
@@ -29,12 +31,16 @@ impl Cpu {
             sched_getaffinity(this_thread).context("cannot ask for the CPUs to use")?;
         let last = (0..CpuSet::count()).rfind(|cpu| allowed.is_set(*cpu).unwrap_or(false));
         let index = last.context("this process may use no CPU")?;
+        let all = allowed;
         allowed.unset(index)?;
         if (0..CpuSet::count()).any(|cpu| allowed.is_set(cpu).unwrap_or(false)) {
             sched_setaffinity(this_thread, &allowed).context("cannot leave the CPU alone")?;
+        } else {
+            allowed = all;
         }
         Ok(Self {
             index,
+            sets: [all, allowed],
             ksoftirqd: ksoftirqd(index)?,
         })
     }
@@ -50,6 +56,18 @@ impl Cpu {
         set.set(self.index)?;
         sched_setaffinity(Pid::from_raw(0), &set)
             .with_context(|| format!("cannot move a thread to CPU {}", self.index))
+    }
+
+    /// Does a piece of work with every CPU, as a user's commands have them: nothing is measured beside it.
+    /// Of the thread that [`Cpu::choose`] was called by.
+    pub(crate) fn with_all<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let set = |set: &CpuSet| {
+            sched_setaffinity(Pid::from_raw(0), set).context("cannot choose the CPUs to use")
+        };
+        set(&self.sets[0])?;
+        let done = work();
+        set(&self.sets[1])?;
+        done
     }
 
     /// CPU time of its ksoftirqd.

@@ -69,9 +69,10 @@ pub(super) fn run(setup: Setup<'_>, results: &mut Results) -> Result<()> {
         .map(|variant| Installed::new(setup, variant))
         .collect::<Result<Vec<_>>>()?;
     for ports in levels {
-        results
-            .series
-            .extend(level(&sites, *ports, rounds, setup.progress)?);
+        let series = setup
+            .cpu
+            .with_all(|| level(&sites, *ports, rounds, setup.progress))?;
+        results.series.extend(series);
     }
     Ok(())
 }

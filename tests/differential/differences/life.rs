@@ -101,7 +101,12 @@ pub(super) fn expired_ttl_makes_flow(s: &Seen<'_>) -> bool {
     let refused = s.place() == s.sent.place
         && s.kernel_alone()
             .is_some_and(|k| (k.src(), k.dst()) == (p.dst(), p.src()));
-    died(&|q| to(q) == to(p)) && (s.flow_of_netpath_alone() || taken || follows)
+    // An error about the packet that never left, whose flow netpath has.
+    let told = s
+        .netpath_alone()
+        .and_then(Packet::quoted)
+        .is_some_and(|quoted| died(&|q| to(q) == to(quoted)));
+    told || died(&|q| to(q) == to(p)) && (s.flow_of_netpath_alone() || taken || follows)
         || died(&|q| to(q) == back(p)) && (s.flow_of_netpath_alone() || refused)
 }
 

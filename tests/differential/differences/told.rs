@@ -3,6 +3,7 @@
 //! Owns one predicate for each entry of `table`, by its name, but for those of `life` and `parts`. Each
 //! holds as little as it can: what it lets through is not tested.
 
+use super::Event;
 use super::{Seen, is_mid_stream, is_near, is_published, is_reset};
 use crate::{
     address::{Family, Who, is_gateway, is_hosts, is_private},
@@ -114,7 +115,20 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
             let moved_by_kernel = n.sport() == p.sport() || !s.has(MAPPING);
             is_gateway(k.src()) && n.src() == p.src() && moved_by_kernel
         });
-    question || answer
+    // To the kernel the gateway's port is the masqueraded client's, whoever asks from where that asked.
+    let p = s.sent();
+    let lent = s.sent.place == Place::C1
+        && is_gateway(to_k)
+        && s.history.iter().any(|event| match event {
+            Event::Out(out) => {
+                let [k, n] = out.bytes.each_ref().map(|b| Packet::new(b));
+                (k.src(), k.sport(), k.dport()) == (p.dst(), p.dport(), p.sport())
+                    && n.src() != k.src()
+            }
+            Event::Sent { .. } | Event::Wait(_) => false,
+        })
+        && (s.netpath_alone().is_some() || s.kernel_alone().is_some());
+    question || answer || lent
 }
 
 pub(super) fn udplite_checksum(s: &Seen<'_>) -> bool {

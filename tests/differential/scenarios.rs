@@ -13,6 +13,7 @@ const SERVER: Who = Who::Server(0);
 const WEB: (Who, u16) = (SERVER, 80);
 const PUBLISHED: (Who, u16) = (Who::Host, 8080);
 const DNS: (Who, u16) = (Who::Host, 5353);
+const LENT: (Who, u16) = (Who::Gateway(0), 8080);
 /// Each sequence is made of this one and turned into the other.
 const FAMILY: Family = Family::V4;
 const C1: usize = 0;
@@ -118,7 +119,8 @@ fn named(name: &str) -> Vec<Step> {
         }
         "hairpin-ttl-expires" => vec![open(C2, PUBLISHED, 40_000, L4::Syn, 1)],
         "hairpin-ttl" => vec![syn(C2, PUBLISHED, 40_000)],
-        "client-address-between-networks" => vec![syn(C3, PUBLISHED, 40_000)],
+        // The second asks by the port that the first has been lent.
+        "client-address-between-networks" => vec![syn(C3, LENT, 8080), syn(C1, LENT, 80)],
         "published-port-as-source" => vec![syn(C1, WEB, 8080)],
         "pickup-needs-own-port" => vec![open(C2, WEB, 8080, L4::Flags(ACK), 64)],
         "fragment-boundaries" => vec![fragments(C1, WEB, Order::Sent, 1200)],

@@ -122,12 +122,17 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
         && s.history.iter().any(|event| match event {
             Event::Out(out) => {
                 let [k, n] = out.bytes.each_ref().map(|b| Packet::new(b));
-                (k.src(), k.sport(), k.dport()) == (p.dst(), p.dport(), p.sport())
+                (k.proto(), k.src(), k.sport(), k.dport())
+                    == (p.proto(), p.dst(), p.dport(), p.sport())
                     && n.src() != k.src()
             }
             Event::Sent { .. } | Event::Wait(_) => false,
         })
-        && (s.netpath_alone().is_some() || s.kernel_alone().is_some());
+        && match s.place() {
+            Place::C1 => s.netpath_alone().is_some(),
+            Place::C3 => s.kernel_alone().is_some(),
+            Place::C2 | Place::Outside => false,
+        };
     question || answer || lent
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Owns finding them by interface, whichever way they are attached. Touches none.
 
+use std::io;
+
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 
 use super::{
+    attach::program_io,
     clsact::{self, Place},
     kernel,
     pins::Pins,
@@ -24,13 +27,16 @@ pub(crate) struct Beside {
 }
 
 /// The programs of others at ingress and egress of an interface, and in its driver (`xdp`: the number of
-/// the program there); `own` are the numbers of netpath's. What the kernel does not tell is left out: kernels before 6.6 have no tcx.
+/// the program there); `own` are the numbers of netpath's. Kernels before 6.6 have no tcx.
+///
+/// # Errors
+/// The kernel does not tell, as it does not tell who is not root.
 pub(crate) fn programs_beside(
     ifname: &str,
     ifindex: u32,
     xdp: Option<u32>,
     own: &[u32],
-) -> Vec<Beside> {
+) -> io::Result<Vec<Beside>> {
     let mut found = Vec::new();
     for (attach, hook) in [
         (TcAttachType::Ingress, "tcx ingress"),
@@ -39,20 +45,24 @@ pub(crate) fn programs_beside(
         if !kernel::at_least(6, 6) {
             break;
         }
-        let programs =
-            SchedClassifier::query_tcx(ifname, attach).map_or(Vec::new(), |(_, all)| all);
+        let programs = match SchedClassifier::query_tcx(ifname, attach).map_err(program_io) {
+            Ok((_, programs)) => programs,
+            // A 6.6 kernel may still have been built without tcx.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Vec::new(),
+            Err(e) => return Err(e),
+        };
         let names = programs.iter().map(|info| (name_of(info), info.id()));
         found.extend(others(hook, own, names));
     }
     for (egress, hook) in [(false, "clsact ingress"), (true, "clsact egress")] {
-        let filters = clsact::filters(Place { ifindex, egress }).unwrap_or_default();
+        let filters = clsact::filters(Place { ifindex, egress })?;
         let ids = filters.iter().filter_map(|filter| filter.program);
         found.extend(others(hook, own, ids.map(|id| (name_by_id(id), id))));
     }
     if let Some(id) = xdp {
         found.extend(others("xdp", own, [(name_by_id(id), id)]));
     }
-    found
+    Ok(found)
 }
 
 /// The numbers of the programs that an instance has pinned; none where it is not up.

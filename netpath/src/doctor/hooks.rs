@@ -1,5 +1,7 @@
 //! Other programs on the hooks that netpath uses.
 
+use std::io;
+
 use super::{Finding, Patient};
 use crate::bpf::{Beside, own_programs, programs_beside};
 
@@ -12,14 +14,25 @@ pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
         let Some(link) = patient.links.iter().find(|link| link.name == name) else {
             continue;
         };
-        let programs = programs_beside(name, link.index, link.xdp, &own);
-        found.extend(programs.into_iter().map(|it| (name.to_owned(), it)));
+        match programs_beside(name, link.index, link.xdp, &own) {
+            Ok(programs) => found.extend(programs.into_iter().map(|it| (name.to_owned(), it))),
+            Err(e) => return vec![unknown(name, &e)],
+        }
     }
     vec![judge(&found)]
 }
 
+const CHECK: &str = "other programs";
+
+fn unknown(link: &str, e: &io::Error) -> Finding {
+    Finding::warning(
+        CHECK,
+        format!("the kernel does not tell what is on {link}: {e}"),
+        "run `netpath doctor` as root",
+    )
+}
+
 fn judge(found: &[(String, Beside)]) -> Finding {
-    const CHECK: &str = "other programs";
     if found.is_empty() {
         return Finding::ok(CHECK, "none on netpath's hooks");
     }

@@ -18,7 +18,10 @@ pub(super) fn findings() -> Vec<Finding> {
     let release = read("/proc/sys/kernel/osrelease");
     vec![
         version(release.as_deref().map_or("", str::trim), at_least),
-        capabilities(&lacking().unwrap_or_default()),
+        match lacking() {
+            Ok(missing) => capabilities(&missing),
+            Err(e) => Finding::warning("capabilities", e.to_string(), "mount /proc"),
+        },
         btf(Path::new(BTF).exists()),
         jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
         lockdown(read("/sys/kernel/security/lockdown").as_deref()),

@@ -42,8 +42,9 @@ fn firewall() -> Finding {
     }
     let mut dropping = Vec::new();
     if there.nft_tables > 0 {
-        match output("nft", &["-j", "list", "chains"]) {
-            Some(text) => dropping.extend(nft_chains(&text)),
+        let text = output("nft", &["-j", "list", "chains"]);
+        match text.and_then(|text| nft_chains(&text)) {
+            Some(chains) => dropping.extend(chains),
             None => {
                 return Finding::warning(
                     CHECK,
@@ -97,16 +98,16 @@ struct Chain {
     policy: Option<String>,
 }
 
-/// The forward chains that drop what no rule accepts, of `nft -j list chains`.
-fn nft_chains(json: &str) -> Vec<String> {
-    let Ok(ruleset) = serde_json::from_str::<Ruleset>(json) else {
-        return Vec::new();
-    };
+/// The forward chains that drop what no rule accepts, of `nft -j list chains`; `None` where that is
+/// something else.
+fn nft_chains(json: &str) -> Option<Vec<String>> {
+    let ruleset: Ruleset = serde_json::from_str(json).ok()?;
     let chains = ruleset.nftables.into_iter().filter_map(|it| it.chain);
-    chains
+    let chains = chains
         .filter(|it| it.hook.as_deref() == Some("forward") && it.policy.as_deref() == Some("drop"))
         .map(|it| format!("{} {} {}", it.family, it.table, it.name))
-        .collect()
+        .collect();
+    Some(chains)
 }
 
 /// What a tool prints; `None` where there is none, or it fails.
@@ -183,7 +184,7 @@ mod tests {
             {"chain": {"family": "inet", "table": "t", "name": "forward", "handle": 3,
              "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}},
             {"chain": {"family": "inet", "table": "t", "name": "of_its_own", "handle": 4}}]}"#;
-        let chains = nft_chains(json);
+        let chains = nft_chains(json).unwrap();
         assert_eq!(chains, ["ip filter FORWARD"]);
         let found = judge(&chains);
         assert_eq!(found.level, Level::Warning);
@@ -193,7 +194,7 @@ mod tests {
             found.found
         );
         assert_eq!(judge(&[]).level, Level::Ok);
-        assert!(nft_chains("no JSON").is_empty());
+        assert_eq!(nft_chains("no JSON"), None, "nothing is known");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Work<'_> {
     pub(super) async fn change_network(&mut self, new: Network) -> Result<(), Error> {
         let name = new.name.clone();
         let old = self.existing_network(&name)?;
-        let before = old.clone();
+        let before = leaves_by(&old);
         self.undo.push(Undo::SyncXdp);
         self.undo.push(Undo::ChangeNetwork(Box::new(old.clone())));
         if let Some(n) = self.state.network_mut(&name) {
@@ -56,7 +56,7 @@ impl Work<'_> {
         }
         self.put_network(&name).await?;
         let network = self.existing_network(&name)?;
-        if leaves_by(&network) != leaves_by(&before) {
+        if leaves_by(&network) != before {
             // What has been begun by the old word on it would go on for as long as packets come.
             let slots = network.endpoints.iter().map(|e| e.slot).collect();
             end_outward(&self.datapath()?, &slots, network.internal)?;
@@ -243,7 +243,7 @@ impl Work<'_> {
 }
 
 /// What decides whether and how containers reach the outside.
-fn leaves_by(n: &Network) -> impl PartialEq {
+fn leaves_by(n: &Network) -> impl PartialEq + use<> {
     let snat6 = n.ipv6.and_then(|v6| v6.snat);
     (n.internal, n.masquerade, n.bindings, n.snat, snat6)
 }

@@ -121,8 +121,13 @@ pub(crate) fn ratio(subject: &Series, baseline: &Series) -> Result<Option<Estima
     paired(subject, baseline)?;
     check(subject, |slice| Some(slice.rate))?;
     check(baseline, |slice| Some(slice.rate))?;
+    Ok(estimate(&times_better(subject, baseline)))
+}
+
+/// Round by round, how many times better `subject` is than `baseline`, whichever way its values count.
+fn times_better(subject: &Series, baseline: &Series) -> Vec<f64> {
     let rounds = subject.rounds.iter().zip(&baseline.rounds);
-    let ratios: Vec<f64> = rounds
+    rounds
         .map(|(subject_slice, baseline_slice)| {
             if subject.higher_is_better {
                 subject_slice.rate / baseline_slice.rate
@@ -130,8 +135,7 @@ pub(crate) fn ratio(subject: &Series, baseline: &Series) -> Result<Option<Estima
                 baseline_slice.rate / subject_slice.rate
             }
         })
-        .collect();
-    Ok(estimate(&ratios))
+        .collect()
 }
 
 /// How one ratio compares with another, each of a series to its baseline: the median of their ratios
@@ -146,14 +150,8 @@ pub(crate) fn ratio_of_ratios(
     for series in [subject, baseline, other, its_baseline] {
         check(series, |slice| Some(slice.rate))?;
     }
-    let ratios = |subject: &Series, baseline: &Series| {
-        let rounds = subject.rounds.iter().zip(&baseline.rounds);
-        rounds
-            .map(|(subject, baseline)| subject.rate / baseline.rate)
-            .collect::<Vec<_>>()
-    };
-    let rounds = ratios(subject, baseline);
-    let rounds = rounds.iter().zip(ratios(other, its_baseline));
+    let rounds = times_better(subject, baseline);
+    let rounds = rounds.iter().zip(times_better(other, its_baseline));
     let values: Vec<f64> = rounds.map(|(subject, other)| subject / other).collect();
     Ok(estimate(&values))
 }

@@ -139,8 +139,7 @@ const fn class(port: u16) -> u8 {
 fn differing(sent: &Both, out: &Both, ports: &mut Ports) -> Vec<String> {
     let [k, n] = out.bytes.each_ref().map(|b| Packet::new(b));
     let mut fields = Vec::new();
-    // The host's answers carry the ports of the question the other way round.
-    let is_answer = out.place == sent.place && k.dport() == Packet::new(&sent.bytes[0]).sport();
+    let is_answer = is_of_the_host(sent, out);
     if !is_answer && let Err(what) = ports.left(sent, out) {
         fields.push(what);
     }
@@ -179,6 +178,15 @@ fn differing(sent: &Both, out: &Both, ports: &mut Ports) -> Vec<String> {
         }
     }
     fields
+}
+
+/// Whether the host has answered the packet itself, or complained of it, instead of passing it on.
+pub(crate) fn is_of_the_host(sent: &Both, out: &Both) -> bool {
+    let [p, k] = [sent, out].map(|both| Packet::new(&both.bytes[0]));
+    let swapped =
+        (k.src(), k.sport(), k.dst(), k.dport()) == (p.dst(), p.dport(), p.src(), p.sport());
+    let complains = k.quoted().is_some() && p.quoted().is_none();
+    out.place == sent.place && (swapped || complains)
 }
 
 /// Compares what came of one packet. What both let out is in the first list, in the kernel's order.

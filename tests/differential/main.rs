@@ -15,6 +15,7 @@ mod fragments;
 mod packet;
 mod play;
 mod random;
+mod rare;
 mod scenarios;
 mod site;
 mod step;
@@ -126,10 +127,11 @@ fn every_wanted_difference_is_there() {
     };
     let (mut id, mut missing) = (1, Vec::new());
     for (index, wanted) in TABLE.iter().enumerate() {
-        for family in wanted.families {
+        let of = |family: &Family| scenarios::of(wanted.name, *family);
+        let each = |family| of(family).into_iter().map(move |steps| (family, steps));
+        for (family, steps) in wanted.families.iter().flat_map(each) {
             let mut tally = Tally::new();
             let mut play = Play::new(&sites, id);
-            let steps = scenarios::of(wanted.name, *family);
             let result = play.all(&steps, &mut tally);
             id = play.next_id();
             let name = format!("{} by {family:?}", wanted.name);

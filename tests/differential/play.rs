@@ -5,7 +5,7 @@
 
 use crate::{
     address::{Family, Who},
-    compare::{Both, Difference, Output, Ports, compare},
+    compare::{Both, Difference, Output, Ports, compare, is_of_the_host},
     craft::{answer, complain, fresh, go_on, in_order},
     datagram::Datagram,
     differences::{Event, Seen, TABLE},
@@ -37,7 +37,7 @@ enum Next {
 }
 
 impl<'w> Play<'w> {
-    /// `id`: a number for the first packet that no packet of the last half minute had.
+    /// `id`: a number for the first packet that no packet of the last seconds had, see `site`.
     pub(crate) fn new(sites: &'w [Site; 2], id: u16) -> Self {
         for site in sites {
             site.engine.reset();
@@ -140,10 +140,11 @@ impl<'w> Play<'w> {
             }
         }
         self.history.push(Event::Sent {
-            passed: pairs.iter().any(|out| out.place != place),
+            passed: pairs.iter().any(|out| !is_of_the_host(&sent, out)),
             packet: sent.clone(),
         });
-        self.history.extend(pairs.iter().cloned().map(Event::Out));
+        let passed = pairs.iter().filter(|out| !is_of_the_host(&sent, out));
+        self.history.extend(passed.cloned().map(Event::Out));
         self.sent.push(sent);
         self.seen.extend(pairs);
         Ok(next)

@@ -6,21 +6,22 @@
 use crate::{
     address::{Family, Who},
     packet::{ACK, FIN, GRE, RST},
+    rare,
     step::{Complaint, How, L4, Order, Step, What},
 };
 
-const SERVER: Who = Who::Server(0);
-const WEB: (Who, u16) = (SERVER, 80);
-const PUBLISHED: (Who, u16) = (Who::Host, 8080);
+pub(crate) const SERVER: Who = Who::Server(0);
+pub(crate) const WEB: (Who, u16) = (SERVER, 80);
+pub(crate) const PUBLISHED: (Who, u16) = (Who::Host, 8080);
 const DNS: (Who, u16) = (Who::Host, 5353);
 const LENT: (Who, u16) = (Who::Gateway(0), 8080);
 /// Each sequence is made of this one and turned into the other.
 const FAMILY: Family = Family::V4;
-const C1: usize = 0;
-const C2: usize = 1;
-const C3: usize = 2;
+pub(crate) const C1: usize = 0;
+pub(crate) const C2: usize = 1;
+pub(crate) const C3: usize = 2;
 
-const fn open(who: usize, to: (Who, u16), sport: u16, l4: L4, ttl: u8) -> Step {
+pub(crate) const fn open(who: usize, to: (Who, u16), sport: u16, l4: L4, ttl: u8) -> Step {
     Step::Open {
         family: FAMILY,
         who,
@@ -31,11 +32,11 @@ const fn open(who: usize, to: (Who, u16), sport: u16, l4: L4, ttl: u8) -> Step {
     }
 }
 
-const fn syn(who: usize, to: (Who, u16), sport: u16) -> Step {
+pub(crate) const fn syn(who: usize, to: (Who, u16), sport: u16) -> Step {
     open(who, to, sport, L4::Syn, 64)
 }
 
-const fn knock(to: (Who, u16), l4: L4) -> Step {
+pub(crate) const fn knock(to: (Who, u16), l4: L4) -> Step {
     Step::Knock {
         family: FAMILY,
         from: SERVER,
@@ -46,11 +47,11 @@ const fn knock(to: (Who, u16), l4: L4) -> Step {
     }
 }
 
-const fn answer(back: usize, how: How) -> Step {
+pub(crate) const fn answer(back: usize, how: How) -> Step {
     Step::Answer { back, how }
 }
 
-const fn go_on(how: How) -> Step {
+pub(crate) const fn go_on(how: How) -> Step {
     Step::GoOn { back: 0, how }
 }
 
@@ -80,7 +81,7 @@ const fn complaint(what: What, router: bool) -> Step {
 }
 
 /// A connection, as far as its handshake.
-fn connection(who: usize, to: (Who, u16), more: Vec<Step>) -> Vec<Step> {
+pub(crate) fn connection(who: usize, to: (Who, u16), more: Vec<Step>) -> Vec<Step> {
     let mut steps = vec![
         syn(who, to, 40_000),
         answer(0, How::Natural),
@@ -90,10 +91,15 @@ fn connection(who: usize, to: (Who, u16), more: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-/// The sequence that shows a difference in a family.
-pub(crate) fn of(name: &str, family: Family) -> Vec<Step> {
-    let steps = named(name).into_iter();
-    steps.map(|step| step.of(family)).collect()
+/// The sequences that show a difference in a family, each for itself.
+pub(crate) fn of(name: &str, family: Family) -> Vec<Vec<Step>> {
+    let rare = rare::sequences().into_iter();
+    let more = rare.filter_map(|(of, steps)| (of == name).then_some(steps));
+    let in_family = |steps: Vec<Step>| steps.into_iter().map(|step| step.of(family)).collect();
+    std::iter::once(named(name))
+        .chain(more)
+        .map(in_family)
+        .collect()
 }
 
 fn named(name: &str) -> Vec<Step> {
@@ -208,6 +214,13 @@ fn named(name: &str) -> Vec<Step> {
                 answer(0, How::Fin),
             ],
         ),
+        "syn-after-reset" => vec![
+            syn(C1, WEB, 40_000),
+            answer(0, How::Natural),
+            go_on(How::Reset(-1)),
+            Step::Again { back: 2 },
+            answer(0, How::Fin),
+        ],
         "host-flows-untracked" => vec![
             Step::Knock {
                 family: FAMILY,

@@ -87,7 +87,7 @@ pub(crate) const CONTAINERS: [Container; 3] = [
 
 /// Settings of the host, the same under both engines: no answers that depend on how many there were
 /// before, and packets of containers and servers as they come.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 20] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "1000000"),
@@ -107,10 +107,15 @@ const SETTINGS: [(&str, &str); 17] = [
     ("net/ipv6/conf/all/router_solicitations", "0"),
     ("net/ipv6/conf/default/router_solicitations", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),
+    // Identifications come again after ten seconds; by then no fragment may wait for the rest of an
+    // earlier datagram. Seconds.
+    ("net/ipv4/ipfrag_time", "2"),
+    ("net/ipv6/ip6frag_time", "2"),
+    ("net/netfilter/nf_conntrack_frag6_timeout", "2"),
 ];
 
 /// What the host says by itself and not to the packet of the test: its complaint about fragments of a
-/// sequence that ended a minute ago, and neighbour discovery, redirects among it, which no setting
+/// sequence that ended seconds ago, and neighbour discovery, redirects among it, which no setting
 /// turns off.
 fn is_noise(p: Packet<'_>) -> bool {
     let is_link_local = matches!(p.src(), IpAddr::V6(src) if src.is_unicast_link_local());

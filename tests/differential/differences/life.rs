@@ -8,7 +8,7 @@ use super::{
 use crate::{
     address::{Who, is_gateway, is_hosts},
     compare::{MAPPING, PRESERVED},
-    packet::{FIN, Packet, RST},
+    packet::{ACK, FIN, Packet, RST, SYN},
     site::{Place, place_of},
 };
 
@@ -28,9 +28,30 @@ fn is_over_to_kernel(s: &Seen<'_>, ends: fn(&Seen<'_>) -> bool) -> bool {
         }
         None => passed_by_kernel_alone(s) && s.kernel_alone().is_some_and(|k| k.sport() == own),
     };
-    let itself = s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s);
+    // It begins anew by the port that it had to netpath, and by another one to the kernel.
+    let anew = s.place() == Place::Outside && !is_mid_stream(s.sent()) && s.only(&[MAPPING]);
+    let itself = s.flow_of_netpath_alone() || picked_up(s) || passed_by_kernel_alone(s) || anew;
     itself && ends(s)
         || is_free && s.place() == Place::Outside && s.of_others_by_its_port().iter().any(ends)
+}
+
+/// Whether a connection is picked up by the packet, in its middle.
+fn begins_by_pickup(p: Packet<'_>) -> bool {
+    p.tcp_flags()
+        .is_some_and(|flags| flags & (SYN | ACK | FIN | RST) == ACK)
+}
+
+/// What the kernel sends by the packet's own port, which is another flow's to netpath: that takes
+/// another one, or none if it is no beginning.
+fn free_to_kernel<'s>(s: &Seen<'s>) -> Option<Packet<'s>> {
+    let own = s.sent().sport();
+    let k = match s.both() {
+        Some([k, n]) => (s.has(PRESERVED) && n.sport() != own).then_some(k),
+        None => s
+            .kernel_alone()
+            .filter(|_| begins_by_pickup(s.sent()) && passed_by_kernel_alone(s)),
+    };
+    k.filter(|k| k.sport() == own)
 }
 
 pub(super) fn reset_of_unanswered(s: &Seen<'_>) -> bool {
@@ -45,14 +66,19 @@ pub(super) fn reset_of_unanswered(s: &Seen<'_>) -> bool {
         })
     };
     let p = s.sent();
-    // The port is free to the kernel, also for another container.
-    let held = s.has(PRESERVED)
-        && s.both()
-            .is_some_and(|[k, n]| k.sport() == p.sport() && n.sport() != p.sport())
-        && s.sent_before(|_, q| {
-            is_reset(q) && (q.src(), q.sport()) == (p.dst(), p.dport())
-                || is_reset(q) && (q.dst(), q.dport()) == (p.dst(), p.dport())
-        });
+    // The port is free to the kernel, also for another container; by the name of a published port
+    // and by its own a container's port is the same.
+    let held = free_to_kernel(s).is_some_and(|k| {
+        let ends = |q: Packet<'_>| (q.src(), q.sport(), q.dst(), q.dport());
+        let own_name = (k.dst(), k.dport(), p.src(), p.sport());
+        s.sent_before(|_, q| {
+            let there = (p.dst(), p.dport());
+            is_reset(q)
+                && ((q.src(), q.sport()) == there
+                    || (q.dst(), q.dport()) == there
+                    || ends(q) == own_name)
+        })
+    });
     // Both sides of what a container says to itself are sent in one place.
     let itself = s.sent.place == Place::C1
         && is_hosts(p.dst())
@@ -64,12 +90,13 @@ pub(super) fn reset_of_unanswered(s: &Seen<'_>) -> bool {
 
 /// Whether a conversation is one that the kernel ends after five minutes.
 fn is_unacknowledged(s: &Seen<'_>) -> bool {
-    let flags = s.flags();
-    let both_ways = [true, false].map(|way| flags.iter().any(|(here, _)| *here == way));
-    let open = flags.iter().all(|(_, flags)| flags & FIN == 0);
-    // What a container says to itself is heard half in each of two conversations.
-    let itself = s.sent.place == Place::C1 && is_hosts(s.sent().dst());
-    open && (both_ways == [true; 2] || itself) && (300..432_000).contains(&s.silence())
+    let open = |flags: &Vec<(bool, u8)>| {
+        let both_ways = [true, false].map(|way| flags.iter().any(|(here, _)| *here == way));
+        // What a container says to itself is heard half in each of two conversations.
+        let itself = s.sent.place == Place::C1 && is_hosts(s.sent().dst());
+        (both_ways == [true; 2] || itself) && flags.iter().all(|(_, flags)| flags & FIN == 0)
+    };
+    s.lives().iter().any(open) && (300..432_000).contains(&s.silence())
 }
 
 pub(super) fn unacknowledged_data(s: &Seen<'_>) -> bool {
@@ -106,7 +133,13 @@ pub(super) fn expired_ttl_makes_flow(s: &Seen<'_>) -> bool {
         .netpath_alone()
         .and_then(Packet::quoted)
         .is_some_and(|quoted| died(&|q| to(q) == to(quoted)));
-    told || died(&|q| to(q) == to(p)) && (s.flow_of_netpath_alone() || taken || follows)
+    // By the name of a published port and by its own a container's port is the same.
+    let own_name = free_to_kernel(s).is_some_and(|k| {
+        let ends = |q: Packet<'_>| (q.src(), q.sport(), q.dst(), q.dport());
+        died(&|q| ends(q) == (k.dst(), k.dport(), p.src(), p.sport()))
+    });
+    told || own_name
+        || died(&|q| to(q) == to(p)) && (s.flow_of_netpath_alone() || taken || follows)
         || died(&|q| to(q) == back(p)) && (s.flow_of_netpath_alone() || refused)
 }
 
@@ -165,7 +198,33 @@ pub(super) fn reused_port_keeps_mapping(s: &Seen<'_>) -> bool {
 
 pub(super) fn syn_in_open_connection(s: &Seen<'_>) -> bool {
     let is_half_open = |s: &Seen<'_>| s.began_twice() && (60..432_000).contains(&s.silence());
-    is_over_to_kernel(s, is_half_open)
+    // To the kernel the handshake may be a simultaneous one.
+    let crossed = s
+        .sent()
+        .tcp_flags()
+        .is_some_and(|f| f & (SYN | ACK) == SYN | ACK);
+    is_over_to_kernel(s, is_half_open) || s.began_twice() && crossed && passed_by_kernel_alone(s)
+}
+
+pub(super) fn syn_after_reset(s: &Seen<'_>) -> bool {
+    // Who has sent the reset, then the SYN of the other side, which nobody has answered.
+    let mut reset_by = None;
+    let mut asked_by = None;
+    for talk in s.talk() {
+        let (here, p) = match talk {
+            Talk::Here(p, true) => (true, p),
+            Talk::There(p) => (false, p),
+            Talk::Here(_, false) | Talk::Wait(_) => continue,
+        };
+        match p.tcp_flags().unwrap_or(0) & (SYN | ACK | RST) {
+            SYN if reset_by == Some(!here) => asked_by = Some(here),
+            flags if flags & RST != 0 => (reset_by, asked_by) = (Some(here), None),
+            flags if flags & SYN != 0 => asked_by = None,
+            _ => {}
+        }
+    }
+    let over = s.silence() >= 10 && s.flow_of_netpath_alone();
+    asked_by.is_some() && (is_mid_stream(s.sent()) && passed_by_kernel_alone(s) || over)
 }
 
 pub(super) fn neighbours_untracked(s: &Seen<'_>) -> bool {
@@ -222,5 +281,5 @@ pub(super) fn published_port_as_source(s: &Seen<'_>) -> bool {
 pub(super) fn pickup_needs_own_port(s: &Seen<'_>) -> bool {
     let own = s.sent().sport();
     let changed = |k: Packet<'_>| k.sport() != own || (is_hosts(k.src()) && is_published(k, own));
-    is_mid_stream(s.sent()) && passed_by_kernel_alone(s) && s.kernel_alone().is_some_and(changed)
+    begins_by_pickup(s.sent()) && passed_by_kernel_alone(s) && s.kernel_alone().is_some_and(changed)
 }

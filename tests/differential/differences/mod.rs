@@ -31,7 +31,7 @@ pub(crate) enum Event {
     Wait(u32),
     /// A packet was sent; both engines passed it on, or not.
     Sent { packet: Both, passed: bool },
-    /// A packet has come out by both.
+    /// A packet has come out by both, which was passed on: no host has made it.
     Out(Both),
 }
 

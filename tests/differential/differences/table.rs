@@ -35,7 +35,7 @@ const BOTH: &[Family] = &FAMILIES;
 const IPV4: &[Family] = &[Family::V4];
 const IPV6: &[Family] = &[Family::V6];
 
-pub(crate) const TABLE: [Wanted; 35] = [
+pub(crate) const TABLE: [Wanted; 36] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -344,11 +344,20 @@ pub(crate) const TABLE: [Wanted; 35] = [
     },
     Wanted {
         name: "syn-in-open-connection",
-        what: "an open connection in which a SYN has been answered by a SYN-ACK, silent for a minute",
-        why: "the kernel takes it for a handshake that was not completed; netpath lets both pass and gives it the time of every open connection",
+        what: "an open connection in which a SYN has been answered by a SYN-ACK, after a minute's silence or a SYN-ACK by who sent the SYN",
+        why: "the kernel takes it for a handshake that was not completed, or a simultaneous one; netpath lets both pass and keeps it an open connection",
         source: "RFC 5382, REQ-5",
         families: BOTH,
         is: life::syn_in_open_connection,
+        diverges: true,
+    },
+    Wanted {
+        name: "syn-after-reset",
+        what: "a SYN into a connection that the other side has reset, before it is answered",
+        why: "the kernel leaves the connection closed until a SYN-ACK comes and passes what is left of it; netpath takes it for the new connection's beginning",
+        source: "RFC 5382, REQ-1; RFC 9293, 3.10.7.1",
+        families: BOTH,
+        is: life::syn_after_reset,
         diverges: true,
     },
 ];

@@ -30,7 +30,11 @@ fn cannot_begin(s: &Seen<'_>) -> bool {
 
 /// Whether the kernel alone has passed the packet on.
 pub(super) fn passed_by_kernel_alone(s: &Seen<'_>) -> bool {
-    (s.place() != s.sent.place || s.is_hairpin()) && s.kernel_alone().is_some()
+    // What a container says to itself, in either direction, is no answer of the host's.
+    let p = s.sent();
+    let itself = |k: Packet<'_>| is_hosts(p.dst()) && (k.src(), k.sport()) != (p.dst(), p.dport());
+    let elsewhere = s.place() != s.sent.place || s.is_hairpin();
+    s.kernel_alone().is_some_and(|k| elsewhere || itself(k))
 }
 
 pub(super) fn private_source(s: &Seen<'_>) -> bool {

@@ -5,7 +5,9 @@
 
 use crate::{
     packet::{ACK, SYN},
-    scenarios::{C1, C2, C3, PUBLISHED, SERVER, WEB, answer, connection, go_on, knock, open, syn},
+    scenarios::{
+        C1, C2, C3, LENT, PUBLISHED, SERVER, WEB, answer, connection, go_on, knock, open, syn,
+    },
     step::{Complaint, How, L4, Step, What},
 };
 
@@ -16,6 +18,15 @@ pub(crate) fn sequences() -> Vec<(&'static str, Vec<Step>)> {
     // By the published port's own name, to where its client is.
     let from_published = |l4, ttl| open(C1, (SERVER, 40_000), 80, l4, ttl);
     vec![
+        // It asks the port that its client has been lent, in the middle of the answered connection.
+        (
+            "client-address-between-networks",
+            vec![
+                syn(C3, LENT, 8080),
+                answer(0, How::Natural),
+                syn(C1, LENT, 80),
+            ],
+        ),
         // It begins anew, by the port that it had to netpath alone.
         (
             "unacknowledged-data",

@@ -14,7 +14,7 @@ pub(crate) const SERVER: Who = Who::Server(0);
 pub(crate) const WEB: (Who, u16) = (SERVER, 80);
 pub(crate) const PUBLISHED: (Who, u16) = (Who::Host, 8080);
 const DNS: (Who, u16) = (Who::Host, 5353);
-const LENT: (Who, u16) = (Who::Gateway(0), 8080);
+pub(crate) const LENT: (Who, u16) = (Who::Gateway(0), 8080);
 /// Each sequence is made of this one and turned into the other.
 const FAMILY: Family = Family::V4;
 pub(crate) const C1: usize = 0;

@@ -133,7 +133,8 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
             Event::Sent { .. } | Event::Wait(_) => false,
         })
         && match s.place() {
-            Place::C1 => s.netpath_alone().is_some(),
+            // The kernel's host may refuse what does not fit the client's connection.
+            Place::C1 => s.flow_of_netpath_alone(),
             Place::C3 => s.kernel_alone().is_some(),
             Place::C2 | Place::Outside => false,
         };

@@ -6,7 +6,7 @@
 use super::{Tables, is_martian_source, masquerade::binds, step::Step, work::Work};
 use crate::{
     addr::Addr,
-    conntrack::{CtRef, is_over, tcp},
+    conntrack::{CtRef, is_over, life_of, tcp},
     drop_reason::DropReason,
     nat::{BIND, BOUND, NewFlow, initial_state, outside_key},
     packet::{Kind, Packet},
@@ -84,6 +84,7 @@ pub fn plan_bound<T: Tables>(
         uplink: if from == 0 { uplink } else { e.uplink() },
         host_address: itself || as_bound,
         bound,
+        life: life_of(e.generation()),
         state,
         ..NewFlow::default()
     };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     addr::Addr,
-    conntrack::{STATE_PICKUP, is_over},
+    conntrack::{STATE_PICKUP, is_over, life_of},
     datapath::Tables,
     drop_reason::DropReason,
     tuple::{self, BINDING, Tuple},
@@ -85,6 +85,7 @@ pub fn bind<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
         return DropReason::FlowRace.code();
     };
     let port = e.sport();
+    flow.life = life_of(e.generation());
     flow.original = flow.kept;
     flow.reply = flow.kept_reply;
     flow.reply.dport = port;

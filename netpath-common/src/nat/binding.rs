@@ -69,12 +69,9 @@ pub fn bind<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
             .ct(&flow.original)
             .is_some_and(|e| !is_over(t, &flow.original, e, flow.now));
         if !lives {
-            // What is picked up in the middle has its own port already, or none.
+            // What is picked up in the middle has its own port already, or none; also none that a port
+            // which is chosen could not be.
             flow.fixed = flow.state & STATE_PICKUP != 0;
-            if flow.fixed {
-                flow.any_port = false;
-                flow.ports = Ports::default();
-            }
             flow.bound = 0;
             flow.state = 0;
             flow.to = 0;

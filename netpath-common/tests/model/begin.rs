@@ -35,7 +35,7 @@ impl World {
         if first.is_some() && matches!(begun.kind, Kind::Out(_)) {
             self.check_port(x, y);
         }
-        self.bind(&begun, (x, y));
+        self.bind(&begun, (x, y), first.is_some());
         let half = A::half_mut(&mut self.halves);
         half.talks.begin(&self.scene, (x, y), begun, flags);
         begun
@@ -292,7 +292,12 @@ impl World {
     }
 
     /// Notes whose binding a conversation uses, by which port, and that nobody else has that.
-    pub(crate) fn bind<A: Side>(&mut self, begun: &Begun<A>, (x, y): (Line<A>, Line<A>)) {
+    pub(crate) fn bind<A: Side>(
+        &mut self,
+        begun: &Begun<A>,
+        (x, y): (Line<A>, Line<A>),
+        new: bool,
+    ) {
         let half = A::half_mut(&mut self.halves);
         let far = A::back(y);
         let Some(end) = begun.end else {
@@ -300,10 +305,11 @@ impl World {
             let owner = half
                 .bindings
                 .owner(&self.scene, &half.talks, (y.src, y.sport, y.proto));
-            // The host's own port is its own, whoever has it.
+            // The host's own port is its own, whoever has it; and a binding may be made of one by which
+            // another network's conversation has begun before.
             let is_own = begun.kind == Kind::Host && x.sport == y.sport;
             assert!(
-                !takes || is_own || owner.is_none(),
+                !takes || !new || is_own || owner.is_none(),
                 "3: {x:?} became {y:?}, and the port is {owner:?}'s"
             );
             return;

@@ -129,6 +129,7 @@ impl<A: Side> Talks<A> {
 
     /// A conversation has begun, and nobody has seen as what.
     pub(crate) fn begin_unseen(&mut self, scene: &Scene, before: Line<A>, parties: Parties) {
+        self.end_over(scene, &before);
         self.unseen.insert(before, (parties, scene.now()));
     }
 
@@ -204,6 +205,17 @@ impl<A: Side> Talks<A> {
         Some((*talk, reply))
     }
 
+    /// 3: a conversation has begun by a key of the table: what had that is gone, and may not have lived.
+    fn end_over(&mut self, scene: &Scene, key: &Line<A>) {
+        let known = self.of(key).into_iter().flatten();
+        let old: Vec<_> = known.map(|(talk, far, _)| (*talk, far)).collect();
+        for (old, far) in old {
+            assert!(!old.is_sure(scene), "3: {key:?} over the live {old:?}");
+            self.by_far.remove(&far);
+            self.by_near.remove(&old.near);
+        }
+    }
+
     /// 3: a conversation has begun; what it takes may be nobody's.
     pub(crate) fn begin(
         &mut self,
@@ -215,17 +227,7 @@ impl<A: Side> Talks<A> {
         let (far, near) = (A::back(after), A::back(before));
         self.unseen.remove(&before);
         for key in [far, before] {
-            let known = self.of(&key).into_iter().flatten();
-            let old: Vec<_> = known.map(|(talk, far, _)| (*talk, far)).collect();
-            // What had its keys is gone.
-            for (old, old_far) in old {
-                assert!(
-                    !old.is_sure(scene),
-                    "3: {before:?} became {after:?} over the live {old:?}"
-                );
-                self.by_far.remove(&old_far);
-                self.by_near.remove(&old.near);
-            }
+            self.end_over(scene, &key);
         }
         self.by_near.insert(near, far);
         let talk = Talk::new(scene, near, begun, flags);

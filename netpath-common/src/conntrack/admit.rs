@@ -302,7 +302,10 @@ pub fn forget<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>, salt: u32) ->
         t.ct_delete(&other);
         budget::unbind(t, &mut other, &was);
     }
-    t.count(Counter::FlowRemoved);
+    // As it is made: a binding is no flow.
+    if key.proto != tuple::BINDING {
+        t.count(Counter::FlowRemoved);
+    }
     true
 }
 

@@ -20,6 +20,17 @@ pub const FLAG_STEADY: u8 = 2;
 
 /// Set in [`CtEntry::flags`] of the record: the flow counts at its binding.
 pub const FLAG_BOUND: u8 = 4;
+/// Bits of [`CtEntry::flags`] of a bound flow's record that tell its binding from later ones of the same
+/// inside: see [`life_of`].
+pub const FLAG_LIFE_MASK: u8 = 0xf8;
+
+/// The bits of [`FLAG_LIFE_MASK`] for a binding of this generation. One that is made anew has another
+/// generation, unless nothing used the last one any more.
+#[inline(always)]
+#[must_use]
+pub const fn life_of(generation: u32) -> u8 {
+    (generation as u8) << FLAG_LIFE_MASK.trailing_zeros()
+}
 
 /// Bits of the state word that hold the [`TcpState`].
 pub const STATE_TCP_MASK: u32 = 0x0f;

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use crate::addr::{Addr, V4};
 
-use super::entry::{CtEntry, FLAG_BOUND, FLAG_RECORD, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
+use super::entry::{CtEntry, FLAG_STEADY, STATE_CLAIMED, STATE_SALT_MASK};
 
 /// A live entry in the conntrack table.
 ///
@@ -188,20 +188,16 @@ impl<A: Addr> CtRef<A> {
     /// Sets [`FLAG_STEADY`].
     #[inline(always)]
     pub fn set_steady(self, on: bool) {
-        let record = self.flags() & (FLAG_RECORD | FLAG_BOUND);
+        let others = self.flags() & !FLAG_STEADY;
         let steady = if on { FLAG_STEADY } else { 0 };
         // SAFETY: the pointer is valid by the contract of `new`.
-        unsafe { (&raw mut (*self.p()).flags).write_volatile(record | steady) }
+        unsafe { (&raw mut (*self.p()).flags).write_volatile(others | steady) }
     }
 
     /// Clears [`FLAG_STEADY`] unless `keep` holds.
     #[inline(always)]
     pub fn keep_steady_if(self, keep: bool) {
-        let mask = if keep {
-            FLAG_RECORD | FLAG_BOUND | FLAG_STEADY
-        } else {
-            FLAG_RECORD | FLAG_BOUND
-        };
+        let mask = if keep { u8::MAX } else { !FLAG_STEADY };
         let was = self.flags();
         // SAFETY: the pointer is valid by the contract of `new`.
         unsafe { (&raw mut (*self.p()).flags).write_volatile(was & mask) }

@@ -3,10 +3,15 @@
 //! Owns endpoint-independent filtering (RFC 4787, REQ-8) and hairpinning between bindings (REQ-9).
 //! Bindings are made by [`crate::nat`]. Published ports and sockets of the host come first.
 
-use super::{Tables, is_martian_source, masquerade::binds, step::Step, work::Work};
+use super::{
+    Tables, is_martian_source,
+    masquerade::{binds, ports_of},
+    step::Step,
+    work::Work,
+};
 use crate::{
     addr::Addr,
-    conntrack::{CtRef, is_over, tcp},
+    conntrack::{CtRef, is_over, life_of, tcp},
     drop_reason::DropReason,
     nat::{BIND, BOUND, NewFlow, initial_state, outside_key},
     packet::{Kind, Packet},
@@ -84,9 +89,16 @@ pub fn plan_bound<T: Tables>(
         uplink: if from == 0 { uplink } else { e.uplink() },
         host_address: itself || as_bound,
         bound,
+        life: life_of(e.generation()),
         state,
         ..NewFlow::default()
     };
+    if bound == BIND
+        && let Some(config) = t.config()
+    {
+        // As for what it sends outwards: it is the same binding.
+        (w.flow.ports, w.flow.any_port) = ports_of(config);
+    }
     // Field by field: of IPv6 copies would be too large for the stack.
     w.flow.original = w.ip.tuple;
     let reply = &mut w.flow.reply;

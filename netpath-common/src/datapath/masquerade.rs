@@ -10,7 +10,8 @@ use crate::{
     nat::{BIND, NewFlow, Ports, initial_state},
     packet::Kind,
     records::{
-        CONFIG_PRESERVE_PORTS, IFACE_UPLINK, NETWORK_BINDINGS, NETWORK_ROUTED, NetworkRecord,
+        CONFIG_PRESERVE_PORTS, Config, IFACE_UPLINK, NETWORK_BINDINGS, NETWORK_ROUTED,
+        NetworkRecord,
     },
 };
 
@@ -18,6 +19,20 @@ use crate::{
 #[inline(always)]
 pub(super) const fn binds(network: &NetworkRecord) -> bool {
     network.flags & (NETWORK_BINDINGS | NETWORK_ROUTED) == NETWORK_BINDINGS
+}
+
+/// Among which ports one is chosen, and whether also where its own could be kept.
+#[inline(always)]
+pub(super) const fn ports_of(config: &Config) -> (Ports, bool) {
+    let ranged = config.port_min != 0;
+    (
+        if ranged {
+            Ports::range(config.port_min, config.port_max)
+        } else {
+            Ports { min: 0, count: 0 }
+        },
+        config.flags & CONFIG_PRESERVE_PORTS == 0,
+    )
 }
 
 /// Plans a flow from a container to the outside.
@@ -66,15 +81,7 @@ pub(super) fn masquerade<T: Tables>(
         // Its own; or identifiers, which nobody can guess a way in by.
         (Ports::default(), false)
     } else {
-        let ranged = config.port_min != 0;
-        (
-            if ranged {
-                Ports::range(config.port_min, config.port_max)
-            } else {
-                Ports::default()
-            },
-            config.flags & CONFIG_PRESERVE_PORTS == 0,
-        )
+        ports_of(config)
     };
     w.flow = NewFlow {
         from: slot,

@@ -11,6 +11,7 @@ use super::{
     work::Work,
 };
 use crate::{
+    addr::Addr,
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
     packet::{Kind, Packet},
@@ -111,6 +112,11 @@ pub(super) fn by_own_address<P: Packet, T: Tables>(
     }
     if is_martian_source(t, &w.ip.tuple.src) {
         return Err(DropReason::Martian);
+    }
+    if T::A::IS_V6 && w.ip.tuple.src.is_link_local() {
+        // As with published ports: a container could not say on which link it answers, and nobody forwards
+        // such a packet (RFC 4291, 2.5.6).
+        return Err(DropReason::LinkScope);
     }
     let is_tail = matches!(w.ip.kind, Kind::Tail);
     if is_tail && w.follow_first_fragment(t, 0) {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     addr::Addr,
-    conntrack::{STATE_PICKUP, is_over},
+    conntrack::{STATE_PICKUP, is_over, life_of},
     datapath::Tables,
     drop_reason::DropReason,
     tuple::{self, BINDING, Tuple},
@@ -69,12 +69,9 @@ pub fn bind<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
             .ct(&flow.original)
             .is_some_and(|e| !is_over(t, &flow.original, e, flow.now));
         if !lives {
-            // What is picked up in the middle has its own port already, or none.
+            // What is picked up in the middle has its own port already, or none; also none that a port
+            // which is chosen could not be.
             flow.fixed = flow.state & STATE_PICKUP != 0;
-            if flow.fixed {
-                flow.any_port = false;
-                flow.ports = Ports::default();
-            }
             flow.bound = 0;
             flow.state = 0;
             flow.to = 0;
@@ -85,6 +82,7 @@ pub fn bind<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
         return DropReason::FlowRace.code();
     };
     let port = e.sport();
+    flow.life = life_of(e.generation());
     flow.original = flow.kept;
     flow.reply = flow.kept_reply;
     flow.reply.dport = port;

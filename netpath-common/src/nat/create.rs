@@ -338,7 +338,7 @@ pub(super) fn fill_entry<T: Tables>(t: &T, flow: &mut NewFlow<T::A>, record: boo
     // Only of connections does a packet of the original direction move the state on.
     e.flags = if record {
         if flow.bound == BOUND {
-            FLAG_RECORD | FLAG_BOUND
+            FLAG_RECORD | FLAG_BOUND | flow.life
         } else {
             FLAG_RECORD
         }

@@ -47,6 +47,8 @@ pub struct NewFlow<A: Addr = V4> {
     pub fixed: bool,
     /// [`BIND`], [`BOUND`], or 0: it has no binding.
     pub bound: u8,
+    /// Of which life the binding is that it uses, see [`crate::conntrack::life_of`].
+    pub life: u8,
     /// Initial state word without salt.
     pub state: u32,
     /// Filled in by [`super::create()`]: random bits of this life.

@@ -247,6 +247,9 @@ fn balance<T: PublishedPorts>(t: &T, l: &mut Lookup<T::A>, ahead: u16) -> Answer
             }
             // With all of them dead the flow goes where it would go, and is dropped there.
             l.index = tabled;
+            if !lets_in(t, backends.at(tabled).rule, l) {
+                return Answer::NotAllowed;
+            }
         }
     }
     let b = backends.at(l.index);

@@ -5,6 +5,7 @@
 use super::family;
 
 pub(crate) mod big_tcp;
+mod binding_life;
 pub(crate) mod connection;
 mod exact;
 pub(crate) mod fragment;

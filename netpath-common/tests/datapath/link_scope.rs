@@ -95,6 +95,20 @@ fn a_routed_network_may_send_multicast_and_not_to_link_local_addresses() {
     assert_eq!(out.dropped(), Some(DropReason::LinkScope));
 }
 
+/// It could not say on which link it answers, and no router forwards such a packet (RFC 4291, 2.5.6).
+#[test]
+fn a_routed_network_is_not_asked_by_link_local_addresses() {
+    let mut h = Host::new();
+    for tables in [&mut h.tables.networks, &mut h.tables6.networks] {
+        tables[usize::from(NET1)].flags |= NETWORK_ROUTED;
+    }
+    let near = netpath_common::datapath::link_local(ROUTER_MAC);
+    let out = h.from_outside6(&query6(near, C1.addr6, 128, 7));
+    assert_eq!(out.dropped(), Some(DropReason::LinkScope));
+    let out = h.from_outside6(&query6(S6, C1.addr6, 128, 7));
+    let _ = out.to_container(&C1);
+}
+
 /// They stand for something else: this host or network, IPv4 in a socket's words.
 #[test]
 fn addresses_of_no_destination_never_leave() {

@@ -163,6 +163,19 @@ fn each_backend_has_its_own_allow_list() {
 }
 
 #[test]
+fn the_dead_are_no_more_open_than_the_living() {
+    let mut h = Host::new();
+    shared(&mut h, &[C1]);
+    h.tables.allow(10, &[(S2, BITS)]);
+    h.tables.gone.insert(C1.ifindex);
+    let out = h.from_outside(&tcp(S, 50_000, H, 9003, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NotAllowed));
+    assert_eq!(h.tables.entry_count(), 0, "no flow was made");
+    let out = h.from_outside(&tcp(S2, 50_000, H, 9003, SYN));
+    let _ = out.to_container(&C1);
+}
+
+#[test]
 fn a_neighbour_behind_the_port_is_not_sent_to_itself_twice() {
     let mut h = Host::new();
     shared(&mut h, &[C1, C2]);

@@ -20,6 +20,7 @@ impl World {
             scene: &self.scene,
             talks: &half.talks,
             heads: &half.heads,
+            bindings: &half.bindings,
             hook,
             bytes: &input.bytes,
             looks: A::look(&input.bytes),

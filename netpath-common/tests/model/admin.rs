@@ -11,6 +11,7 @@ use netpath_common::{
 };
 
 use crate::{
+    pool::slot_of,
     scene::{DNS, UPLINK as PARTY_UPLINK, WEB},
     side::Side,
     step::What,
@@ -33,33 +34,26 @@ impl World {
                 self.wait(ms);
                 self.scene.wait(ms);
             }
-            What::Replace { who } => {
-                let old = self.scene.containers[who];
-                let c = &mut self.scene.containers[who];
-                c.mac[5] ^= 0x40;
-                c.ifindex += 10;
-                replace(&mut self.host.tables, &old, c);
-                replace(&mut self.host.tables6, &old, c);
-                self.scene.renew(who);
-            }
+            What::Replace { who } => self.replace(who),
             What::Publish { udp, to } => {
-                self.publish::<V4>(udp, to);
-                self.publish::<V6>(udp, to);
-                let (place, inner, party) = if udp {
-                    (&mut self.scene.dns, 53, DNS)
+                let (place, inner) = if udp {
+                    (&mut self.scene.dns, 53)
                 } else {
-                    (&mut self.scene.web, 80, WEB)
+                    (&mut self.scene.web, 80)
                 };
                 *place = to.map(|to| (to, inner));
-                self.scene.renew(party);
+                self.place(udp);
             }
-            What::Allow { udp, list } => {
-                self.allow::<V4>(udp, list);
-                self.allow::<V6>(udp, list);
-                self.scene.allow(udp, list);
+            What::Allow { rule, list } => {
+                self.allow::<V4>(rule, list);
+                self.allow::<V6>(rule, list);
+                self.scene.allow(rule, list);
                 self.doubt::<V4>();
                 self.doubt::<V6>();
             }
+            What::Share { udp, who, on } => self.share(udp, who, on),
+            What::Lose { who } => self.lose(who),
+            What::Open { network, mode } => self.open_as(network, mode),
             What::Uplink { moves } => {
                 self.move_uplink::<V4>(moves[0]);
                 self.move_uplink::<V6>(moves[1]);
@@ -95,6 +89,7 @@ impl World {
         if force {
             assert_eq!(t.entry_count(), 0);
             A::half_mut(&mut self.halves).talks.clear();
+            A::half_mut(&mut self.halves).bindings.clear();
         }
     }
 
@@ -106,22 +101,55 @@ impl World {
             .collect();
     }
 
-    fn publish<A: Side>(&mut self, udp: bool, to: Option<usize>) {
+    /// The endpoint is another one with the address.
+    pub(crate) fn replace(&mut self, who: usize) {
+        let old = self.scene.containers[who];
+        let c = &mut self.scene.containers[who];
+        c.mac[5] ^= 0x40;
+        c.ifindex += 10;
+        replace(&mut self.host.tables, &old, c);
+        replace(&mut self.host.tables6, &old, c);
+        self.scene.gone[who] = false;
+        self.scene.renew(who);
+    }
+
+    /// Writes where a published port leads: of a routed network at the container's own address.
+    pub(crate) fn place(&mut self, udp: bool) {
+        self.place_in::<V4>(udp);
+        self.place_in::<V6>(udp);
+        self.scene.renew(if udp { DNS } else { WEB });
+    }
+
+    fn place_in<A: Side>(&mut self, udp: bool) {
         let (proto, port, inner, rule) = if udp {
             (tuple::UDP, 5353, 53, RULE_DNS)
         } else {
             (tuple::TCP, 8080, 80, RULE_WEB)
         };
-        let to = to.map(|to| self.scene.containers[to]);
+        let to = if udp { self.scene.dns } else { self.scene.web };
+        let routed = to.is_some_and(|(to, _)| self.scene.is_routed(to));
+        let to = to.map(|(to, _)| self.scene.containers[to]);
         let t = A::tables_mut(&mut self.host);
+        t.published
+            .retain(|key, _| key.proto != proto || key.port != inner);
+        t.unpublish(proto, port, rule);
         match to {
+            Some(to) if routed => {
+                t.publish_range(A::of(&to), (inner, inner), proto, (&to, inner), rule);
+                // It takes no port of the host.
+                t.set_reserved(proto, inner, false);
+            }
             Some(to) => t.publish(proto, port, &to, inner, rule),
-            None => t.unpublish(proto, port, rule),
+            None => {}
         }
     }
 
-    fn allow<A: Side>(&mut self, udp: bool, list: Option<usize>) {
-        let rule = if udp { RULE_DNS } else { RULE_WEB };
+    fn allow<A: Side>(&mut self, rule: usize, list: Option<usize>) {
+        let rule = match rule {
+            WEB => RULE_WEB,
+            DNS => RULE_DNS,
+            member => slot_of(member),
+        };
         let list_of = |n: usize| A::LISTS[n].iter().map(|(net, n)| (*net, 8 * *n as u8));
         let prefixes: Vec<_> = list.into_iter().flat_map(list_of).collect();
         A::tables_mut(&mut self.host).allow(rule, &prefixes);

@@ -5,11 +5,13 @@
 use netpath_common::{
     records::{
         CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NETWORK_MASQUERADE, NETWORK_XDP,
+        NETWORK_XDP,
     },
     testing::{Host, NET1, NET2},
 };
 use proptest::{prelude::*, sample::select};
+
+use crate::mode::{self, Mode};
 
 /// Families that the packets of a life are of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) icc: bool,
     pub(crate) direct: bool,
     pub(crate) xdp: Xdp,
+    /// How the networks are open in the beginning.
+    pub(crate) modes: [Mode; 2],
 }
 
 impl Life {
@@ -72,18 +76,16 @@ impl Life {
         config.flags =
             bit(self.preserve, CONFIG_PRESERVE_PORTS) | bit(self.clamp, CONFIG_MSS_CLAMP);
         let xdp = bit(self.xdp == Xdp::Translates, NETWORK_XDP);
-        t.networks[usize::from(NET1)].flags =
-            NETWORK_MASQUERADE | NETWORK_ICC | bit(self.direct, NETWORK_DIRECT) | xdp;
-        t.networks[usize::from(NET2)].flags = bit(self.masquerade, NETWORK_MASQUERADE)
-            | bit(self.icc, NETWORK_ICC)
-            | bit(self.internal, NETWORK_INTERNAL)
-            | xdp;
+        t.networks[usize::from(NET1)].flags = NETWORK_ICC | bit(self.direct, NETWORK_DIRECT) | xdp;
+        t.networks[usize::from(NET2)].flags =
+            bit(self.icc, NETWORK_ICC) | bit(self.internal, NETWORK_INTERNAL) | xdp;
         // One record each, whatever the family.
         let (config, networks) = (t.config, t.networks.clone());
         host.tables6.config = config;
         host.tables6.networks = networks;
         host.tables.ct_capacity = self.capacity;
         host.tables6.ct_capacity = self.capacity;
+        mode::write(&mut host, self, self.modes);
         host
     }
 
@@ -120,8 +122,15 @@ pub(crate) fn life(capacity: impl Strategy<Value = usize>) -> impl Strategy<Valu
         Families::Both,
         Families::Both,
     ]);
+    let mode = || {
+        prop_oneof![
+            4 => Just(Mode::Nat),
+            3 => Just(Mode::Bound),
+            2 => Just(Mode::Routed),
+        ]
+    };
     (
-        (any::<u64>(), families),
+        (any::<u64>(), families, [mode(), mode()]),
         capacity,
         limits,
         range,
@@ -131,7 +140,7 @@ pub(crate) fn life(capacity: impl Strategy<Value = usize>) -> impl Strategy<Valu
     )
         .prop_map(
             |(
-                (seed, families),
+                (seed, families, modes),
                 capacity,
                 (flows, ports, inbound),
                 range,
@@ -154,6 +163,7 @@ pub(crate) fn life(capacity: impl Strategy<Value = usize>) -> impl Strategy<Valu
                     icc: !networks.2,
                     direct: networks.3,
                     xdp,
+                    modes,
                 }
             },
         )

@@ -18,12 +18,17 @@
 mod account;
 mod admin;
 mod begin;
+mod binding;
+mod excuse;
 mod fragment;
 mod life;
 mod link;
+mod met;
+mod mode;
 mod observe;
 mod packets;
 mod play;
+mod pool;
 mod reason;
 mod reduce;
 mod scene;
@@ -31,6 +36,7 @@ mod side;
 mod step;
 mod table;
 mod talk;
+mod talks;
 mod world;
 
 use std::{
@@ -40,6 +46,7 @@ use std::{
 };
 
 use life::{Life, life};
+use met::Shape;
 use netpath_common::DropReason;
 use proptest::{
     prelude::*,
@@ -58,8 +65,13 @@ const OFTEN: u32 = 5;
 /// As many times more, where a release wants it.
 const LONG: u32 = 20;
 
-/// Drop reasons that a life has shown, of IPv4 and of IPv6.
-type Seen = [BTreeSet<&'static str>; 2];
+/// What a life has shown, of IPv4 and of IPv6.
+#[derive(Default, Debug)]
+struct Seen {
+    /// Drop reasons.
+    reasons: [BTreeSet<&'static str>; 2],
+    shapes: [BTreeSet<Shape>; 2],
+}
 
 /// Those of one family, or too rare to be expected.
 const ONE_SIDED: [DropReason; 8] = [
@@ -83,6 +95,15 @@ fn play(life: Life, steps: &[Step]) -> Seen {
     world.seen
 }
 
+/// Counts what another life has met.
+fn add<T: Ord>(all: &mut [BTreeMap<T, u32>; 2], met: [BTreeSet<T>; 2]) {
+    for (all, met) in all.iter_mut().zip(met) {
+        for one in met {
+            *all.entry(one).or_default() += 1;
+        }
+    }
+}
+
 /// Plays many lives with tables of this many entries, and says how many steps they took.
 fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
     let long = env::var_os("NETPATH_LONG").is_some();
@@ -97,6 +118,7 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
     let mut taken = 0;
     // In how many lives a reason is met, by family.
     let mut seen: [BTreeMap<&'static str, u32>; 2] = Default::default();
+    let mut shapes: [BTreeMap<Shape, u32>; 2] = Default::default();
     for _ in 0..count {
         let life = life.new_tree(&mut runner).unwrap().current();
         let length = length.new_tree(&mut runner).unwrap().current();
@@ -105,12 +127,9 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
             .collect();
         taken += steps.len();
         match reduce::outcome(life, &steps) {
-            Ok(reasons) => {
-                for (seen, reasons) in seen.iter_mut().zip(reasons) {
-                    for reason in reasons {
-                        *seen.entry(reason).or_default() += 1;
-                    }
-                }
+            Ok(met) => {
+                add(&mut seen, met.reasons);
+                add(&mut shapes, met.shapes);
             }
             Err(_) => {
                 let steps = reduce::shortest(life, steps);
@@ -130,6 +149,11 @@ fn lives(name: &str, seed: u64, capacity: impl Strategy<Value = usize>) {
             );
         }
         assert!(own.len() > 20, "{seen:?}");
+    }
+    for shapes in &shapes {
+        for shape in Shape::ALL {
+            assert!(shapes.contains_key(&shape), "{shape:?} never: {shapes:?}");
+        }
     }
     // Past the capture of the test harness: the number is part of what the test says.
     let mut output = std::io::stderr();

@@ -5,7 +5,7 @@
 //! and 7, checksums and TTL, the host's.)
 
 use netpath_common::{
-    Verdict,
+    DropReason, Verdict,
     counters::Counter,
     event::Hook,
     testing::{
@@ -15,10 +15,13 @@ use netpath_common::{
 };
 
 use crate::{
+    binding::End,
     fragment::Ends,
-    scene::{UPLINK as PARTY_UPLINK, is_first},
+    met::Shape,
+    scene::{POOL, UPLINK as PARTY_UPLINK, is_first, rule_of},
     side::Side,
-    talk::{Kind, Talks},
+    talk::Kind,
+    talks::Talks,
     world::World,
 };
 
@@ -26,6 +29,8 @@ use crate::{
 pub(crate) struct Before<A> {
     counters: Vec<u64>,
     wanted: Option<Line<A>>,
+    /// The outside begins what it may begin: it has to get in.
+    due: bool,
 }
 
 pub(crate) fn ip<A: Side>(frame: &Frame) -> Option<Ip<A>> {
@@ -41,6 +46,7 @@ impl World {
         Before {
             counters: self.host.tables.counters(),
             wanted: self.wanted(hook, input),
+            due: hook == Hook::UplinkIngress && self.is_due::<A>(input),
         }
     }
 
@@ -97,7 +103,7 @@ impl World {
         let verdict = match out.result {
             Err(reason) => {
                 self.refused += 1;
-                self.seen[usize::from(A::IS_V6)].insert(reason.as_str());
+                self.seen.reasons[usize::from(A::IS_V6)].insert(reason.as_str());
                 let excused = hook == Hook::Xdp;
                 assert!(
                     before.wanted.is_none() || excused,
@@ -106,6 +112,16 @@ impl World {
                 );
                 self.check_counters::<A>(hook, input, out, &grown, false);
                 self.check_answer::<A>(input, out);
+                assert!(
+                    !before.due
+                        || matches!(
+                            reason,
+                            DropReason::ConntrackFull | DropReason::InboundBudget
+                        ),
+                    "2: {reason:?} for what is open: {}",
+                    describe(input)
+                );
+                self.may_have_bound::<A>(hook, input);
                 return self.disturb::<A>(hook, input);
             }
             Ok(verdict) => verdict,
@@ -124,13 +140,19 @@ impl World {
         };
         // 1: also what the stack sends as it is.
         if hook == Hook::UplinkEgress || matches!(verdict, Verdict::ToUplink { .. }) {
-            assert!(!b.src.is_private(), "1: {} left", out.text());
+            let stays = self.scene.stays(b.src);
+            assert!(!b.src.is_private() || stays, "1: {} left", out.text());
+            if stays {
+                self.met::<A>(Shape::RoutedOut);
+            }
         }
         if let Verdict::ToNeighbour { ifindex } = verdict {
             self.check_neighbour(&a, ifindex);
         }
         if !translated {
             assert_eq!(before.wanted, None, "not translated: {}", describe(input));
+            assert!(!before.due, "2: left out: {}", describe(input));
+            self.may_have_bound::<A>(hook, input);
             if hook == Hook::UplinkEgress {
                 self.check_shadow(&a);
             }
@@ -145,7 +167,11 @@ impl World {
                     assert_eq!(y, wanted, "3: {x:?} of a live conversation");
                 }
                 self.check_mss::<A>(input, out, flags);
-                assert!(!new || moved == (x.sport != y.sport), "{x:?} became {y:?}");
+                // Of a binding's port that is counted once, when it is chosen.
+                let is_bound = End::of(&self.scene, &x).is_some();
+                let changes = x.sport != y.sport;
+                let counts = moved == changes || is_bound && changes;
+                assert!(!new || counts, "{x:?} became {y:?}");
                 self.talk(hook, (&a, &b), (x, y), flags, new)
             }
             (Body::Error(Some(x)), Body::Error(Some(y))) => {
@@ -222,19 +248,19 @@ impl World {
                     .is_seen_now(&self.scene, &question)
             {
                 // The first that is seen of it is an answer.
-                let (kind, parties) = self.permission(Hook::Veth, question, A::back(x));
-                let parties = self.scene.parties(&parties);
-                let begun = (question, A::back(x));
-                A::half_mut(&mut self.halves)
-                    .talks
-                    .begin(&self.scene, begun, kind, parties, 0);
+                self.begin(Hook::Veth, (question, A::back(x)), None);
                 known = A::half_mut(&mut self.halves)
                     .talks
                     .went_on(&self.scene, x, y, flags);
             }
         }
-        let (kind, parties, reply) = if let Some((talk, reply)) = known {
-            (talk.kind, talk.parties, reply)
+        let (begun, reply) = if let Some((talk, reply)) = known {
+            if talk.pool_changes != self.scene.pool_changes
+                && rule_of(&talk.begun.parties).is_some_and(|rule| rule >= POOL)
+            {
+                self.met::<A>(Shape::BalancedStays);
+            }
+            (talk.begun, reply)
         } else {
             assert!(
                 new || A::half_mut(&mut self.halves)
@@ -242,27 +268,22 @@ impl World {
                     .is_seen_now(&self.scene, &x),
                 "2: nobody asked for {x:?}, now {y:?}, at {hook:?}"
             );
-            let (kind, parties) = self.permission(hook, x, y);
-            if new && matches!(kind, Kind::Out(_)) {
-                self.check_port(x, y);
+            if self.talks().has_lost_its_backend(&self.scene, &x) {
+                self.met::<A>(Shape::BalancedMoves);
             }
-            let parties = self.scene.parties(&parties);
             // Nobody knows what the first packet was where that was not seen.
-            let first = if new { flags } else { 0 };
-            A::half_mut(&mut self.halves)
-                .talks
-                .begin(&self.scene, (x, y), kind, parties, first);
+            let begun = self.begin(hook, (x, y), new.then_some(flags));
             if !new {
                 // But this one may have closed it.
                 A::half_mut(&mut self.halves).talks.disturb(&x, flags);
             }
-            (kind, parties, false)
+            (begun, false)
         };
-        let ends = kind.ends(reply);
+        let ends = begun.kind.ends(reply);
         if a.is_head {
             A::half_mut(&mut self.halves)
                 .heads
-                .head(&self.scene, a, b, parties, ends);
+                .head(&self.scene, a, b, begun.parties, ends);
         }
         ends
     }
@@ -281,9 +302,8 @@ impl World {
         );
         assert!(ip.ttl < 2 || ip.len > 1500, "{line:?} could have been sent");
         let parties = self.scene.parties(&[who, PARTY_UPLINK]);
-        A::half_mut(&mut self.halves)
-            .talks
-            .begin_unseen(&self.scene, line, parties);
+        let half = A::half_mut(&mut self.halves);
+        half.talks.begin_unseen(&self.scene, line, parties);
     }
 
     /// An ICMP error is about a packet of a conversation, and goes to whom has sent that.

@@ -82,8 +82,9 @@ impl World {
             .any(|f| ip::<A>(f).is_some_and(|ip| ip.part.0 == 0));
         let is_whole = (0..parts.len()).all(|i| order.iter().filter(|o| **o == i).count() == 1);
         let in_order = order.is_sorted();
-        // By hairpin nothing waits; and there is room for so many parts of others.
-        let may_wait = waiting < 20 && (who.is_none() || !self.scene.is_host(dst));
+        // From container to container nothing waits; and there is room for so many parts of others.
+        let goes_out = !self.scene.is_host(dst) && !dst.is_private();
+        let may_wait = waiting < 20 && (who.is_none() || goes_out);
         if !head || !is_whole || parts.len() == 1 || !in_order && !may_wait {
             return;
         }

@@ -11,11 +11,12 @@ use netpath_common::{
 };
 
 use crate::{
+    binding::Bindings,
     fragment::Heads,
     link::{OnLink, unsupported},
-    scene::Scene,
+    scene::{Asked, BALANCED, Open, Scene},
     side::{Place, Side},
-    talk::{Talks, has_fixed_port},
+    talks::Talks,
 };
 
 /// What is known about a frame when it is judged.
@@ -23,6 +24,7 @@ pub(crate) struct Case<'w, A> {
     pub(crate) scene: &'w Scene,
     pub(crate) talks: &'w Talks<A>,
     pub(crate) heads: &'w Heads<A>,
+    pub(crate) bindings: &'w Bindings<A>,
     pub(crate) hook: Hook,
     pub(crate) bytes: &'w [u8],
     pub(crate) looks: Looks<A>,
@@ -39,11 +41,11 @@ pub(crate) struct Case<'w, A> {
 }
 
 impl<A: Side> Case<'_, A> {
-    fn knows(&self, line: &Line<A>) -> bool {
+    pub(crate) fn knows(&self, line: &Line<A>) -> bool {
         self.talks.may_know(self.scene, line)
     }
 
-    fn is_arp(&self) -> bool {
+    pub(crate) fn is_arp(&self) -> bool {
         self.bytes.get(12..14) == Some(&[8, 6])
     }
 
@@ -60,12 +62,12 @@ impl<A: Side> Case<'_, A> {
     }
 
     /// Whether it may belong to a conversation.
-    fn is_known(&self, ip: &Ip<A>) -> bool {
+    pub(crate) fn is_known(&self, ip: &Ip<A>) -> bool {
         matches!(ip.body, Body::Talk(line, _) if self.knows(&line))
     }
 
     /// Whether nothing is decided here about the family.
-    fn is_left_alone(&self) -> bool {
+    pub(crate) fn is_left_alone(&self) -> bool {
         A::IS_V6 && self.hook == Hook::Xdp
     }
 
@@ -133,7 +135,10 @@ impl<A: Side> Case<'_, A> {
             return None;
         }
         if let Place::Network(network) = place {
-            return if network != c.network {
+            let open = self.is_open(ip);
+            return if network != c.network && open.is_some() && self.scene.is_reachable(who) {
+                self.of_open(open)
+            } else if network != c.network {
                 Some(DropReason::OtherNetwork)
             } else if !self.has_icc(who) && !ip.dst.is_subnet_broadcast() {
                 Some(DropReason::IccDisabled)
@@ -155,6 +160,8 @@ impl<A: Side> Case<'_, A> {
             Body::Truncated => Some(DropReason::Truncated),
             Body::Bad => Some(DropReason::BadL4Header),
             Body::Other => Some(unsupported::<A>(ip.proto)),
+            // Where nothing is translated the stack may know about groups.
+            Body::Talk(..) if self.scene.is_routed(who) && ip.dst.place() == Place::Many => None,
             Body::Talk(..) if is_of_one_link(ip.dst) => Some(DropReason::LinkScope),
             Body::Talk(line, flags) => match line.proto {
                 // Nobody asked.
@@ -172,14 +179,14 @@ impl<A: Side> Case<'_, A> {
             return Some(DropReason::Martian);
         }
         if ip.dst.is_private() && !ip.dst.is_gateway() {
-            return Some(DropReason::DirectAccess);
+            return self.must_by_own_address(ip);
         }
         let Body::Talk(line, _) = ip.body else {
             return None;
         };
         if self.hook == Hook::Xdp
             || !self.scene.is_host(ip.dst)
-            || self.scene.published(line.proto, line.dport).is_none()
+            || !self.scene.is_published(line.proto, line.dport)
         {
             return None;
         }
@@ -197,164 +204,62 @@ impl<A: Side> Case<'_, A> {
     }
 
     /// Whether a container that had the packet could not tell where to answer.
-    fn is_of_another_link(&self, ip: &Ip<A>) -> bool {
+    pub(crate) fn is_of_another_link(&self, ip: &Ip<A>) -> bool {
         A::IS_V6 && ip.src.place() == Place::OneLink
     }
 
-    /// Whether a packet asks for a published port that does not let its sender in.
-    fn is_refused(&self, line: &Line<A>) -> bool {
-        self.scene.published(line.proto, line.dport).is_some()
-            && !self.scene.lets_in(line.proto, line.src)
+    /// A packet of no conversation from the outside to an address of a network.
+    fn must_by_own_address(&self, ip: &Ip<A>) -> Option<DropReason> {
+        let early = self.hook == Hook::Xdp;
+        if !self.scene.is_open(ip.dst) {
+            // It does not judge a flow that is over.
+            let was = matches!(ip.body, Body::Talk(line, _) if self.talks.has_known(&line));
+            return (!early || !was).then_some(DropReason::DirectAccess);
+        }
+        match ip.body {
+            // The tc hook knows what is open.
+            _ if early => None,
+            Body::Error(_) => None,
+            _ if self.scene.is_martian(ip.src) => Some(DropReason::Martian),
+            _ if self.is_of_another_link(ip) => Some(DropReason::LinkScope),
+            Body::Tail => None,
+            Body::Talk(line, _) => match self.scene.open(&line) {
+                None => Some(DropReason::DirectAccess),
+                open => self.of_open(open),
+            },
+            _ => Some(DropReason::DirectAccess),
+        }
     }
 
-    /// Whether the frame may be dropped for this reason.
-    pub(crate) fn can(&self, reason: DropReason) -> bool {
-        let veth = self.hook == Hook::Veth;
-        let early = matches!(self.hook, Hook::UplinkIngress | Hook::Xdp);
-        let life = &self.scene.life;
-        if self.is_left_alone() {
-            return reason == DropReason::Truncated && self.bytes.len() < 14;
-        }
-        match reason {
-            DropReason::NoConfig => return veth && self.who.is_none(),
-            DropReason::SpoofedMac => return veth && !self.honest_mac,
-            DropReason::BadEthertype => return veth && matches!(self.looks, Looks::Foreign),
-            DropReason::BadIpHeader => return matches!(self.looks, Looks::BadIp),
-            DropReason::SpoofedArp => return veth && self.is_arp(),
-            DropReason::Truncated if !matches!(self.looks, Looks::Ip(_)) => {
-                let short_arp = veth && self.is_arp() && self.bytes.len() < 42;
-                return matches!(self.looks, Looks::Short) || short_arp;
-            }
-            // One processor at a time, one uplink with a route, no bridge.
-            DropReason::FlowRace
-            | DropReason::NoUplink
-            | DropReason::NoRoute
-            | DropReason::RewriteFailed
-            | DropReason::UnknownPort => return false,
-            _ => {}
-        }
-        let Looks::Ip(ip) = self.looks else {
-            return false;
-        };
-        let talk = match ip.body {
-            Body::Talk(line, flags) => Some((line, flags)),
+    /// Why a packet is not let in by what is open.
+    pub(crate) fn of_open(&self, open: Option<Open>) -> Option<DropReason> {
+        open.is_some_and(|open| open.refused)
+            .then_some(DropReason::NotAllowed)
+    }
+
+    /// Whether a packet asks for a port that does not let its sender in.
+    pub(crate) fn is_refused(&self, line: &Line<A>) -> bool {
+        let asked = self.scene.asked(line.proto, line.dport, line.src);
+        asked == Asked::Refused
+    }
+
+    /// The same where that may be so: which of the dead it would go to nobody knows.
+    pub(crate) fn may_be_refused(&self, line: &Line<A>) -> bool {
+        let is_dead = line.dport == BALANCED && !self.scene.lives(line.proto);
+        self.is_refused(line) || is_dead && self.scene.is_published(line.proto, line.dport)
+    }
+
+    /// Whether it asks for what is open at a container's own address.
+    pub(crate) fn is_open(&self, ip: &Ip<A>) -> Option<Open> {
+        match ip.body {
+            Body::Talk(line, _) => self.scene.open(&line),
             _ => None,
-        };
-        let begins = talk.filter(|(line, _)| !self.talks.is_sure(self.scene, line));
-        let sender = self.who.or_else(|| self.scene.at(ip.src));
-        match reason {
-            DropReason::Truncated => ip.body == Body::Truncated,
-            DropReason::BadL4Header => ip.body == Body::Bad,
-            DropReason::SpoofedAddress => {
-                let own = self.who.map(|w| A::of(&self.scene.containers[w]));
-                veth && own != Some(ip.src)
-            }
-            DropReason::Martian => {
-                let place = ip.dst.place();
-                place == Place::Loopback
-                    || veth && place == Place::Nowhere
-                    || early && self.scene.is_martian(ip.src)
-            }
-            DropReason::DirectAccess => early && ip.dst.is_private(),
-            DropReason::OtherNetwork => {
-                veth && ip.dst.is_private() && ip.src.place() != ip.dst.place()
-            }
-            DropReason::IccDisabled => {
-                let links = [ip.src.place(), ip.dst.place()].contains(&Place::OneLink);
-                let same = links || ip.src.place() == ip.dst.place();
-                veth && same && sender.is_some_and(|who| !self.has_icc(who))
-            }
-            DropReason::NotAllowed => {
-                self.hook != Hook::UplinkEgress
-                    && talk.is_some_and(|(line, _)| self.is_refused(&line))
-            }
-            DropReason::NotRoutable => sender.is_some_and(|who| !self.scene.goes_out(who)),
-            DropReason::UnsupportedProtocol
-            | DropReason::RoutingHeader
-            | DropReason::HeaderChain => {
-                ip.body == Body::Other && unsupported::<A>(ip.proto) == reason
-            }
-            DropReason::SpoofedNeighbour => {
-                A::IS_V6 && veth && matches!(ip.body, Body::OtherIcmp(133 | 135 | 136))
-            }
-            DropReason::RogueRa => A::IS_V6 && veth && ip.body == Body::OtherIcmp(134),
-            DropReason::RogueDhcp => veth && self.is_dhcp_answer(&ip),
-            DropReason::LinkScope => sender.is_some() && talk.is_some() && is_of_one_link(ip.dst),
-            DropReason::IcmpUnmatched => {
-                matches!(ip.body, Body::OtherIcmp(_))
-                    || ip.proto == A::ICMP && talk.is_some_and(|(l, _)| A::answers(l.icmp_type))
-            }
-            DropReason::IcmpErrorUnmatched => matches!(ip.body, Body::Error(_)),
-            DropReason::IcmpBadMtu => {
-                matches!(ip.body, Body::Error(_)) && A::has_tiny_mtu(&self.bytes[ip.at..])
-            }
-            DropReason::IcmpRedirect => ip.body == Body::Redirect,
-            DropReason::TcpInvalid => talk.is_some_and(|(line, _)| self.knows(&line)),
-            DropReason::TcpNotSyn => {
-                begins.is_some_and(|(line, flags)| self.is_no_beginning(&line, flags, sender))
-            }
-            DropReason::FragmentUnmatched => ip.body == Body::Tail,
-            DropReason::FragmentOverlap => ip.body == Body::Tail && self.heads.repeats(&ip),
-            DropReason::FragmentTiny => ip.body == Body::Tiny,
-            DropReason::ConntrackFull => begins.is_some() && self.entries + 2 > life.capacity,
-            DropReason::EndpointQuota => {
-                let over = |used: u32, limit: u32| limit != 0 && used >= limit;
-                begins.is_some() && (over(self.used.0, life.flows) || over(self.used.1, life.ports))
-            }
-            DropReason::InboundBudget => {
-                begins.is_some() && life.inbound != 0 && self.embryonic >= life.inbound
-            }
-            DropReason::NoPort => begins.is_some_and(|(line, _)| self.has_no_port(&line)),
-            DropReason::UntranslatedSource => {
-                self.hook == Hook::UplinkEgress && ip.src.is_private()
-            }
-            DropReason::UnpublishedFlood => {
-                // For the rest of a tick it is remembered of an address that the host has lost.
-                self.hook == Hook::Xdp && (self.scene.is_host(ip.dst) || A::HOSTS.contains(&ip.dst))
-            }
-            _ => false,
         }
-    }
-
-    /// Whether a segment cannot begin a conversation: only a SYN can, and an ACK of one that began
-    /// earlier where its port is still to be had.
-    fn is_no_beginning(&self, line: &Line<A>, flags: u8, sender: Option<usize>) -> bool {
-        if matches!(line.proto, tuple::SCTP | tuple::DCCP) {
-            return flags != SYN;
-        }
-        if line.proto != tuple::TCP || flags == SYN {
-            return false;
-        }
-        let out = sender.is_some() && !self.scene.is_host(line.dst);
-        if flags != ACK || !out {
-            return true;
-        }
-        !self.scene.life.preserve
-            || !self.scene.may_be_outside(line, line.sport)
-            || !self.is_free(line, line.sport)
-    }
-
-    /// Whether a container's packet may leave by this port.
-    pub(crate) fn is_free(&self, line: &Line<A>, port: u16) -> bool {
-        !self.scene.is_taken(line.proto, port)
-            && self
-                .talks
-                .is_free(self.scene, &self.scene.outside(line, port))
-    }
-
-    fn has_no_port(&self, line: &Line<A>) -> bool {
-        if has_fixed_port::<A>(line.proto) {
-            return !self.is_free(line, line.sport);
-        }
-        let Some((min, max)) = self.scene.life.range else {
-            return false;
-        };
-        line.proto != A::ICMP && (min..=max).all(|port| !self.is_free(line, port))
     }
 }
 
 /// Multicast, broadcast and link-local addresses, and those of no destination at all.
-fn is_of_one_link<A: Side>(a: A) -> bool {
+pub(crate) fn is_of_one_link<A: Side>(a: A) -> bool {
     matches!(
         a.place(),
         Place::Many | Place::OneLink | Place::Loopback | Place::Nowhere

@@ -2,9 +2,14 @@
 //!
 //! Owns the choice. What a step does to the host is `world`'s.
 
+use netpath_common::testing::{NET1, NET2};
 use proptest::{prelude::*, sample::select};
 
-use crate::side::Name;
+use crate::{
+    mode::Mode,
+    scene::{BALANCED, DNS, POOL, WEB},
+    side::Name,
+};
 
 /// Allow lists there are, by number.
 const LISTS: usize = 4;
@@ -143,8 +148,14 @@ pub(crate) enum What {
     Replace { who: usize },
     /// The port is published, at another container perhaps, or taken back.
     Publish { udp: bool, to: Option<usize> },
-    /// The port has another allow list, by number; none: everybody.
-    Allow { udp: bool, list: Option<usize> },
+    /// A rule, as a party, has another allow list, by number; none: everybody.
+    Allow { rule: usize, list: Option<usize> },
+    /// A container comes to share the balanced port, or goes.
+    Share { udp: bool, who: usize, on: bool },
+    /// A container's interface is gone.
+    Lose { who: usize },
+    /// A network is opened to the outside in another way.
+    Open { network: u16, mode: Mode },
     /// The uplink's generation grows, perhaps with another address of IPv4, of IPv6.
     Uplink { moves: [bool; 2] },
     /// The collector is given every key.
@@ -153,7 +164,7 @@ pub(crate) enum What {
 
 fn port() -> impl Strategy<Value = u16> {
     prop_oneof![
-        60 => select(vec![53, 80, 700, 5000, 5001, 5353, 8080]),
+        60 => select(vec![53, 80, 700, 5000, 5001, 5353, 8080, BALANCED]),
         1 => select(vec![67, 68, 546, 547]),
     ]
 }
@@ -258,9 +269,15 @@ fn changes() -> impl Strategy<Value = What> {
     prop_oneof![
         10 => select(wait).prop_map(|ms| What::Wait { ms }),
         2 => who.clone().prop_map(|who| What::Replace { who }),
-        2 => (any::<bool>(), prop::option::of(who)).prop_map(|(udp, to)| What::Publish { udp, to }),
-        2 => (any::<bool>(), prop::option::of(0..LISTS))
-            .prop_map(|(udp, list)| What::Allow { udp, list }),
+        2 => (any::<bool>(), prop::option::of(who.clone()))
+            .prop_map(|(udp, to)| What::Publish { udp, to }),
+        2 => (prop_oneof![2 => WEB..=DNS, 1 => POOL..POOL + 6], prop::option::of(0..LISTS))
+            .prop_map(|(rule, list)| What::Allow { rule, list }),
+        3 => (any::<bool>(), who.clone(), 0..3_u8)
+            .prop_map(|(udp, who, on)| What::Share { udp, who, on: on != 0 }),
+        1 => who.clone().prop_map(|who| What::Lose { who }),
+        1 => (select(vec![NET1, NET2]), select(vec![Mode::Nat, Mode::Bound, Mode::Bound, Mode::Routed]))
+            .prop_map(|(network, mode)| What::Open { network, mode }),
         1 => any::<[bool; 2]>().prop_map(|moves| What::Uplink { moves }),
         1 => (port(), any::<bool>()).prop_map(|(port, on)| What::Listen { port, on }),
         4 => (0..8_u8).prop_map(|n| What::Collect { force: n == 0 }),

@@ -3,16 +3,20 @@
 //! Owns the checks of their form, and of the numbers that are kept beside them, of both families
 //! together, against a recount.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use netpath_common::{
     addr::{V4, V6},
-    conntrack::{Budget, CtEntry, STATE_ASSURED, STATE_CLAIMED, STATE_SEEN_REPLY},
+    conntrack::{
+        Budget, CtEntry, FLAG_BOUND, FLAG_LIFE_MASK, STATE_ASSURED, STATE_CLAIMED,
+        STATE_SEEN_REPLY, life_of,
+    },
     counters::Counter,
     datapath::Tables,
+    nat::inside_key,
     records::REVISION_SHIFT,
     testing::{Host, MemTables},
-    tuple,
+    tuple::{self, Tuple},
 };
 
 use crate::{life::Life, side::Side};
@@ -44,8 +48,10 @@ fn add<A: Side>(t: &MemTables<A>, used: &mut Used) {
         // A record's packets answer: who began is where they go to.
         let (begun_by, other) = (usize::from(e.to), e.from);
         if begun_by != 0 {
-            used.flows[begun_by] += 1;
-            used.ports[begun_by] += u32::from(other == 0);
+            // A binding has the outside port of all its flows, and is none.
+            let is_bound = e.flags & FLAG_BOUND != 0;
+            used.flows[begun_by] += u32::from(key.proto != tuple::BINDING);
+            used.ports[begun_by] += u32::from(other == 0 && !is_bound);
         } else if other != 0 {
             let established = if key.proto == tuple::TCP {
                 STATE_ASSURED
@@ -72,11 +78,19 @@ pub(crate) fn check_numbers(host: &Host) {
         "flows of the outside that are not established"
     );
     let flows = t.counter(Counter::FlowNew) - t.counter(Counter::FlowRemoved);
-    let entries = t.entry_count() + host.tables6.entry_count();
+    let bindings = bindings(t) + bindings(&host.tables6);
+    let entries = t.entry_count() + host.tables6.entry_count() - bindings;
     assert_eq!(entries as u64, 2 * flows, "made and not removed");
     let waiting =
         t.counter(Counter::FragmentHeld) - t.counter(Counter::FragmentReleased) - t.held_dropped();
     assert_eq!(t.live(Budget::HELD), waiting as i64, "waiting fragments");
+}
+
+/// Entries that are of no flow.
+fn bindings<A: Side>(t: &MemTables<A>) -> usize {
+    let mut n = 0;
+    t.for_each_entry(|key, _| n += usize::from(key.proto == tuple::BINDING));
+    n
 }
 
 /// Entries come in pairs that point at each other, within the capacity.
@@ -110,6 +124,34 @@ pub(crate) fn check_form<A: Side>(t: &MemTables<A>, capacity: usize) {
         }
     }
     assert_eq!(entries.len(), 2 * outside.len());
+    check_bindings(&entries);
+}
+
+/// A binding counts the flows that use it, and none of an earlier one of its inside.
+fn check_bindings<A: Side>(entries: &[(Tuple<A>, CtEntry<A>)]) {
+    let mut users: HashMap<(Tuple<A>, u8), i64> = HashMap::new();
+    for (key, e) in entries {
+        if !e.is_record() || e.flags & FLAG_BOUND == 0 {
+            continue;
+        }
+        // What answers carry, and what they become.
+        let inside = if e.to != 0 {
+            inside_key(e.dst, e.dport, key.dst, key.proto)
+        } else {
+            inside_key(key.src, key.sport, e.src, key.proto)
+        };
+        let life = e.flags & FLAG_LIFE_MASK;
+        *users.entry((inside, life)).or_default() += 1;
+    }
+    for (key, e) in entries {
+        if key.proto == tuple::BINDING && !e.is_record() {
+            let users = users
+                .get(&(*key, life_of(e.generation)))
+                .copied()
+                .unwrap_or(0);
+            assert_eq!(e.packets as i64, users, "flows of {key:?}");
+        }
+    }
 }
 
 /// What an entry depends on, but for the revision of its rule: each half is judged by itself.

@@ -1,20 +1,20 @@
-//! Conversations: who has asked for what, and what a live one may never do.
+//! A conversation: who has asked for what, and what a live one may never do.
 //!
-//! Owns a plain map from what answers look like when they come to the host to what they must become.
-//! It is told by packets that left or entered, never by the conntrack table. What it knows of
-//! lifetimes are two bounds: after the one a conversation may be over, after the other it must be.
+//! Owns what it depends on and how far it is. What is known of lifetimes are two bounds: after the one a
+//! conversation may be over, after the other it must be.
 
-use std::collections::HashMap;
-
-use netpath_common::testing::plain::{ACK, FIN, Line, RST, SYN};
-use netpath_common::tuple;
+use netpath_common::{
+    testing::plain::{ACK, FIN, Line, RST, SYN},
+    tuple,
+};
 
 use crate::{
-    scene::{Parties, Scene},
+    binding::End,
+    scene::{Parties, Scene, rule_of},
     side::Side,
 };
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// Who takes part: the one that began, then the other one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,13 +54,23 @@ enum Stage {
     Closing,
 }
 
+/// What a conversation is by the one that has begun it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun<A> {
+    pub(crate) kind: Kind,
+    pub(crate) parties: Parties,
+    /// Whose binding it uses.
+    pub(crate) end: Option<End<A>>,
+}
+
 /// A conversation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Talk<A> {
     /// What answers become.
     pub(crate) near: Line<A>,
-    pub(crate) kind: Kind,
-    pub(crate) parties: Parties,
+    pub(crate) begun: Begun<A>,
+    /// How often balanced ports had changed then.
+    pub(crate) pool_changes: u32,
     /// The last packet that has kept it alive beyond doubt.
     sure: u64,
     /// The last packet.
@@ -71,15 +81,45 @@ pub(crate) struct Talk<A> {
     doubtful: bool,
 }
 
-/// One that a packet may belong to, what its answers look like, and whether the packet would be one.
-type Found<'t, A> = (&'t Talk<A>, Line<A>, bool);
-
 impl<A: Side> Talk<A> {
+    /// One that begins now. `flags`: of its first packet.
+    pub(crate) fn new(scene: &Scene, near: Line<A>, begun: Begun<A>, flags: u8) -> Self {
+        Self {
+            near,
+            begun,
+            pool_changes: scene.pool_changes,
+            sure: scene.now(),
+            last: scene.now(),
+            stage: if flags == SYN {
+                Stage::Syn
+            } else {
+                Stage::Vague
+            },
+            answered: false,
+            doubtful: false,
+        }
+    }
+
+    /// An allow list has changed.
+    pub(crate) fn doubt(&mut self, scene: &Scene) {
+        self.doubtful |= !self.stands(scene);
+    }
+
+    /// A packet of it has been seen and not sent on translated.
+    pub(crate) fn disturb(&mut self, flags: u8) {
+        self.stage = match self.stage {
+            Stage::Closing => Stage::Closing,
+            _ if flags & (FIN | RST) != 0 => Stage::Closing,
+            Stage::Established => Stage::Established,
+            Stage::Syn | Stage::SynAck | Stage::Vague => Stage::Vague,
+        };
+    }
+
     /// Whether nothing that it depends on has become another one, and its client is let in.
     fn stands(&self, scene: &Scene) -> bool {
-        let is_published = matches!(self.kind, Kind::In(_) | Kind::Hairpin(..));
-        let allowed = !is_published || scene.lets_in(self.near.proto, self.near.dst);
-        allowed && scene.are_there(&self.parties)
+        let rule = rule_of(&self.begun.parties);
+        let allowed = rule.is_none_or(|rule| scene.lets_in(rule, self.near.dst));
+        allowed && scene.are_there(&self.begun.parties)
     }
 
     /// Whether it must still be there.
@@ -116,11 +156,11 @@ impl<A: Side> Talk<A> {
     }
 
     /// Whether a packet is one that an established conversation must let through.
-    fn must_pass(&self, flags: u8) -> bool {
+    pub(crate) fn must_pass(&self, flags: u8) -> bool {
         self.near.proto != tuple::TCP || self.stage == Stage::Established && flags == ACK
     }
 
-    fn advance(&mut self, reply: bool, flags: u8, now: u64) {
+    pub(crate) fn advance(&mut self, reply: bool, flags: u8, now: u64) {
         self.last = now;
         self.doubtful = false;
         self.answered |= reply;
@@ -141,214 +181,6 @@ impl<A: Side> Talk<A> {
         if kept {
             self.sure = now;
         }
-    }
-}
-
-/// All conversations, by what their answers look like.
-#[derive(Debug, Default)]
-pub(crate) struct Talks<A> {
-    by_far: HashMap<Line<A>, Talk<A>>,
-    /// What answers look like, by what they become.
-    by_near: HashMap<Line<A>, Line<A>>,
-    /// Conversations that have begun with a packet which the stack was left to deal with, so that
-    /// nobody has seen what theirs become.
-    unseen: HashMap<Line<A>, (Parties, u64)>,
-}
-
-impl<A: Side> Talks<A> {
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// An allow list has changed: what it does not let in may be gone when it does again.
-    pub(crate) fn doubt(&mut self, scene: &Scene) {
-        for talk in self.by_far.values_mut() {
-            talk.doubtful |= !talk.stands(scene);
-        }
-    }
-
-    /// The conversation that a packet would belong to, and whether it would be an answer.
-    fn of(&self, line: &Line<A>) -> [Option<Found<'_, A>>; 2] {
-        let answer = self.by_far.get(line).map(|t| (t, *line, true));
-        let far = self.by_near.get(&A::back(*line));
-        let question = far.and_then(|far| Some((self.by_far.get(far)?, *far, false)));
-        [answer, question]
-    }
-
-    /// Whether a packet may belong to one.
-    pub(crate) fn may_know(&self, scene: &Scene, line: &Line<A>) -> bool {
-        let known = self.of(line);
-        known.iter().flatten().any(|(t, ..)| t.is_possible(scene))
-            || self.is_unseen(line)
-            || self.has_unseen(line)
-    }
-
-    /// Whether a packet may answer one that nobody has seen yet.
-    fn has_unseen(&self, answer: &Line<A>) -> bool {
-        self.unseen.keys().any(|line| {
-            (line.proto, line.dst) == (answer.proto, answer.src)
-                && (line.dport == answer.sport || line.proto == A::ICMP)
-        })
-    }
-
-    /// Whether a packet belongs to one beyond doubt.
-    pub(crate) fn is_sure(&self, scene: &Scene, line: &Line<A>) -> bool {
-        let known = self.of(line);
-        known.iter().flatten().any(|(t, ..)| t.is_sure(scene))
-    }
-
-    /// A container's conversation that answers of this look must belong to.
-    pub(crate) fn surely_inside(&self, scene: &Scene, far: &Line<A>) -> bool {
-        let talk = self.by_far.get(far);
-        talk.is_some_and(|t| matches!(t.kind, Kind::Out(_)) && t.is_sure(scene))
-    }
-
-    /// Whether an outside tuple may be had beyond doubt: nobody can still be using it, or its key.
-    pub(crate) fn is_free(&self, scene: &Scene, far: &Line<A>) -> bool {
-        !self.may_know(scene, far)
-    }
-
-    /// A conversation has begun, and nobody has seen as what.
-    pub(crate) fn begin_unseen(&mut self, scene: &Scene, before: Line<A>, parties: Parties) {
-        self.unseen.insert(before, (parties, scene.now()));
-    }
-
-    /// Whether this is the first direction of one of those.
-    pub(crate) fn is_unseen(&self, line: &Line<A>) -> bool {
-        self.unseen.contains_key(line)
-    }
-
-    /// Whether a packet belongs to one of those, which is seen now.
-    pub(crate) fn is_seen_now(&mut self, scene: &Scene, before: &Line<A>) -> bool {
-        let most = if before.proto == tuple::TCP {
-            432_000
-        } else if before.proto == tuple::UDP || before.proto == A::ICMP {
-            30
-        } else {
-            43_200
-        };
-        self.unseen.remove(before).is_some_and(|(parties, at)| {
-            scene.are_there(&parties) && scene.now() - at < most * SECOND
-        })
-    }
-
-    /// What a packet must become and whose it is then, if that is beyond doubt. `from`: the container
-    /// that sends it.
-    pub(crate) fn wanted(
-        &self,
-        scene: &Scene,
-        line: &Line<A>,
-        flags: u8,
-        from: Option<usize>,
-    ) -> Option<(Line<A>, Option<usize>)> {
-        let known = self.of(line);
-        // Where a line may be one of two conversations, the table knows which.
-        let mut possible = known
-            .iter()
-            .flatten()
-            .filter(|(t, ..)| t.is_possible(scene));
-        let (talk, far, reply) = possible.next()?;
-        let sure = talk.is_sure(scene) && talk.must_pass(flags) && possible.next().is_none();
-        let ends = talk.kind.ends(*reply);
-        let after = if *reply { talk.near } else { A::back(*far) };
-        (sure && ends.0 == from).then_some((after, ends.1))
-    }
-
-    /// A packet that the host has seen and not sent on translated may still have changed a state.
-    pub(crate) fn disturb(&mut self, line: &Line<A>, flags: u8) {
-        let far = [Some(*line), self.by_near.get(&A::back(*line)).copied()];
-        for far in far.into_iter().flatten() {
-            if let Some(talk) = self.by_far.get_mut(&far)
-                && line.proto == tuple::TCP
-            {
-                talk.stage = match talk.stage {
-                    Stage::Closing => Stage::Closing,
-                    _ if flags & (FIN | RST) != 0 => Stage::Closing,
-                    Stage::Established => Stage::Established,
-                    Stage::Syn | Stage::SynAck | Stage::Vague => Stage::Vague,
-                };
-            }
-        }
-    }
-
-    /// A packet of a conversation that has been there: who takes part, and whether it is an answer.
-    pub(crate) fn went_on(
-        &mut self,
-        scene: &Scene,
-        before: Line<A>,
-        after: Line<A>,
-        flags: u8,
-    ) -> Option<(Talk<A>, bool)> {
-        let answer = self.by_far.get(&before);
-        let reply = answer.is_some_and(|t| t.near == after && t.is_possible(scene));
-        let far = if reply { before } else { A::back(after) };
-        let talk = self.by_far.get_mut(&far)?;
-        if !reply && talk.near != A::back(before) || !talk.is_possible(scene) {
-            return None;
-        }
-        talk.advance(reply, flags, scene.now());
-        Some((*talk, reply))
-    }
-
-    /// 3: a conversation has begun; what it takes may be nobody's.
-    pub(crate) fn begin(
-        &mut self,
-        scene: &Scene,
-        (before, after): (Line<A>, Line<A>),
-        kind: Kind,
-        parties: Parties,
-        flags: u8,
-    ) {
-        let (far, near) = (A::back(after), A::back(before));
-        self.unseen.remove(&before);
-        for key in [far, before] {
-            for (old, ..) in self.of(&key).into_iter().flatten() {
-                assert!(
-                    !old.is_sure(scene),
-                    "3: {before:?} became {after:?} over the live {old:?}"
-                );
-            }
-        }
-        if let Some(old) = self.by_near.insert(near, far) {
-            self.by_far.remove(&old);
-        }
-        let talk = Talk {
-            near,
-            kind,
-            parties,
-            sure: scene.now(),
-            last: scene.now(),
-            stage: if flags == SYN {
-                Stage::Syn
-            } else {
-                Stage::Vague
-            },
-            answered: false,
-            doubtful: false,
-        };
-        if let Some(old) = self.by_far.insert(far, talk)
-            && old.near != near
-        {
-            self.by_near.remove(&old.near);
-        }
-    }
-
-    /// What a quoted packet must become, and who takes part in its conversation; the flag: the error
-    /// goes the way of answers.
-    pub(crate) fn quoted(&self, scene: &Scene, quoted: Line<A>) -> Vec<(Line<A>, Kind, bool)> {
-        let mut found = Vec::new();
-        if let Some(t) = self.by_far.get(&A::back(quoted))
-            && t.is_possible(scene)
-        {
-            found.push((A::back(t.near), t.kind, true));
-        }
-        if let Some(far) = self.by_near.get(&quoted)
-            && let Some(t) = self.by_far.get(far)
-            && t.is_possible(scene)
-        {
-            found.push((*far, t.kind, false));
-        }
-        found
     }
 }
 

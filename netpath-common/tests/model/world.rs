@@ -18,15 +18,17 @@ use netpath_common::{
 
 use crate::{
     Seen,
+    binding::Bindings,
     fragment::{Ends as FromTo, Heads},
     life::{Life, Xdp},
     observe::ip,
     packets::packet,
+    pool::Choices,
     scene::{Scene, is_first},
     side::{Halves, Name, Side},
     step::{Ends, Lie, Step, What},
     table,
-    talk::Talks,
+    talks::Talks,
 };
 
 /// Packets that somebody may still answer.
@@ -45,6 +47,8 @@ pub(crate) struct Sent<A> {
 #[derive(Default)]
 pub(crate) struct Half<A> {
     pub(crate) talks: Talks<A>,
+    pub(crate) bindings: Bindings<A>,
+    pub(crate) choices: Choices<A>,
     pub(crate) heads: Heads<A>,
     pub(crate) sent: VecDeque<Sent<A>>,
 }
@@ -67,7 +71,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(life: Life) -> Self {
         let host = life.host();
-        Self {
+        let mut world = Self {
             scene: Scene::new(life, host.tables.now),
             host,
             halves: Halves::default(),
@@ -76,7 +80,11 @@ impl World {
             stats: Default::default(),
             id: 1000,
             steps: 0,
+        };
+        for udp in [false, true] {
+            world.place(udp);
         }
+        world
     }
 
     /// Shows a frame to a hook, and what the hook sends to come in once more; what became of each.
@@ -293,8 +301,12 @@ impl World {
     pub(crate) fn drain(&mut self) {
         self.check();
         self.wait(500_000_000);
-        self.collect::<V4>(false);
-        self.collect::<V6>(false);
+        for _ in 0..2 {
+            self.collect::<V4>(false);
+            self.collect::<V6>(false);
+            // A binding outlives the last of its conversations a little.
+            self.wait(2_000);
+        }
         assert!(self.host.tables.entries().is_empty());
         assert!(self.host.tables6.entries().is_empty());
         table::check_numbers(&self.host);

@@ -218,7 +218,7 @@ pub(super) fn put_flow<A: Names>(t: &MemTables<A>, u: &mut Unstructured<'_>) -> 
     Ok(state & 0x80 != 0 || odd & 12 == 12)
 }
 
-fn port(u: &mut Unstructured<'_>) -> Result<u16> {
+pub(super) fn port(u: &mut Unstructured<'_>) -> Result<u16> {
     u.choose(&[53, 80, 5000, 5001, 5353, 8080]).copied()
 }
 

@@ -5,12 +5,15 @@
 //! lets in, and that table, numbers and drops agree. A table that the datapath could not have made is
 //! fair: another processor may be in the middle of a change, or memory be wrong.
 
+mod bindings;
 mod input;
+mod open;
 
 use std::{collections::HashSet, vec::Vec};
 
 use arbitrary::{Result, Unstructured};
 use input::{configure, frame, put_flow};
+use open::is_routed;
 
 use super::{
     frame::Frame,
@@ -23,12 +26,12 @@ use super::{
 };
 use crate::{
     addr::{V4, V6},
-    conntrack::{Budget, is_embryonic},
+    conntrack::{Budget, FLAG_BOUND, is_embryonic},
     counters::Counter,
     datapath::{Tables as _, collect},
     event::Hook,
     packet::Family,
-    tuple::Tuple,
+    tuple::{self, BINDING, Tuple},
     verdict::Verdict,
 };
 
@@ -72,6 +75,8 @@ type Datagram<A> = (A, A, u32, u8);
 trait Side: Family {
     fn look(frame: &[u8]) -> Looks<Self>;
     fn is_private(addr: Self) -> bool;
+    /// Whether an ICMP message is an echo request.
+    fn is_echo(proto: u8, icmp_type: u8) -> bool;
     fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>>;
     fn tables(host: &Host) -> &MemTables<Self>;
 }
@@ -83,6 +88,10 @@ impl Side for V4 {
 
     fn is_private(addr: Self) -> bool {
         is_private(addr)
+    }
+
+    fn is_echo(proto: u8, icmp_type: u8) -> bool {
+        proto == tuple::ICMP && matches!(icmp_type, 8 | 13)
     }
 
     fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>> {
@@ -101,6 +110,10 @@ impl Side for V6 {
 
     fn is_private(addr: Self) -> bool {
         is_private6(addr)
+    }
+
+    fn is_echo(proto: u8, icmp_type: u8) -> bool {
+        (proto, icmp_type) == (tuple::ICMPV6, 128)
     }
 
     fn heads(run: &mut Run) -> &mut HashSet<Datagram<Self>> {
@@ -122,6 +135,10 @@ fn play(u: &mut Unstructured<'_>) -> Result<()> {
         is_odd: false,
     };
     configure(&mut run.host, u)?;
+    let opened = open::is_opened(seed);
+    if opened {
+        open::configure(&mut run.host, u)?;
+    }
     for i in 0..u.int_in_range(0..=FLOWS)? {
         // All of one family, or of both in turn.
         let is_v6 = (seed ^ i & seed >> 1) & 1 != 0;
@@ -132,7 +149,11 @@ fn play(u: &mut Unstructured<'_>) -> Result<()> {
         };
     }
     for _ in 0..EVENTS {
-        run.event(u)?;
+        if opened && u.ratio(1, 4)? {
+            open::change(&mut run.host, u)?;
+        } else {
+            run.event(u)?;
+        }
         run.check();
         if u.is_empty() {
             break;
@@ -205,12 +226,17 @@ impl Run {
                     let open = t.published.iter().filter(|(k, p)| {
                         k.proto == line.proto
                             && (k.port..=p.last).contains(&line.dport)
-                            && t.host_addrs.contains(&ip.dst)
+                            && (k.addr == ip.dst && is_routed(t, &ip.dst)
+                                || k.addr == A::NONE && t.host_addrs.contains(&ip.dst))
                     });
+                    to.extend(bindings::owner(t, &line));
+                    if is_routed(t, &ip.dst) && A::is_echo(line.proto, line.icmp_type) {
+                        to.push(ip.dst);
+                    }
                     to.extend(open.flat_map(|(_, p)| {
                         match p.group {
                             0 => Vec::from([p.addr]),
-                            _ => [C1, C2]
+                            _ => [C1, C2, C3]
                                 .map(|c| A::of_endpoint(&endpoint_record(&c)))
                                 .to_vec(),
                         }
@@ -255,7 +281,8 @@ impl Run {
         };
         let what = || std::format!("{verdict:?}: {} became {}", describe(frame), out.text());
         let leaves = matches!(verdict, Verdict::ToUplink { .. }) || hook == Hook::UplinkEgress;
-        assert!(!leaves || !A::is_private(after.src), "{}", what());
+        let stays = is_routed(A::tables(&self.host), &after.src);
+        assert!(!leaves || stays || !A::is_private(after.src), "{}", what());
         let inwards = match verdict {
             Verdict::ToEndpoint { ifindex } => {
                 let c = [C1, C2, C3].into_iter().find(|c| c.ifindex == ifindex);
@@ -316,6 +343,7 @@ impl Run {
 
     fn recount<A: Side>(&self, used: &mut Used) {
         let t = A::tables(&self.host);
+        bindings::check(t);
         for (key, e) in t.entries() {
             let other_key = e.other_key(&key);
             let other = t.entry(&other_key);
@@ -326,8 +354,10 @@ impl Run {
                 continue;
             }
             if e.to != 0 {
-                used.flows[usize::from(e.to)] += 1;
-                used.ports[usize::from(e.to)] += i64::from(e.from == 0);
+                // A binding is one outside port, its flows are none.
+                let bound = e.flags & FLAG_BOUND != 0;
+                used.flows[usize::from(e.to)] += i64::from(key.proto != BINDING);
+                used.ports[usize::from(e.to)] += i64::from(e.from == 0 && !bound);
             } else if e.from != 0 {
                 used.embryonic[usize::from(A::IS_V6)] +=
                     i64::from(is_embryonic(key.proto, e.state));

@@ -18,6 +18,7 @@ pub mod config;
 pub mod doctor;
 pub mod instance;
 pub mod net;
+pub mod rules;
 pub mod state;
 
 pub mod lab;

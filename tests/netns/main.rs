@@ -27,6 +27,7 @@ mod host_bind_range;
 mod host_lo;
 mod host_six;
 mod icmp_error;
+mod in_force;
 mod ipv6;
 mod ipv6_forwarding;
 mod ipv6_host;

@@ -13,6 +13,7 @@ mod network;
 mod output;
 mod port;
 mod publish;
+mod rules;
 mod status;
 mod up;
 
@@ -75,6 +76,8 @@ pub enum Command {
     Unpublish(publish::Args),
     /// Show published ports
     Port(port::Args),
+    /// Show the rules in force: masquerade and published ports, with packets and bytes
+    Rules(rules::Args),
     /// Show and remove tracked connections
     Ct(crate::ct::Args),
     /// Show dropped packets as it happens
@@ -102,6 +105,7 @@ impl Cli {
             Command::Publish(args) => publish::publish(&instance, args, json).await,
             Command::Unpublish(args) => publish::unpublish(&instance, args, json).await,
             Command::Port(args) => port::run(&instance, args, json),
+            Command::Rules(args) => rules::run(&instance, args, json).await,
             Command::Ct(args) => ct::run(&instance, args, json),
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,

@@ -8,6 +8,7 @@ pub mod doctor;
 mod down;
 mod endpoint;
 mod error;
+pub mod import;
 mod monitor;
 mod network;
 mod output;
@@ -78,6 +79,9 @@ pub enum Command {
     Port(port::Args),
     /// Show the rules in force: masquerade and published ports, with packets and bytes
     Rules(rules::Args),
+    /// Turn rules of others into a configuration
+    #[command(subcommand)]
+    Import(import::Command),
     /// Show and remove tracked connections
     Ct(crate::ct::Args),
     /// Show dropped packets as it happens
@@ -110,7 +114,7 @@ impl Cli {
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,
             // The program runs these itself: they need no instance, or no kernel that netpath runs on.
-            Command::Lab(_) | Command::Doctor => Ok(()),
+            Command::Lab(_) | Command::Doctor | Command::Import(_) => Ok(()),
         }
     }
 }

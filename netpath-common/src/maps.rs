@@ -50,6 +50,8 @@ pub const DROPS: &str = "np_drops";
 pub const COUNTERS: &str = "np_counters";
 /// Per-CPU counters of endpoints by slot: [`crate::records::EndpointStats`].
 pub const ENDPOINT_STATS: &str = "np_ep_stats";
+/// Counters of publishing rules: [`crate::records::RuleStats`] by [`rule_stats_index`].
+pub const RULE_STATS: &str = "np_rule_stats";
 /// Ring buffer of [`crate::event::DropEvent`].
 pub const EVENTS: &str = "np_events";
 /// Sockets of the host that were sent to a published port, of both families:
@@ -128,6 +130,7 @@ pub const PINNED: &[&str] = &[
     DROPS,
     COUNTERS,
     ENDPOINT_STATS,
+    RULE_STATS,
     EVENTS,
     SOCKS,
     TAKEN,
@@ -181,6 +184,16 @@ pub const MAX_FRAGS: usize = 8192;
 pub const MAX_SOCKS: usize = 65_536;
 /// Bytes of the ring buffer of events; a power of two and a multiple of the page size.
 pub const EVENT_BYTES: usize = 256 * 1024;
+
+/// Where a processor counts for a rule in [`RULE_STATS`].
+///
+/// An array with a stretch of [`MAX_RULES`] for each processor, rather than one of the kernel's for each
+/// CPU: that takes its memory element by element, 65,536 times when an instance is made.
+#[inline(always)]
+#[must_use]
+pub const fn rule_stats_index(cpu: u32, rule: u16) -> u32 {
+    cpu.wrapping_mul(MAX_RULES as u32) + rule as u32
+}
 
 /// Records of ports: TCP, then UDP.
 pub const PORT_ENTRIES: usize = 2 * 65_536;

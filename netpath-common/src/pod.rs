@@ -33,6 +33,7 @@ pod!(
     Starts,
     Backends,
     RuleRecord,
+    RuleStats,
     Config,
     EndpointStats,
     SockKey,

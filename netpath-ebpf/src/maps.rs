@@ -18,7 +18,7 @@ use netpath_common::{
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
         AllowedKey, Config, EndpointRecord, EndpointStats, FragKey, FragRecord, IfaceRecord,
-        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
+        NetworkRecord, Published, PublishedKey, RuleRecord, RuleStats, UplinkRecord,
     },
     sock::{SockKey, SockRecord},
 };
@@ -169,6 +169,11 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::
 #[btf_map(name = "np_ep_stats")]
 pub(crate) static ENDPOINT_STATS: PerCpuArray<EndpointStats, { maps::MAX_ENDPOINTS }> =
     PerCpuArray::new();
+
+/// Written by the datapath, read by user space, which zeroes a rule's when it gives its slot away. A
+/// stretch for each processor, as many as user space says when it makes the map.
+#[btf_map(name = "np_rule_stats")]
+pub(crate) static RULE_STATS: Array<RuleStats, { maps::MAX_RULES }> = Array::new();
 
 /// Written by the datapath, read by `netpath monitor`. Full means the event is lost and counted.
 #[btf_map(name = "np_events")]

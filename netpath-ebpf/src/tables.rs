@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_sk_lookup_udp, bpf_sk_release,
         bpf_skc_lookup_tcp,
-        generated::{bpf_jiffies64, bpf_loop},
+        generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_loop},
     },
 };
 use netpath_common::{
@@ -18,7 +18,7 @@ use netpath_common::{
     conntrack::{Budget, CtEntry, CtRef, add64},
     counters::Counter,
     datapath::{Bucket, HELD_BYTES, HeldRef, InsertError, NextHop, PortUse, Tables, Work},
-    maps::{port_index, reserved_word},
+    maps::{port_index, reserved_word, rule_stats_index},
     nat::NewFlow,
     packet::Ip,
     records::{Config, EndpointStats, FragKey, FragRecord, IfaceRecord, UplinkRecord},
@@ -339,6 +339,19 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
             s.rx_packets += 1;
             s.rx_bytes += bytes;
         });
+    }
+
+    #[inline(always)]
+    fn count_rule(&self, rule: u16, bytes: u64) {
+        // SAFETY: the helper has no preconditions.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        if let Some(s) = maps::RULE_STATS.get_ptr_mut(rule_stats_index(cpu, rule)) {
+            // SAFETY: the place is this processor's, and programs are not preempted by themselves.
+            unsafe {
+                (*s).packets += 1;
+                (*s).bytes += bytes;
+            }
+        }
     }
 
     #[inline(always)]

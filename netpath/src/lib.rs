@@ -16,8 +16,10 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod import;
 pub mod instance;
 pub mod net;
+pub mod rules;
 pub mod state;
 
 pub mod lab;

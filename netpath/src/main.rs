@@ -39,6 +39,9 @@ fn main() -> ExitCode {
 
 /// False: everything was done, and the verdict is bad.
 fn run(cli: Cli) -> anyhow::Result<bool> {
+    if let Command::Import(command) = &cli.command {
+        return Ok(cli::import::run(command, cli.json)?);
+    }
     let examines = matches!(cli.command, Command::Doctor);
     if !examines {
         bpf::check_kernel()?;

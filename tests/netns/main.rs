@@ -27,6 +27,8 @@ mod host_bind_range;
 mod host_lo;
 mod host_six;
 mod icmp_error;
+mod import;
+mod in_force;
 mod ipv6;
 mod ipv6_forwarding;
 mod ipv6_host;

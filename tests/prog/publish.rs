@@ -1,14 +1,14 @@
 //! Ranges, allow lists and shared ports by the real program: the kernel's trie, array and loop.
 
 use netpath_common::{
-    conntrack::tcp::SYN,
+    conntrack::tcp::{ACK, SYN},
     event::Hook,
     publish::{Backend, Backends},
     records::{Published, PublishedKey},
     testing::*,
     tuple::{TCP, UDP},
 };
-use netpath_tests::runner::{REDIRECT, Runner, SHOT};
+use netpath_tests::runner::{NEXT, REDIRECT, Runner, SHOT};
 
 use crate::{Case, arrived, delivered, sent};
 
@@ -163,4 +163,35 @@ fn a_shared_port_goes_where_the_logic_says_and_never_to_the_dead() {
         assert_eq!((10..50).contains(&of_second), alive, "{of_second} of 60");
         assert!(alive || of_second == 0);
     }
+}
+
+#[test]
+fn every_packet_of_a_published_port_is_counted_for_its_rule() {
+    let mut r = Runner::dual();
+    let counted = |r: &Runner, rule| {
+        let s = r.rule_stats(rule);
+        (s.packets, s.bytes)
+    };
+    let mut want = (0, 0);
+    let mut run = |r: &mut Runner, (hook, frame): (Hook, Frame), counts: bool| {
+        assert_eq!(r.run(hook, &frame).action, REDIRECT);
+        if counts {
+            want.0 += 1;
+            want.1 += frame.bytes.len() as u64;
+        }
+        assert_eq!(counted(r, RULE_WEB), want);
+    };
+    run(&mut r, arrived(&tcp(S, 51_000, H, 8080, SYN)), true);
+    let answer = sent(&C1, &tcp(C1.addr, 80, S, 51_000, SYN | ACK));
+    run(&mut r, answer, true);
+    let data = tcp_data(S, 51_000, H, 8080, ACK, b"question");
+    run(&mut r, arrived(&data), true);
+    // A container's own flow, and a port that nobody publishes.
+    run(&mut r, sent(&C1, &tcp(C1.addr, 40_000, S, 443, SYN)), false);
+    let (hook, frame) = arrived(&tcp(S, 51_000, H, 8081, SYN));
+    assert_eq!(r.run(hook, &frame).action, NEXT);
+    // The same rule of the other family.
+    let syn = crate::ipv6::arrived(&tcp6(S6, 51_000, H6, 8080, SYN));
+    run(&mut r, syn, true);
+    assert_eq!(counted(&r, RULE_DNS), (0, 0));
 }

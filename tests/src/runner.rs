@@ -7,15 +7,16 @@ use std::{collections::BTreeMap, env, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{PerCpuArray, ProgramArray},
+    maps::{Array, PerCpuArray, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier},
+    util::nr_cpus,
 };
 use netpath_common::{
     DropReason, V6,
     counters::Counter,
     event::Hook,
     maps,
-    records::EndpointStats,
+    records::{EndpointStats, RuleStats},
     testing::{Frame, MemTables},
     tuple::Tuple,
 };
@@ -98,6 +99,7 @@ impl Runner {
         own_namespace();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::CT4, entries)
+            .map_max_entries(maps::RULE_STATS, maps::rule_stats_index(processors(), 0))
             .load_file(&object)
             .unwrap_or_else(|e| panic!("{}: {e}", object.display()));
         for name in [
@@ -248,6 +250,23 @@ impl Runner {
             .collect()
     }
 
+    /// The counters of a publishing rule.
+    ///
+    /// # Panics
+    /// When the kernel refuses to read the map.
+    #[must_use]
+    pub fn rule_stats(&self, slot: u16) -> RuleStats {
+        let map: Array<_, RuleStats> =
+            Array::try_from(self.ebpf.map(maps::RULE_STATS).unwrap()).unwrap();
+        let of_cpu = |cpu| map.get(&maps::rule_stats_index(cpu, slot), 0).unwrap();
+        (0..processors())
+            .map(of_cpu)
+            .fold(RuleStats::default(), |sum, s| RuleStats {
+                packets: sum.packets + s.packets,
+                bytes: sum.bytes + s.bytes,
+            })
+    }
+
     /// Every counter and drop counter that is not zero, by its text.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
@@ -263,6 +282,10 @@ impl Runner {
         let drops = DropReason::ALL.iter().map(|r| r.as_str()).zip(drops);
         counters.chain(drops).filter(|(_, n)| *n != 0).collect()
     }
+}
+
+fn processors() -> u32 {
+    nr_cpus().unwrap() as u32
 }
 
 /// Hands frames of IPv6 to the programs for them.

@@ -238,6 +238,8 @@ pub trait Tables: PublishedPorts<A: Family> {
     fn count_tx(&self, endpoint: u16, bytes: u64);
     /// Counts a translated packet that an endpoint was given.
     fn count_rx(&self, endpoint: u16, bytes: u64);
+    /// Counts a translated packet of a flow that a publishing rule made.
+    fn count_rule(&self, rule: u16, bytes: u64);
     /// Counts a flow that an endpoint takes part in.
     fn count_flow(&self, endpoint: u16);
 }

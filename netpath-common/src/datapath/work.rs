@@ -354,6 +354,9 @@ impl<A: Family> Work<A> {
         if self.to_endpoint != 0 {
             t.count_rx(self.to_endpoint, bytes);
         }
+        if self.rule != 0 {
+            t.count_rule(self.rule, bytes);
+        }
         if !self.to.hop {
             t.count(Counter::TranslatedToStack);
         }

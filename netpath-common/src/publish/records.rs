@@ -104,6 +104,17 @@ pub struct RuleRecord {
     pub flags: u32,
 }
 
+/// What one processor has counted for a rule: packets of both directions that its flows had translated,
+/// and the ICMP errors and later fragments that belong to them.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct RuleStats {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of those, by frame length.
+    pub bytes: u64,
+}
+
 macro_rules! of_either_family {
     ($($t:ident),+) => { $(
         // SAFETY: all zero is a valid value of every field.
@@ -122,6 +133,7 @@ const _: () = {
     assert!(size_of::<AllowedKey>() == 8);
     assert!(size_of::<AllowedKey<V6>>() == 20);
     assert!(size_of::<RuleRecord>() == 8);
+    assert!(size_of::<RuleStats>() == 16);
     assert!(size_of::<PublishedKey<V6>>() == 20);
     assert!(size_of::<Published<V6>>() == 28);
 };

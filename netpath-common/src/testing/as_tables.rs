@@ -207,6 +207,13 @@ impl<A: Family> Tables for MemTables<A> {
         });
     }
 
+    fn count_rule(&self, rule: u16, bytes: u64) {
+        let mut all = self.common.rule_stats.borrow_mut();
+        let stats = all.entry(rule).or_default();
+        stats.packets += 1;
+        stats.bytes += bytes;
+    }
+
     fn count_flow(&self, endpoint: u16) {
         self.stat(endpoint, |s| s.flows += 1);
     }

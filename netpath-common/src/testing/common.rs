@@ -7,7 +7,10 @@ use core::cell::{Cell, RefCell, UnsafeCell};
 use std::{boxed::Box, collections::BTreeMap};
 
 use super::{budget::Live, ports::PortTable};
-use crate::{datapath::Bucket, records::EndpointStats};
+use crate::{
+    datapath::Bucket,
+    records::{EndpointStats, RuleStats},
+};
 
 /// The shared part of [`super::MemTables`].
 pub(super) struct Common {
@@ -16,6 +19,7 @@ pub(super) struct Common {
     pub(super) told: Box<[UnsafeCell<Bucket>]>,
     pub(super) counters: RefCell<BTreeMap<u32, u64>>,
     pub(super) stats: RefCell<BTreeMap<u16, EndpointStats>>,
+    pub(super) rule_stats: RefCell<BTreeMap<u16, RuleStats>>,
     /// Drops that no hook decided about.
     pub(super) dropped: Cell<u64>,
 }
@@ -28,6 +32,7 @@ impl Default for Common {
             told: (0..16).map(|_| UnsafeCell::default()).collect(),
             counters: RefCell::default(),
             stats: RefCell::default(),
+            rule_stats: RefCell::default(),
             dropped: Cell::new(0),
         }
     }

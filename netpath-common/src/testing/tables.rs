@@ -27,7 +27,7 @@ use crate::{
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
         Config, EndpointRecord, EndpointStats, IfaceRecord, LOOPBACK_IFINDEX, LOOPBACK_UPLINK,
-        NetworkRecord, Published, PublishedKey, RuleRecord, UplinkRecord,
+        NetworkRecord, Published, PublishedKey, RuleRecord, RuleStats, UplinkRecord,
     },
     tuple::Tuple,
 };
@@ -275,6 +275,13 @@ impl<A: Addr> MemTables<A> {
     #[must_use]
     pub fn stats(&self, slot: u16) -> EndpointStats {
         let stats = self.common.stats.borrow();
+        stats.get(&slot).copied().unwrap_or_default()
+    }
+
+    /// The counters of a publishing rule.
+    #[must_use]
+    pub fn rule_stats(&self, slot: u16) -> RuleStats {
+        let stats = self.common.rule_stats.borrow();
         stats.get(&slot).copied().unwrap_or_default()
     }
 

@@ -38,6 +38,7 @@ mod rfc6888;
 mod rfc7857;
 mod room;
 mod routed;
+mod rule_stats;
 mod sctp;
 mod shadow;
 mod tcp_leak;

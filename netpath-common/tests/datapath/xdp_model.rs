@@ -316,6 +316,8 @@ fn live(translates: bool, tokens: bool, events: Vec<Event>) -> Result<(), TestCa
         prop_assert_eq!(early.tables.entries(), late.tables.entries());
         prop_assert_eq!(counters(&early), counters(&late));
         prop_assert_eq!(early.tables.stats(C1.slot), late.tables.stats(C1.slot));
+        let of_rule = |h: &Host| h.tables.rule_stats(RULE_WEB);
+        prop_assert_eq!(of_rule(&early), of_rule(&late));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use netpath_common::{
     publish::{Backends, Starts},
     records::{
         AllowedKey, Config, EndpointRecord, EndpointStats, IfaceRecord, NetworkRecord, Published,
-        PublishedKey, RuleRecord, UplinkRecord,
+        PublishedKey, RuleRecord, RuleStats, UplinkRecord,
     },
 };
 
@@ -24,6 +24,7 @@ const DISPOSABLE: &[&str] = &[
     maps::DROPS,
     maps::COUNTERS,
     maps::ENDPOINT_STATS,
+    maps::RULE_STATS,
     maps::EVENTS,
     maps::FRAGS4,
     maps::FRAGS6,
@@ -120,8 +121,9 @@ pub(super) fn check_pin(
         value: info.value_size(),
         entries: info.max_entries(),
     };
-    // The conntrack table's size is the user's choice; the one that exists keeps its flows.
-    if map == maps::CT4 || map == maps::CT6 {
+    // The conntrack table's size is the user's choice; the one that exists keeps its flows. That of the
+    // rules' counters is by the processors, which are the same until the next boot.
+    if [maps::CT4, maps::CT6, maps::RULE_STATS].contains(&map) {
         found.entries = wanted.entries;
     }
     // A ring buffer has neither keys nor values; its declaration may name the record.
@@ -184,6 +186,7 @@ const RECORDS: &[(&str, usize, usize)] = &[
     (maps::DROPS, 4, 8),
     (maps::COUNTERS, 4, 8),
     (maps::ENDPOINT_STATS, 4, size_of::<EndpointStats>()),
+    (maps::RULE_STATS, 4, size_of::<RuleStats>()),
 ];
 
 /// Checks that every map that user space uses is pinned and holds the records that it means.

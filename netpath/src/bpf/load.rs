@@ -227,6 +227,8 @@ impl Job<'_> {
         for table in [maps::CT4, maps::CT6] {
             loader.map_max_entries(table, self.options.conntrack_flows.saturating_mul(2));
         }
+        let processors = super::processors()?;
+        loader.map_max_entries(maps::RULE_STATS, maps::rule_stats_index(processors, 0));
         let v6only = super::btf::v6only();
         loader.override_global(V6ONLY, &v6only, true);
         for (map, _) in self.wanted {

@@ -36,7 +36,6 @@ use netpath_common::records::{
 
 use crate::config::{Nat, Quotas};
 
-use self::pins::Pins;
 pub use self::{
     backends::Allowed,
     error::Error,
@@ -55,6 +54,7 @@ pub(crate) use self::{
     sys::calls as bpf_calls,
     tables::conntrack_entry,
 };
+use self::{counters::processors, pins::Pins};
 
 /// The embedded eBPF object; `None` when it was not built.
 #[cfg(netpath_ebpf)]

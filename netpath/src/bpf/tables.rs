@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::programs::SchedClassifier;
@@ -63,6 +63,21 @@ slots! {
 }
 
 impl Datapath {
+    /// The records of all endpoints, by slot.
+    pub fn endpoints(&self) -> Result<Vec<EndpointRecord>, Error> {
+        self.all_slots(maps::ENDPOINTS, maps::MAX_ENDPOINTS)
+    }
+
+    /// The records of all networks, by slot.
+    pub fn networks(&self) -> Result<Vec<NetworkRecord>, Error> {
+        self.all_slots(maps::NETWORKS, maps::MAX_NETWORKS)
+    }
+
+    /// The records of all uplinks, by slot.
+    pub fn uplinks(&self) -> Result<Vec<UplinkRecord>, Error> {
+        self.all_slots(maps::UPLINKS, maps::MAX_UPLINKS)
+    }
+
     /// The configuration that the datapath works with.
     pub fn config(&self) -> Result<Config, Error> {
         self.array::<Config>(maps::CONFIG)?
@@ -147,6 +162,14 @@ impl Datapath {
             self.delete::<A, u32>(A::HOST_ADDRS, addr)?;
         }
         Ok(())
+    }
+
+    fn all_slots<V: bytemuck::Pod>(&self, map: &str, slots: usize) -> Result<Vec<V>, Error> {
+        let fd = self.map_fd(map)?;
+        let (mut keys, mut all) = (vec![0u32; slots], vec![V::zeroed(); slots]);
+        sys::lookup_batch(fd.as_fd(), None, &mut keys, &mut all)
+            .map_err(|e| Error::system(format!("reading {map}"), e))?;
+        Ok(all)
     }
 
     fn slot<V: Pod>(&self, map: &str, slot: u16) -> Result<V, Error> {

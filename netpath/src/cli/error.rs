@@ -1,6 +1,6 @@
 //! What a command can end with.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use crate::{bpf, config, instance};
 
@@ -20,6 +20,16 @@ pub enum Error {
     /// The host's network refused.
     #[error(transparent)]
     Net(#[from] crate::net::Error),
+    /// A file that was named cannot be used.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),

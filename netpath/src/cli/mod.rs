@@ -8,11 +8,13 @@ pub mod doctor;
 mod down;
 mod endpoint;
 mod error;
+pub mod import;
 mod monitor;
 mod network;
 mod output;
 mod port;
 mod publish;
+mod rules;
 mod status;
 mod up;
 
@@ -75,6 +77,11 @@ pub enum Command {
     Unpublish(publish::Args),
     /// Show published ports
     Port(port::Args),
+    /// Show the rules in force: masquerade and published ports, with packets and bytes
+    Rules(rules::Args),
+    /// Turn rules of others into a configuration
+    #[command(subcommand)]
+    Import(import::Command),
     /// Show and remove tracked connections
     Ct(crate::ct::Args),
     /// Show dropped packets as it happens
@@ -102,11 +109,12 @@ impl Cli {
             Command::Publish(args) => publish::publish(&instance, args, json).await,
             Command::Unpublish(args) => publish::unpublish(&instance, args, json).await,
             Command::Port(args) => port::run(&instance, args, json),
+            Command::Rules(args) => rules::run(&instance, args, json).await,
             Command::Ct(args) => ct::run(&instance, args, json),
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,
             // The program runs these itself: they need no instance, or no kernel that netpath runs on.
-            Command::Lab(_) | Command::Doctor => Ok(()),
+            Command::Lab(_) | Command::Doctor | Command::Import(_) => Ok(()),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use ipv6::{IPV6_MTU_MIN, first_host6};
 pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
-pub use netns_ref::NetnsRef;
+pub use netns_ref::{FILL_IN, NetnsRef};
 pub use pools::{choose_subnet, overlaps};
 pub use port_range::{PortRange, Protocol};
 pub use rules::check_endpoint_addr;

@@ -16,7 +16,22 @@ const NETNS_DIR: &str = "/run/netns";
 #[serde(try_from = "String", into = "String")]
 pub struct NetnsRef(String);
 
+/// How a namespace begins that nobody has named yet: what `netpath import` writes.
+pub const FILL_IN: &str = "FILL-IN";
+
 impl NetnsRef {
+    /// The place of a namespace that has to be filled in.
+    #[must_use]
+    pub fn fill_in(container: &str) -> Self {
+        Self(format!("{FILL_IN}-{container}"))
+    }
+
+    /// Whether it is one that has to be filled in.
+    #[must_use]
+    pub fn is_to_fill_in(&self) -> bool {
+        self.0.starts_with(FILL_IN)
+    }
+
     /// The file that stands for the namespace.
     #[must_use]
     pub fn path(&self) -> PathBuf {

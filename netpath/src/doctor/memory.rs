@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use netpath_common::{Tuple, conntrack::CtEntry};
+use aya::util::nr_cpus;
+use netpath_common::{Tuple, conntrack::CtEntry, maps::MAX_RULES, records::RuleStats};
 
 use super::{Finding, Patient};
 use crate::{bpf::cgroup2_root, config::default_conntrack, instance::memory};
@@ -16,6 +17,8 @@ const FLOW: u64 = 2 * (size_of::<Tuple>() + size_of::<CtEntry>() + 48 + 16) as u
 const MIB: u64 = 1 << 20;
 /// Everything but the flows of IPv4: rules, endpoints, leases, fragments, programs.
 const REST: u64 = 16 * MIB;
+/// What each processor counts for rules.
+const COUNTERS: u64 = (MAX_RULES * size_of::<RuleStats>()) as u64;
 
 pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
     if patient
@@ -25,7 +28,8 @@ pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
     {
         return vec![Finding::ok("memory", "the maps are made")];
     }
-    let need = u64::from(default_conntrack(memory())) * FLOW + REST;
+    let processors = nr_cpus().unwrap_or(1) as u64;
+    let need = u64::from(default_conntrack(memory())) * FLOW + processors * COUNTERS + REST;
     let limit = own_cgroup().and_then(|at| tightest(&at));
     vec![judge(limit, need)]
 }

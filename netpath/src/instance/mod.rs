@@ -12,6 +12,7 @@ mod error;
 mod facts;
 mod forwarding;
 mod host_access;
+mod in_force;
 mod inspect;
 mod ipv6;
 mod local_ports;

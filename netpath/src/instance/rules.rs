@@ -213,6 +213,9 @@ fn come_and_go(
     (gone, come): (&[Placed], &[Placed]),
 ) -> Result<(), Error> {
     datapath.set_allowed(lists)?;
+    // Whoever had these slots before cannot count any more: its generation is outdated.
+    let new: Vec<u16> = come.iter().map(|p| p.rule.slot).collect();
+    datapath.reset_rule_stats(&new)?;
     let records: Vec<_> = come.iter().map(|p| (p.rule.slot, p.flags())).collect();
     bump_rules(datapath, state, &records)?;
     for (group, backends) in &plan.groups {

@@ -39,6 +39,15 @@ pub enum Error {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The namespace is still to be named.
+    #[error(
+        "network namespace `{name}` is a place to fill in that `netpath import` has left: put the \
+         container's there, a name under /run/netns or a path such as /proc/PID/ns/net"
+    )]
+    FillIn {
+        /// What stands there.
+        name: String,
+    },
     /// The file is no network namespace.
     #[error("{path} is not a network namespace; name one of /run/netns or /proc/PID/ns/net", path = path.display())]
     NotNamespace {

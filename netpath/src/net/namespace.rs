@@ -37,6 +37,9 @@ impl Namespace {
     pub fn open(netns: &NetnsRef) -> Result<Self, Error> {
         let (name, path) = (netns.to_string(), netns.path());
         let file = File::open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound && netns.is_to_fill_in() {
+                return Error::FillIn { name: name.clone() };
+            }
             if source.kind() == io::ErrorKind::NotFound {
                 return Error::NoNamespace {
                     name: name.clone(),

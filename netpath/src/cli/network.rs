@@ -93,7 +93,7 @@ pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> R
 async fn create(instance: &Instance, args: &CreateArgs, json: bool) -> Result<(), Error> {
     let mut subnets = args.subnet.clone();
     if args.ipv6 && !subnets.iter().any(|s| s.contains(':')) {
-        subnets.push(random_subnet6()?.to_string());
+        subnets.push(random_subnet6(64)?.to_string());
     }
     let options = NetworkOptions {
         name: args.name.clone(),
@@ -104,6 +104,7 @@ async fn create(instance: &Instance, args: &CreateArgs, json: bool) -> Result<()
         gateways: args.gateway.clone(),
         internal: args.internal,
         options: args.options.clone(),
+        ..NetworkOptions::default()
     };
     let n = instance.create_network(&options.check()?).await?;
     if json {

@@ -95,7 +95,7 @@ impl Instance {
         for spec in specs {
             let found = rules
                 .iter()
-                .filter(|r| r.spec == *spec || r.is_for(spec, network.host_binding));
+                .filter(|r| r.spec == *spec || r.is_for(spec, network.binding()));
             let before = slots.len();
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{bpf, config, instance};
+use crate::{bpf, config, instance, state};
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,24 @@ pub enum Error {
     /// The host's network refused.
     #[error(transparent)]
     Net(#[from] crate::net::Error),
+    /// The state has no such network.
+    #[error(transparent)]
+    Lookup(#[from] state::LookupError),
+    /// More than one thing is wrong.
+    #[error("{0}")]
+    Several(String),
+    /// A format cannot be understood.
+    #[error(transparent)]
+    Template(#[from] super::template::Error),
+    /// A filter cannot be understood.
+    #[error(transparent)]
+    Filter(#[from] super::network::FilterError),
+    /// Networks would be removed.
+    #[error("this would remove {what}; say so with --force")]
+    NeedsForce {
+        /// Which.
+        what: String,
+    },
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),

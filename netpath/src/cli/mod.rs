@@ -14,6 +14,7 @@ mod output;
 mod port;
 mod publish;
 mod status;
+mod template;
 mod up;
 
 use std::path::PathBuf;

@@ -11,10 +11,10 @@ use std::{
 use netpath::lab::links;
 use netpath_tests::{
     binary,
-    dual_stack::{HOST6, OUTSIDE6},
+    dual_stack::{B6, HOST6, OUTSIDE6},
     netns::within,
     probe::{SOON, at, at6, pings, pings6, tcp, tcp_fails, tcp_server, tcp_server6},
-    topology::{HOST, OUTSIDE, World, succeeded},
+    topology::{B, HOST, OUTSIDE, World, succeeded},
 };
 
 fn create(world: &World, words: &str) -> Output {
@@ -200,4 +200,31 @@ fn ports_are_published_at_the_network_s_addresses() {
     assert!(tcp(&world.outside, at6(HOST6, 8080)).is_from("a", OUTSIDE6));
     let own = at6(Ipv6Addr::LOCALHOST, 8080);
     tcp_fails(&world.host, own, ErrorKind::ConnectionRefused);
+}
+
+/// The lowest free address is given at once, as Docker's, also to another container: whoever knew the
+/// one before finds the new one without waiting for its neighbour entry to age.
+#[test]
+fn an_address_is_another_s_at_once() {
+    let world = World::dual_stack(&["a", "b", "c"]);
+    world.up(&world.dual_stack_config(&["a", "b"], &[], ""));
+    let (a, host) = (world.container("a"), &world.host);
+    for round in 0..5 {
+        let (old, new) = if round % 2 == 0 {
+            ("b", "c")
+        } else {
+            ("c", "b")
+        };
+        for from in [a, host] {
+            assert!(pings(from, B, SOON), "{old}");
+            assert!(pings6(from, B6, SOON), "{old}");
+        }
+        world.run(&["endpoint", "rm", old]);
+        succeeded("add", add(&world, "bridge", new));
+        for from in [a, host] {
+            assert!(pings(from, B, SOON), "{new} from {}", from.name());
+            assert!(pings6(from, B6, SOON), "{new} from {}", from.name());
+        }
+    }
+    assert!(world.drops().is_empty(), "{:?}", world.drops());
 }

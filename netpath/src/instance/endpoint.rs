@@ -8,7 +8,7 @@ use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
-    net::{PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
+    net::{Announced, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
     state::{Endpoint, Network},
 };
 
@@ -35,11 +35,33 @@ impl Work<'_> {
         for (_, e) in new {
             self.make_endpoint(&e.name).await?;
         }
+        self.announce(new).await;
         let rules: Vec<_> = new
             .iter()
             .map(|(_, e)| (e.name.clone(), e.rules.clone()))
             .collect();
         self.publish(&rules)
+    }
+
+    /// Tells the neighbours of new endpoints who has their addresses now.
+    async fn announce(&self, new: &[(&str, &Endpoint)]) {
+        for n in &self.state.networks {
+            let here = new.iter().filter(|(network, _)| *network == n.name);
+            let here: Vec<_> = here
+                .map(|(_, e)| Announced {
+                    addr: e.addr,
+                    addr6: e.addr6,
+                    mac: e.mac,
+                })
+                .collect();
+            if here.is_empty() {
+                continue;
+            }
+            if let Err(e) = self.instance.netlink.announce(n.ifindex, &here).await {
+                // They find out by themselves, later.
+                tracing::warn!("network `{}`: {e}", n.name);
+            }
+        }
     }
 
     async fn make_endpoint(&mut self, name: &str) -> Result<(), Error> {

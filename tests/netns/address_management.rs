@@ -171,6 +171,10 @@ fn ports_are_published_at_the_network_s_addresses() {
         world.run(&["port", "a"]),
         format!("80/tcp -> {HOST}:8080\n80/tcp -> [::1]:8080\n80/tcp -> [::]:9090\n")
     );
+    let one = world.run(&["port", "a", "80/tcp"]);
+    assert_eq!(one, format!("{HOST}:8080\n[::1]:8080\n[::]:9090\n"));
+    let none = world.netpath(&["port", "a", "80/udp"]);
+    assert_eq!(none.status.code(), Some(1));
     let a = world.container("a");
     let _servers = (tcp_server(a, "a", 80), tcp_server6(a, "a", 80));
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));

@@ -32,6 +32,16 @@ pub enum Error {
     /// A filter cannot be understood.
     #[error(transparent)]
     Filter(#[from] super::network::FilterError),
+    /// A port is not published; Docker's words.
+    #[error(
+        "no public port '{port}' published for {endpoint}; `netpath port {endpoint}` lists all"
+    )]
+    NoPublicPort {
+        /// Whose.
+        endpoint: String,
+        /// The port.
+        port: String,
+    },
     /// Networks would be removed.
     #[error("this would remove {what}; say so with --force")]
     NeedsForce {

@@ -18,7 +18,7 @@ const SHORT_ID: usize = 12;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Add a network and print its identifier
-    Create(create::Args),
+    Create(Box<create::Args>),
     /// Remove networks that no endpoint is in
     #[command(visible_alias = "remove")]
     Rm(rm::Args),

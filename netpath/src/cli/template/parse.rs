@@ -33,9 +33,9 @@ pub(super) fn nodes(text: &str) -> Result<Vec<Node>, String> {
     let mut pieces = Pieces::new(text)?;
     let (nodes, end) = block(&mut pieces, 0)?;
     match end {
-        End::Text => Ok(nodes),
-        End::Else => Err("{{else}} without {{if}}".into()),
-        End::End => Err("{{end}} without {{if}}, {{with}} or {{range}}".into()),
+        Stop::Text => Ok(nodes),
+        Stop::Else => Err("{{else}} without {{if}}".into()),
+        Stop::End => Err("{{end}} without {{if}}, {{with}} or {{range}}".into()),
     }
 }
 
@@ -105,13 +105,13 @@ fn action_end(text: &str) -> Option<(&str, &str)> {
 }
 
 /// What ended a block.
-enum End {
+enum Stop {
     Text,
     Else,
     End,
 }
 
-fn block(pieces: &mut Pieces, depth: usize) -> Result<(Vec<Node>, End), String> {
+fn block(pieces: &mut Pieces, depth: usize) -> Result<(Vec<Node>, Stop), String> {
     if depth > DEPTH {
         return Err(format!("more than {DEPTH} blocks in each other"));
     }
@@ -129,8 +129,8 @@ fn block(pieces: &mut Pieces, depth: usize) -> Result<(Vec<Node>, End), String> 
             .split_once(char::is_whitespace)
             .unwrap_or((&action, ""));
         match word {
-            "end" if rest.is_empty() => return Ok((nodes, End::End)),
-            "else" if rest.is_empty() => return Ok((nodes, End::Else)),
+            "end" if rest.is_empty() => return Ok((nodes, Stop::End)),
+            "else" if rest.is_empty() => return Ok((nodes, Stop::Else)),
             "if" | "with" => {
                 let of = expression(rest)?;
                 let (then, otherwise) = branches(pieces, word, depth)?;
@@ -161,7 +161,7 @@ fn block(pieces: &mut Pieces, depth: usize) -> Result<(Vec<Node>, End), String> 
             _ => nodes.push(Node::Print(expression(&action)?)),
         }
     }
-    Ok((nodes, End::Text))
+    Ok((nodes, Stop::Text))
 }
 
 fn branches(
@@ -172,12 +172,12 @@ fn branches(
     let missing = || format!("{{{{{word}}}}} without {{{{end}}}}");
     let (first, end) = block(pieces, depth + 1)?;
     match end {
-        End::Text => Err(missing()),
-        End::End => Ok((first, Vec::new())),
-        End::Else => match block(pieces, depth + 1)? {
-            (other, End::End) => Ok((first, other)),
-            (_, End::Else) => Err("a second {{else}}".into()),
-            (_, End::Text) => Err(missing()),
+        Stop::Text => Err(missing()),
+        Stop::End => Ok((first, Vec::new())),
+        Stop::Else => match block(pieces, depth + 1)? {
+            (other, Stop::End) => Ok((first, other)),
+            (_, Stop::Else) => Err("a second {{else}}".into()),
+            (_, Stop::Text) => Err(missing()),
         },
     }
 }

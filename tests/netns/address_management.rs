@@ -117,9 +117,12 @@ fn a_full_network_says_how_full() {
         ),
         "{errors}"
     );
-    // One that is given back is given again.
+    // One that is given back is given again, and the host knows whose it is.
+    let addr = Ipv4Addr::new(10, 1, 0, 2);
+    assert!(pings(&world.host, addr, SOON));
     world.run(&["endpoint", "rm", "a"]);
     succeeded("add", add(&world, "small", "b"));
+    assert!(pings(&world.host, addr, SOON));
     assert!(pings(world.container("b"), OUTSIDE, SOON));
 }
 

@@ -145,10 +145,10 @@ fn create_ls_inspect_rm() {
         "--format",
         "{{.Name}}",
     ];
-    assert_eq!(world.run(&format), "web\nother\n");
+    assert_eq!(world.run(&format), "other\nweb\n");
 
     // By itself an endpoint gets an address of the range, by name any of the subnet.
-    succeeded("add", add(&world, "web", "a", &[]));
+    succeeded("add", add(&world, &id[..6], "a", &[]));
     let aux = add(&world, "web", "b", &["--ip", "10.1.0.128"]);
     let errors = String::from_utf8_lossy(&aux.stderr);
     assert!(

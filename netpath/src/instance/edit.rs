@@ -15,7 +15,7 @@ use crate::{
 /// An endpoint to be added by a command.
 #[derive(Clone, Debug)]
 pub struct NewEndpoint {
-    /// Name of its network.
+    /// Its network: a name, an identifier, or the beginning of one.
     pub network: String,
     /// The endpoint.
     pub endpoint: config::Endpoint,

@@ -1,6 +1,6 @@
 //! Endpoints on the host, in the container and in the datapath.
 
-use std::os::fd::AsFd as _;
+use std::{collections::HashSet, os::fd::AsFd as _};
 
 use ipnet::Ipv6Net;
 use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
@@ -45,6 +45,7 @@ impl Work<'_> {
 
     /// Tells the neighbours of new endpoints who has their addresses now.
     async fn announce(&self, new: &[(&str, &Endpoint)]) {
+        let names: HashSet<&str> = new.iter().map(|(_, e)| e.name.as_str()).collect();
         for n in &self.state.networks {
             let here = new.iter().filter(|(network, _)| *network == n.name);
             let here: Vec<_> = here
@@ -57,7 +58,11 @@ impl Work<'_> {
             if here.is_empty() {
                 continue;
             }
-            if let Err(e) = self.instance.netlink.announce(n.ifindex, &here).await {
+            // Who came with them knows nobody yet.
+            let is_new = |e: &Endpoint| names.contains(e.name.as_str());
+            let knowing = n.adopted || !n.endpoints.iter().all(is_new);
+            let netlink = &self.instance.netlink;
+            if let Err(e) = netlink.announce(n.ifindex, &here, knowing).await {
                 // They find out by themselves, later.
                 tracing::warn!("network `{}`: {e}", n.name);
             }

@@ -203,6 +203,7 @@ impl<'a> Planner<'a> {
         wanted: &crate::config::Endpoint,
     ) -> Result<Plan, Error> {
         self.remove_dead();
+        let network = &self.next.find_network(network)?.name.clone();
         let e = self.new_endpoint(network, wanted, Origin::Command)?;
         self.insert_endpoint(network, e);
         let before = self.next.clone();

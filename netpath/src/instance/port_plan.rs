@@ -54,12 +54,8 @@ pub(super) const fn flags(rule: &Rule) -> u32 {
     } else {
         RULE_ALLOW
     };
-    match (rule.spec.host_ip, rule.addr, rule.addr6) {
-        // Any address of IPv4, by the SPEC or because the network's binding has one of IPv6 beside it:
-        // none of IPv6 stands for it.
-        (Some(IpAddr::V4(ip)), ..) | (None, IpAddr::V4(ip), Some(_)) if ip.is_unspecified() => {
-            allow | RULE_IPV4
-        }
+    match rule.spec.host_ip {
+        Some(IpAddr::V4(ip)) if ip.is_unspecified() => allow | RULE_IPV4,
         _ => allow,
     }
 }

@@ -41,23 +41,24 @@ impl Netlink {
     /// Tells everybody on the bridge with this index: its ports by a gratuitous ARP request and an
     /// unsolicited neighbour advertisement, and the host itself, which does not hear its own frames, by
     /// making it forget. From the bridge and not from the containers, whose ports may still be waiting
-    /// to be noticed by the bridge.
+    /// to be noticed by the bridge. Without `ports` the host alone: every port hears of every address,
+    /// which is not for those that cannot know any.
     ///
     /// # Errors
     /// A frame could not be sent, or an entry not be removed.
-    pub async fn announce(&self, bridge: u32, all: &[Announced]) -> Result<(), Error> {
+    pub async fn announce(&self, bridge: u32, all: &[Announced], ports: bool) -> Result<(), Error> {
         let failed = |source| Error::Request {
             what: format!("announcing addresses on interface {bridge}"),
             source,
         };
-        let frames = Frames::open(bridge).map_err(failed)?;
+        let frames = ports.then(|| Frames::open(bridge)).transpose();
+        let frames = frames.map_err(failed)?;
+        let send = |frame: Vec<u8>| frames.as_ref().map_or(Ok(()), |f| f.send(&frame));
         for one in all {
-            frames.send(&arp(one)).map_err(failed)?;
+            send(arp(one)).map_err(failed)?;
             self.forget_neighbour(bridge, one.addr.into()).await?;
             if let Some(addr6) = one.addr6 {
-                frames
-                    .send(&advertisement(addr6, one.mac))
-                    .map_err(failed)?;
+                send(advertisement(addr6, one.mac)).map_err(failed)?;
                 self.forget_neighbour(bridge, addr6.into()).await?;
             }
         }

@@ -38,7 +38,9 @@ pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Er
     let state = instance.state()?.unwrap_or_default();
     let filter = Filter::parse(&args.filters)?;
     let views = state.networks.iter().map(NetworkView::from);
-    let views: Vec<_> = views.filter(|view| filter.matches(view)).collect();
+    let mut views: Vec<_> = views.filter(|view| filter.matches(view)).collect();
+    // As Docker's.
+    views.sort_by(|a, b| a.name.cmp(&b.name));
     let rows: Vec<_> = views.iter().map(|view| row(view, args.no_trunc)).collect();
     if json {
         return output::json(&rows);

@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ipv6: Option<bool>,
     /// Nothing leaves or enters
-    #[arg(long)]
-    internal: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    internal: Option<bool>,
     /// An option of Docker's bridge driver
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     options: Vec<String>,
@@ -49,8 +49,8 @@ pub struct Args {
     #[arg(long = "label", value_name = "NAME[=VALUE]")]
     labels: Vec<String>,
     /// Without effect: every container can be attached
-    #[arg(long)]
-    attachable: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    attachable: Option<bool>,
     /// Its scope: local
     #[arg(long)]
     scope: Option<String>,
@@ -58,10 +58,10 @@ pub struct Args {
     #[arg(long, value_name = "DRIVER")]
     ipam_driver: Option<String>,
     // Docker's, and refused with the reason.
-    #[arg(long, hide = true)]
-    ingress: bool,
-    #[arg(long, hide = true)]
-    config_only: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ingress: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    config_only: Option<bool>,
     #[arg(long, hide = true)]
     config_from: Option<String>,
     #[arg(long = "ipam-opt", hide = true)]
@@ -80,12 +80,12 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
         aux_addresses: args.aux_address.clone(),
         ipv4: args.ipv4,
         ipv6: args.ipv6,
-        internal: args.internal,
+        internal: args.internal.unwrap_or(false),
         labels: args.labels.clone(),
         options: args.options.clone(),
         scope: args.scope.clone(),
-        ingress: args.ingress,
-        config_only: args.config_only,
+        ingress: args.ingress.unwrap_or(false),
+        config_only: args.config_only.unwrap_or(false),
         config_from: args.config_from.clone(),
         ipam_driver: args.ipam_driver.clone(),
         ipam_options: args.ipam_options.clone(),

@@ -3,6 +3,8 @@
 //! Several values of one key are alternatives, but of labels all have to be there; several keys all
 //! have to hold.
 
+use std::time::{Duration, SystemTime};
+
 use regex_lite::Regex;
 
 use crate::instance::NetworkView;
@@ -27,6 +29,7 @@ enum Term {
     Dangling(bool),
     Id(Regex),
     Name(Regex),
+    Until(SystemTime),
     Label {
         name: String,
         value: Option<String>,
@@ -49,16 +52,26 @@ impl Filter {
         Ok(Self(terms.collect::<Result<_, _>>()?))
     }
 
-    /// The same for `prune`, which knows labels alone.
-    pub(super) fn parse_labels(texts: &[String]) -> Result<Self, FilterError> {
-        let other = |text: &&String| !text.starts_with("label");
-        if let Some(text) = texts.iter().find(other) {
-            return Err(FilterError {
-                text: text.clone(),
-                why: "the keys are label, label!".into(),
-            });
+    /// The same for `prune`, which knows labels and how old a network is.
+    pub(super) fn parse_prune(texts: &[String]) -> Result<Self, FilterError> {
+        let wrong = |text: &String, why: &str| FilterError {
+            text: text.clone(),
+            why: why.to_owned(),
+        };
+        let mut terms = Vec::new();
+        for text in texts {
+            if let Some(until) = text.strip_prefix("until=") {
+                const FORM: &str = "the form is a duration such as 24h, or a time such as \
+                                    2026-01-31T00:00:00Z";
+                let until = until_when(until, SystemTime::now());
+                terms.push(Term::Until(until.ok_or_else(|| wrong(text, FORM))?));
+            } else if text.starts_with("label") {
+                terms.extend(Self::parse(std::slice::from_ref(text))?.0);
+            } else {
+                return Err(wrong(text, "the keys are label, label!, until"));
+            }
         }
-        Self::parse(texts)
+        Ok(Self(terms))
     }
 
     pub(super) fn matches(&self, n: &NetworkView) -> bool {
@@ -87,6 +100,9 @@ impl Term {
             Self::Dangling(want) => (!built_in && n.containers.is_empty()) == *want,
             Self::Id(id) => id.is_match(&n.id),
             Self::Name(name) => name.is_match(&n.name),
+            Self::Until(time) => {
+                humantime::parse_rfc3339_weak(&n.created).is_ok_and(|made| made < *time)
+            }
             Self::Label {
                 name,
                 value,
@@ -98,6 +114,15 @@ impl Term {
             }
         }
     }
+}
+
+/// The time that a duration goes back to, or that is named, also by its seconds since 1970.
+fn until_when(text: &str, now: SystemTime) -> Option<SystemTime> {
+    if let Ok(seconds) = text.parse() {
+        return SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    }
+    let time = humantime::parse_rfc3339_weak(text).ok();
+    time.or_else(|| now.checked_sub(humantime::parse_duration(text).ok()?))
 }
 
 fn term(text: &str) -> Result<Term, String> {
@@ -196,7 +221,35 @@ mod tests {
             let e = Filter::parse(&[text.to_owned()]).unwrap_err().to_string();
             assert!(e.contains(text) && e.contains(why), "{e}");
         }
-        let e = Filter::parse_labels(&["name=x".to_owned()]).unwrap_err();
-        assert!(e.to_string().contains("the keys are label, label!"), "{e}");
+        for (text, why) in [
+            ("name=x", "the keys are label, label!, until"),
+            ("until=soon", "a duration such as 24h"),
+        ] {
+            let e = Filter::parse_prune(&[text.to_owned()]).unwrap_err();
+            assert!(e.to_string().contains(why), "{e}");
+        }
+    }
+
+    #[test]
+    fn prune_goes_by_age_as_well() {
+        let mut n = network(None, &[]);
+        n.created = "2026-01-02T03:04:05.678901234Z".into();
+        let view = NetworkView::from(&n);
+        let matches = |text: &str| {
+            let filter = Filter::parse_prune(&[text.to_owned(), "label!=keep".to_owned()]);
+            filter.unwrap().matches(&view)
+        };
+        assert!(matches("until=2026-01-02T03:04:06Z"));
+        assert!(!matches("until=2026-01-02T03:04:05Z"));
+        assert!(matches("until=4000000000"));
+        assert!(!matches("until=1"));
+        let now = humantime::parse_rfc3339("2026-01-02T03:00:00Z").unwrap();
+        let when = until_when("1h30m", now).unwrap();
+        assert_eq!(
+            humantime::format_rfc3339(when).to_string(),
+            "2026-01-02T01:30:00Z"
+        );
+        let long = Filter::parse_prune(&["until=99999999999999999999999h".to_owned()]);
+        assert!(long.is_err());
     }
 }

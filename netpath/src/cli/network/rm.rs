@@ -26,7 +26,7 @@ pub struct PruneArgs {
     /// Do it; without, only say what would be removed
     #[arg(short, long)]
     force: bool,
-    /// Only those with this: label=NAME[=VALUE], label!=NAME[=VALUE]
+    /// Only those with this: label=NAME[=VALUE], label!=NAME[=VALUE], until=DURATION|TIME (made before)
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }
@@ -44,7 +44,7 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
 }
 
 pub(super) async fn prune(instance: &Instance, args: &PruneArgs, json: bool) -> Result<(), Error> {
-    let filter = Filter::parse_labels(&args.filters)?;
+    let filter = Filter::parse_prune(&args.filters)?;
     let state = instance.state()?.unwrap_or_default();
     let unused = state.networks.iter().filter(|n| n.is_unused());
     let unused = unused.filter(|n| filter.matches(&NetworkView::from(*n)));

@@ -212,16 +212,14 @@ fn networks_by_command_stay_until_a_command_removes_them() {
     world.run(&["up", "-c", file.to_str().unwrap()]);
     assert!(pings(world.container("c"), OUTSIDE, SOON));
     assert!(pings(world.container("a"), OUTSIDE, SOON));
-    assert_eq!(
-        world.run(&["network", "rm", "other", "ula"]),
-        "other\nula\n"
-    );
+    let both = ["network", "rm", "--with-endpoints", "other", "ula"];
+    assert_eq!(world.run(&both), "other\nula\n");
     assert!(pings(world.container("a"), OUTSIDE, SOON));
     assert_eq!(
         addresses6(world.container("c"), None),
         ["lo ::1/128 scope host"]
     );
-    world.run(&["network", "rm", "bridge"]);
+    world.run(&["network", "rm", "--with-endpoints", "bridge"]);
     assert_same(&everything(&world, &["a", "c"]), &before);
 }
 

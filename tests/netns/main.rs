@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod address_management;
 mod agent;
 mod bad_input;
 mod big_tcp;
@@ -38,6 +39,7 @@ mod lifetime;
 mod link_scope;
 mod mapping;
 mod masquerade;
+mod network_commands;
 mod networks;
 mod offload;
 mod other_protocol;

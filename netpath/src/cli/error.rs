@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{bpf, config, instance};
+use crate::{bpf, config, instance, state};
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,34 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The state has no such network.
+    #[error(transparent)]
+    Lookup(#[from] state::LookupError),
+    /// More than one thing is wrong.
+    #[error("{0}")]
+    Several(String),
+    /// A format cannot be understood.
+    #[error(transparent)]
+    Template(#[from] super::template::Error),
+    /// A filter cannot be understood.
+    #[error(transparent)]
+    Filter(#[from] super::network::FilterError),
+    /// A port is not published; Docker's words.
+    #[error(
+        "no public port '{port}' published for {endpoint}; `netpath port {endpoint}` lists all"
+    )]
+    NoPublicPort {
+        /// Whose.
+        endpoint: String,
+        /// The port.
+        port: String,
+    },
+    /// Networks would be removed.
+    #[error("this would remove {what}; say so with --force")]
+    NeedsForce {
+        /// Which.
+        what: String,
     },
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]

@@ -16,6 +16,7 @@ mod port;
 mod publish;
 mod rules;
 mod status;
+mod template;
 mod up;
 
 use std::path::PathBuf;
@@ -165,5 +166,30 @@ mod tests {
             panic!("add")
         };
         assert_eq!(add.netns.name(), Some("pink"));
+    }
+
+    #[test]
+    fn dockers_flags_of_network_create_are_read_as_docker_reads_them() {
+        for flags in [
+            "-d bridge --internal --ipv6 --attachable",
+            "--internal=true --ipv6=false --ipv4=true --attachable=false --ingress=false",
+            "--subnet 10.0.0.0/8 --subnet fd00::/64 --gateway 10.0.0.1 --ip-range 10.1.0.0/16",
+            "--aux-address a=10.0.0.2 --aux-address b=10.0.0.3 --label x --label y=z",
+            "-o com.docker.network.driver.mtu=1400 --opt a=b --scope local --ipam-driver default",
+        ] {
+            let line = format!("netpath network create {flags} name");
+            assert!(parse(&line).is_ok(), "{line}");
+        }
+        let kind = |line| parse(line).unwrap_err().kind();
+        assert_eq!(
+            kind("netpath network create --ipv6=perhaps name"),
+            ErrorKind::InvalidValue
+        );
+        assert_eq!(
+            kind("netpath network rm"),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert!(parse("netpath port web 80/udp").is_ok());
+        assert!(parse("netpath port web 8080:80").is_err());
     }
 }

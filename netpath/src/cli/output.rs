@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets::NOTHING};
 use serde::Serialize;
 
 use super::Error;
@@ -24,6 +24,9 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
     lines([serde_json::to_string_pretty(value)?])
 }
 
+/// The narrowest column of a table, with the blanks behind it: Docker's.
+const NARROWEST: u16 = 10;
+
 /// A table without borders, three blanks between its columns as Docker's.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
@@ -34,6 +37,7 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     for column in table.column_iter_mut() {
         column
             .set_padding((0, 3))
+            .set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST)))
             .set_cell_alignment(CellAlignment::Left);
     }
     table

@@ -1,9 +1,10 @@
 //! A network by a command, in Docker's words.
 //!
-//! Owns which options of `docker network create` there are. What the values may be is for the
+//! Owns which options of `docker network create` there are, and which of them netpath has nothing for.
+//! Options of the bridge driver are [`super::driver_options`]'s; what the values may be is for the
 //! configuration's own checks.
 
-use super::{Error, Network, raw, rules, validate};
+use super::{Error, Network, driver_options::DriverOptions, raw, rules, validate};
 
 /// Options of `network create`.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +19,32 @@ pub struct NetworkOptions {
     pub subnets: Vec<String>,
     /// `--gateway`, one of each family.
     pub gateways: Vec<String>,
+    /// `--ip-range`, one of each family.
+    pub ip_ranges: Vec<String>,
+    /// `--aux-address NAME=ADDRESS`.
+    pub aux_addresses: Vec<String>,
+    /// `--ipv4`.
+    pub ipv4: Option<bool>,
+    /// `--ipv6`.
+    pub ipv6: Option<bool>,
     /// `--internal`.
     pub internal: bool,
+    /// `--label NAME[=VALUE]`.
+    pub labels: Vec<String>,
     /// `--opt KEY=VALUE`.
     pub options: Vec<String>,
+    /// `--scope`.
+    pub scope: Option<String>,
+    /// `--ingress`.
+    pub ingress: bool,
+    /// `--config-only`.
+    pub config_only: bool,
+    /// `--config-from`.
+    pub config_from: Option<String>,
+    /// `--ipam-driver`.
+    pub ipam_driver: Option<String>,
+    /// `--ipam-opt KEY=VALUE`.
+    pub ipam_options: Vec<String>,
 }
 
 impl NetworkOptions {
@@ -30,6 +53,7 @@ impl NetworkOptions {
     /// # Errors
     /// The first option that is wrong.
     pub fn check(self) -> Result<Network, Error> {
+        self.refuse_swarm()?;
         let mut raw = raw::Network {
             name: self.name.clone(),
             bridge: Some(self.bridge.clone()),
@@ -40,12 +64,73 @@ impl NetworkOptions {
         self.one_of_each("--subnet", &self.subnets, &mut raw.subnet, &mut raw.ipv6)?;
         let gateways = (&mut raw.gateway, &mut raw.gateway6);
         self.one_of_each("--gateway", &self.gateways, gateways.0, gateways.1)?;
-        for option in &self.options {
-            self.option(option, &mut raw)?;
+        let ranges = (&mut raw.ip_range, &mut raw.ip_range6);
+        self.one_of_each("--ip-range", &self.ip_ranges, ranges.0, ranges.1)?;
+        for text in &self.aux_addresses {
+            let (name, addr) = self.pair("--aux-address", text, "NAME=ADDRESS")?;
+            if raw.aux_addresses.insert(name.into(), addr.into()).is_some() {
+                return Err(self.invalid("--aux-address", text, "the name is given twice"));
+            }
         }
+        for text in &self.labels {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            raw.labels.insert(name.to_owned(), value.to_owned());
+        }
+        let mut driver = DriverOptions::new(&self.name);
+        for option in &self.options {
+            let (key, value) = self.pair("--opt", option, "KEY=VALUE")?;
+            driver.option(key, value, &mut raw)?;
+        }
+        self.families(&driver, &mut raw)?;
+        driver.finish(&mut raw)?;
         let network = validate::network(raw)?;
         rules::addresses(&network)?;
         Ok(network)
+    }
+
+    /// Which families it has.
+    fn families(&self, driver: &DriverOptions<'_>, raw: &mut raw::Network) -> Result<(), Error> {
+        if self.ipv4.or(driver.ipv4) == Some(false) {
+            let reason = "every network of netpath has IPv4; leave it out, and give the containers \
+                          nothing that uses it";
+            return Err(self.invalid("--ipv4", "false", reason));
+        }
+        match (self.ipv6.or(driver.ipv6), &raw.ipv6) {
+            (Some(true), None) => raw.ipv6 = Some("::/64".into()),
+            (Some(false), Some(subnet)) => {
+                let reason = format!("--subnet {subnet} is of IPv6; leave out one of the two");
+                return Err(self.invalid("--ipv6", "false", reason));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What Docker has for swarms and other address managers, and netpath has not.
+    fn refuse_swarm(&self) -> Result<(), Error> {
+        const SWARM: &str = "it is of swarms, and netpath's networks are of one host; leave it out";
+        if let Some(scope) = self.scope.as_deref().filter(|s| *s != "local") {
+            let reason = "the scope of a network is local: it is of one host";
+            return Err(self.invalid("--scope", scope, reason));
+        }
+        if self.ingress {
+            return Err(self.invalid("--ingress", "true", SWARM));
+        }
+        if self.config_only {
+            return Err(self.invalid("--config-only", "true", SWARM));
+        }
+        if let Some(from) = self.config_from.as_deref() {
+            return Err(self.invalid("--config-from", from, SWARM));
+        }
+        if let Some(driver) = self.ipam_driver.as_deref().filter(|d| *d != "default") {
+            let reason = "the one driver is default: addresses are netpath's own matter";
+            return Err(self.invalid("--ipam-driver", driver, reason));
+        }
+        if let Some(option) = self.ipam_options.first() {
+            let reason = "the default driver has no options; leave it out";
+            return Err(self.invalid("--ipam-opt", option, reason));
+        }
+        Ok(())
     }
 
     fn invalid(&self, key: &'static str, value: &str, reason: impl Into<String>) -> Error {
@@ -55,6 +140,16 @@ impl NetworkOptions {
             value: format!("{value:?}"),
             reason: reason.into(),
         }
+    }
+
+    fn pair<'t>(
+        &self,
+        key: &'static str,
+        text: &'t str,
+        form: &str,
+    ) -> Result<(&'t str, &'t str), Error> {
+        text.split_once('=')
+            .ok_or_else(|| self.invalid(key, text, format!("the form is {form}")))
     }
 
     fn one_of_each(
@@ -77,112 +172,8 @@ impl NetworkOptions {
         }
         Ok(())
     }
-
-    fn option(&self, option: &str, raw: &mut raw::Network) -> Result<(), Error> {
-        let (key, value) = option
-            .split_once('=')
-            .ok_or_else(|| self.invalid("--opt", option, "the form is KEY=VALUE"))?;
-        let truth = || {
-            let wrong = |_| self.invalid("--opt", option, "the values are true, false");
-            value.parse::<bool>().map_err(wrong)
-        };
-        let text = || Some(value.to_owned());
-        match key {
-            "com.docker.network.bridge.name" => raw.bridge = text(),
-            "com.docker.network.bridge.enable_icc" => raw.icc = Some(truth()?),
-            "com.docker.network.bridge.enable_ip_masquerade" => raw.masquerade = Some(truth()?),
-            "com.docker.network.bridge.host_binding_ipv4" => raw.host_binding_ipv4 = text(),
-            "com.docker.network.host_ipv4" => raw.snat = text(),
-            "com.docker.network.host_ipv6" => raw.snat6 = text(),
-            "com.docker.network.driver.mtu" => {
-                let wrong = |_| self.invalid("--opt", option, "the value is a number of bytes");
-                raw.mtu = Some(value.parse().map_err(wrong)?);
-            }
-            "com.docker.network.bridge.gateway_mode_ipv4"
-            | "com.docker.network.bridge.gateway_mode_ipv6" => {
-                if raw
-                    .mode
-                    .replace(value.to_owned())
-                    .is_some_and(|other| other != value)
-                {
-                    let reason = "both families have the same mode here; give both the same";
-                    return Err(self.invalid("--opt", option, reason));
-                }
-            }
-            _ => {
-                let reason = "the options are com.docker.network.bridge.name, .enable_icc, \
-                              .enable_ip_masquerade, .host_binding_ipv4, .gateway_mode_ipv4 and \
-                              _ipv6, and com.docker.network.driver.mtu, .host_ipv4 and .host_ipv6";
-                return Err(self.invalid("--opt", option, reason));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::Mode, *};
-
-    fn options(subnets: &[&str], opts: &[&str]) -> NetworkOptions {
-        let own = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect();
-        NetworkOptions {
-            name: "n".into(),
-            bridge: "br-1".into(),
-            subnets: own(subnets),
-            options: own(opts),
-            ..NetworkOptions::default()
-        }
-    }
-
-    #[test]
-    fn dockers_options() {
-        let o = options(
-            &["fd00:17::/64", "10.1.0.0/24"],
-            &[
-                "com.docker.network.bridge.enable_icc=false",
-                "com.docker.network.driver.mtu=1400",
-                "com.docker.network.bridge.gateway_mode_ipv6=routed",
-            ],
-        );
-        let gateways = vec!["10.1.0.9".to_owned(), "fd00:17::9".to_owned()];
-        let n = NetworkOptions { gateways, ..o }.check().unwrap();
-        assert_eq!(n.subnet, "10.1.0.0/24".parse().ok());
-        assert_eq!(n.ipv6, "fd00:17::/64".parse().ok());
-        assert_eq!(n.gateway, "10.1.0.9".parse().ok());
-        assert_eq!(n.gateway6, "fd00:17::9".parse().ok());
-        assert_eq!((n.icc, n.mtu, n.mode), (false, Some(1400), Mode::Routed));
-        assert_eq!(n.bridge, "br-1");
-    }
-
-    #[test]
-    fn refusals_name_the_option() {
-        for (subnets, opts, why) in [
-            (
-                &["10.1.0.0/24", "10.2.0.0/24"][..],
-                &[][..],
-                "--subnet = \"10.2.0.0/24\"",
-            ),
-            (&["fd00::1/64"], &[], "write fd00::/64"),
-            (&[], &["colour=red"], "--opt = \"colour=red\""),
-            (
-                &[],
-                &["com.docker.network.driver.mtu=big"],
-                "a number of bytes",
-            ),
-            (
-                &[],
-                &["com.docker.network.bridge.enable_icc=yes"],
-                "the values are true, false",
-            ),
-            (
-                &[],
-                &["com.docker.network.bridge.gateway_mode_ipv4=isolated"],
-                "nat, routed",
-            ),
-        ] {
-            let e = options(subnets, opts).check().unwrap_err().to_string();
-            assert!(e.starts_with("network `n`: ") && e.contains(why), "{e}");
-        }
-    }
-}
+#[path = "create_tests.rs"]
+mod tests;

@@ -14,6 +14,10 @@ pub const IPV6_MTU_MIN: u32 = 1280;
 /// container find room.
 const PREFIX: std::ops::RangeInclusive<u8> = 16..=126;
 
+/// Prefix lengths of a subnet that is chosen: 48 bits are the prefix and the random part of a unique
+/// local address (RFC 4193, 3.1).
+const CHOSEN: std::ops::RangeInclusive<u8> = 48..=126;
+
 /// What a subnet may share no address with, and why.
 const FORBIDDEN: &[(Ipv6Addr, u8, &str)] = &[
     // `::/96` holds the unspecified and the loopback address as well.
@@ -42,6 +46,7 @@ const FORBIDDEN: &[(Ipv6Addr, u8, &str)] = &[
 /// The checked values.
 pub(super) struct Ipv6 {
     pub(super) subnet: Option<Ipv6Net>,
+    pub(super) size: Option<u8>,
     pub(super) gateway: Option<Ipv6Addr>,
     pub(super) snat: Option<Ipv6Addr>,
     pub(super) mode: Mode,
@@ -80,16 +85,28 @@ pub(super) fn ipv6(raw: &raw::Network) -> Result<Ipv6, Error> {
             });
         }
     }
-    let subnet = raw
-        .ipv6
-        .as_deref()
+    let size = raw.ipv6.as_deref().and_then(|t| t.parse::<Ipv6Net>().ok());
+    let size = size.filter(|net| net.addr().is_unspecified());
+    let size = size.map(|net| net.prefix_len());
+    if let Some(size) = size.filter(|size| !CHOSEN.contains(size)) {
+        let (least, most) = (CHOSEN.start(), CHOSEN.end());
+        let reason =
+            format!("the prefix length of a subnet that is chosen lies within {least} and {most}");
+        return Err(invalid("ipv6", &format!("::/{size}"), reason));
+    }
+    let fixed = raw.ipv6.as_deref().filter(|_| size.is_none());
+    let subnet = fixed
         .map(|t| subnet(t).map_err(|r| invalid("ipv6", t, r)))
         .transpose()?;
     let address = |key: &'static str, text: &Option<String>| {
         let Some(t) = text.as_deref() else {
             return Ok(None);
         };
-        if subnet.is_none() {
+        if size.is_some() && key == "gateway6" {
+            let reason = "it needs a fixed subnet to lie in; set ipv6 to one, or leave it out";
+            return Err(invalid(key, t, reason.into()));
+        }
+        if subnet.is_none() && size.is_none() {
             let reason = "the network has no IPv6; set ipv6 to its subnet, or leave it out";
             return Err(invalid(key, t, reason.into()));
         }
@@ -119,14 +136,20 @@ pub(super) fn ipv6(raw: &raw::Network) -> Result<Ipv6, Error> {
             object: format!("endpoint `{}`", e.name),
             key: "ip6",
             value: format!("{ip6:?}"),
-            reason: format!(
-                "network `{}` has no IPv6; set its ipv6 to a subnet, or leave ip6 out",
-                raw.name
-            ),
+            reason: if size.is_some() {
+                "it needs a fixed subnet to lie in; set the network's ipv6 to one, or leave ip6 out"
+                    .into()
+            } else {
+                format!(
+                    "network `{}` has no IPv6; set its ipv6 to a subnet, or leave ip6 out",
+                    raw.name
+                )
+            },
         });
     }
     Ok(Ipv6 {
         subnet,
+        size,
         gateway,
         snat,
         mode,

@@ -4,9 +4,12 @@
 //! Does not look at the host: whether a namespace exists or a name is taken is for
 //! [`crate::instance`] to find out.
 
+mod binding;
 mod claims;
 mod create;
+mod driver_options;
 mod error;
+mod ipam;
 mod ipv6;
 mod mac;
 mod name;
@@ -21,6 +24,7 @@ mod timeouts;
 mod validate;
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
     path::Path,
 };
@@ -28,15 +32,17 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
+pub use binding::HostBinding;
 pub use claims::{Claim, Claims, Taker};
 pub use create::NetworkOptions;
 pub use error::Error;
+pub use ipam::{Ipam, Pool, Usage};
 pub use ipv6::{IPV6_MTU_MIN, first_host6};
 pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
 pub use netns_ref::{FILL_IN, NetnsRef};
-pub use pools::{choose_subnet, overlaps};
+pub use pools::{choose_subnet, nameservers, overlaps};
 pub use port_range::{PortRange, Protocol};
 pub use rules::check_endpoint_addr;
 pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
@@ -76,12 +82,20 @@ pub struct Network {
     pub bridge: String,
     /// Subnet; `None` has one chosen.
     pub subnet: Option<Ipv4Net>,
+    /// Prefix length of one that is chosen; `None` for the pool's own.
+    pub subnet_size: Option<u8>,
     /// The bridge's address; `None` means the subnet's first.
     pub gateway: Option<Ipv4Addr>,
-    /// IPv6 subnet; `None` for a network of IPv4 alone.
+    /// IPv6 subnet; `None` for a network of IPv4 alone, or where one is chosen.
     pub ipv6: Option<Ipv6Net>,
+    /// Prefix length of an IPv6 subnet that is chosen.
+    pub ipv6_size: Option<u8>,
     /// The bridge's IPv6 address; `None` means the subnet's first after its own.
     pub gateway6: Option<Ipv6Addr>,
+    /// Which addresses endpoints get.
+    pub ipam: Ipam,
+    /// What somebody wants to remember of it.
+    pub labels: BTreeMap<String, String>,
     /// Whether addresses are translated.
     pub mode: Mode,
     /// MTU in bytes; `None` takes the uplink's.
@@ -101,7 +115,7 @@ pub struct Network {
     /// Nothing leaves or enters.
     pub internal: bool,
     /// Host address of published ports that name none.
-    pub host_binding: Ipv4Addr,
+    pub host_binding: HostBinding,
     /// Where the way in by the uplinks begins.
     pub uplink_hook: UplinkHook,
     /// Drop early, in the uplinks' drivers, what nobody wants: where `uplink_hook` is auto and the

@@ -1,6 +1,6 @@
 //! The address pools from which a network without a subnet gets one, in Docker's order.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -15,14 +15,18 @@ const POOLS: &[([u8; 2], u8, u8)] = &[
     ([192, 168], 16, 20),
 ];
 
-/// The first subnet of the pools that shares no address with any of `used`.
+/// The first subnet of the pools that shares no address with any of `used`. `size`: its prefix length,
+/// else that which its pool gives out.
 #[must_use]
-pub fn choose_subnet(used: &[Ipv4Net]) -> Option<Ipv4Net> {
-    POOLS.iter().find_map(|&([a, b], pool, size)| {
+pub fn choose_subnet(used: &[Ipv4Net], size: Option<u8>) -> Option<Ipv4Net> {
+    POOLS.iter().find_map(|&([a, b], pool, given)| {
         let pool = Ipv4Net::new(Ipv4Addr::new(a, b, 0, 0), pool).ok()?;
-        pool.subnets(size)
+        // What cannot be in the way of any is not looked at for each.
+        let near: Vec<_> = used.iter().filter(|u| overlaps(**u, pool)).collect();
+        // A pool that is smaller than what is asked for has none.
+        pool.subnets(size.unwrap_or(given))
             .ok()?
-            .find(|s| !used.iter().any(|u| overlaps(*s, *u)))
+            .find(|s| !near.iter().any(|u| overlaps(*s, **u)))
     })
 }
 
@@ -30,6 +34,21 @@ pub fn choose_subnet(used: &[Ipv4Net]) -> Option<Ipv4Net> {
 #[must_use]
 pub fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// The name servers of a resolv.conf(5).
+#[must_use]
+pub fn nameservers(text: &str) -> Vec<IpAddr> {
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        // A link-local address may have its interface behind it.
+        let addr = words
+            .next()
+            .filter(|w| *w == "nameserver")
+            .and(words.next());
+        addr?.split('%').next()?.parse().ok()
+    };
+    text.lines().filter_map(server).collect()
 }
 
 #[cfg(test)]
@@ -42,19 +61,51 @@ mod tests {
 
     #[test]
     fn order_and_overlap() {
-        assert_eq!(choose_subnet(&[]), Some(net("172.17.0.0/16")));
-        assert_eq!(
-            choose_subnet(&[net("172.17.9.0/24")]),
-            Some(net("172.18.0.0/16"))
-        );
-        assert_eq!(
-            choose_subnet(&[net("172.16.0.0/12")]),
-            Some(net("192.168.0.0/20"))
-        );
-        assert_eq!(
-            choose_subnet(&[net("172.16.0.0/12"), net("192.168.0.0/19")]),
-            Some(net("192.168.32.0/20"))
-        );
-        assert_eq!(choose_subnet(&[net("0.0.0.0/0")]), None);
+        let choose = |used: &[&str], size| {
+            let used: Vec<_> = used.iter().map(|n| net(n)).collect();
+            choose_subnet(&used, size).map(|n| n.to_string())
+        };
+        for (used, size, chosen) in [
+            (&[][..], None, "172.17.0.0/16"),
+            (&["172.17.9.0/24"], None, "172.18.0.0/16"),
+            (&["172.16.0.0/12"], None, "192.168.0.0/20"),
+            (
+                &["172.16.0.0/12", "192.168.0.0/19"],
+                None,
+                "192.168.32.0/20",
+            ),
+            // Of another size, from the same pools.
+            (&[], Some(24), "172.17.0.0/24"),
+            (&["172.17.0.0/24"], Some(24), "172.17.1.0/24"),
+            (&["172.17.0.0/16"], Some(24), "172.18.0.0/24"),
+            (&[], Some(15), "172.20.0.0/15"),
+            (&["172.20.0.5/32"], Some(15), "172.22.0.0/15"),
+        ] {
+            assert_eq!(choose(used, size).as_deref(), Some(chosen), "{used:?}");
+        }
+        assert_eq!(choose(&["0.0.0.0/0"], None), None);
+        assert_eq!(choose(&[], Some(13)), None);
+    }
+
+    /// Docker's order, to the last.
+    #[test]
+    fn every_subnet_of_the_pools_is_given_once() {
+        let mut used = Vec::new();
+        while let Some(subnet) = choose_subnet(&used, None) {
+            assert!(!used.iter().any(|u| overlaps(*u, subnet)));
+            used.push(subnet);
+        }
+        assert_eq!(used.len(), 3 + 3 * 4 + 16);
+        assert_eq!(used[3], net("172.20.0.0/16"));
+        assert_eq!(used[14], net("172.31.0.0/16"));
+        assert_eq!(used[30], net("192.168.240.0/20"));
+    }
+
+    #[test]
+    fn name_servers() {
+        let text = "# nameserver 1.1.1.1\nsearch example\nnameserver 172.17.0.53 \n\
+                    nameserver fe80::1%eth0\nnameserver\nnameserver x\noptions edns0\n";
+        let servers: Vec<_> = nameservers(text).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["172.17.0.53", "fe80::1"]);
     }
 }

@@ -1,5 +1,7 @@
 //! The form of the configuration file: what serde reads, before anything is checked.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::Error;
@@ -63,6 +65,12 @@ pub(super) struct Network {
     pub(super) gateway: Option<String>,
     pub(super) ipv6: Option<String>,
     pub(super) gateway6: Option<String>,
+    pub(super) ip_range: Option<String>,
+    pub(super) ip_range6: Option<String>,
+    #[serde(default)]
+    pub(super) aux_addresses: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) mtu: Option<i64>,
     pub(super) gso_max_size: Option<i64>,
     pub(super) icc: Option<bool>,
@@ -79,6 +87,7 @@ pub(super) struct Network {
     pub(super) xdp_translate: Option<bool>,
     pub(super) port_holder: Option<String>,
     pub(super) host_binding_ipv4: Option<String>,
+    pub(super) host_binding_ipv6: Option<String>,
     pub(super) uplinks: Option<Vec<String>>,
     #[serde(default)]
     pub(super) endpoint: Vec<Endpoint>,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Claim, Claims, Endpoint, Error, Mode, Network, Taker};
+use super::{Claim, Claims, Endpoint, Error, HostBinding, Mode, Network, Pool, Taker, ipam};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -53,12 +53,26 @@ fn share_address(a: &IpNet, b: &IpNet) -> bool {
 pub(super) fn addresses(n: &Network) -> Result<(), Error> {
     let mut taken = BTreeMap::new();
     let mut macs = BTreeMap::new();
-    let v4 = n.subnet.map(|s| (IpNet::V4(s), n.gateway_in(s).into()));
+    let pool = |subnet, gateway| Pool {
+        subnet,
+        gateway,
+        ipam: &n.ipam,
+    };
+    let v4 = n.subnet.map(|s| pool(s.into(), n.gateway_in(s).into()));
     let v6 = n.ipv6.zip(n.ipv6_gateway());
-    let v6 = v6.map(|(s, g)| (IpNet::V6(s), g.into()));
-    for (subnet, gateway) in [v4, v6].into_iter().flatten() {
+    let v6 = v6.map(|(s, g)| pool(s.into(), g.into()));
+    for pool in [v4, v6].into_iter().flatten() {
         let object = format!("gateway of network `{}`", n.name);
-        inside(&object, gateway, &n.name, subnet)?;
+        inside(&object, pool.gateway, &n.name, pool.subnet)?;
+        let aux = n.ipam.aux.iter().find(|(_, a)| **a == pool.gateway);
+        if let Some((name, addr)) = aux {
+            return Err(Error::ReservedAddress {
+                object: format!("auxiliary address `{name}`"),
+                addr: *addr,
+                what: "gateway",
+                network: n.name.clone(),
+            });
+        }
     }
     for e in &n.endpoints {
         let own = [(e.addr.map(IpAddr::V4), v4), (e.addr6.map(IpAddr::V6), v6)];
@@ -71,8 +85,8 @@ pub(super) fn addresses(n: &Network) -> Result<(), Error> {
                     other: other.clone(),
                 });
             }
-            if let Some((subnet, gateway)) = ground {
-                check_endpoint_addr(&e.name, addr, &n.name, subnet, gateway)?;
+            if let Some(pool) = ground {
+                check_endpoint_addr(&e.name, addr, &n.name, &pool)?;
             }
         }
         if let Some(other) = e.mac.and_then(|m| macs.insert(m.0, &e.name)) {
@@ -90,26 +104,25 @@ pub(super) fn addresses(n: &Network) -> Result<(), Error> {
 /// Checks that endpoint `name` may have `addr` in a network.
 ///
 /// # Errors
-/// The address is outside the subnet, or it is the gateway, the network's own (by IPv6 that of any of
-/// its routers: RFC 4291, 2.6.1) or the broadcast address.
+/// The address is outside the subnet, or nobody may have it: see [`Pool::reserved`]. It may lie outside
+/// the range that addresses are chosen from.
 pub fn check_endpoint_addr(
     name: &str,
     addr: IpAddr,
     network: &str,
-    subnet: IpNet,
-    gateway: IpAddr,
+    pool: &Pool<'_>,
 ) -> Result<(), Error> {
     let object = format!("endpoint `{name}`");
-    inside(&object, addr, network, subnet)?;
-    if addr == gateway {
-        return Err(Error::ReservedAddress {
-            object,
-            addr,
-            what: "gateway",
-            network: network.into(),
-        });
-    }
-    Ok(())
+    inside(&object, addr, network, pool.subnet)?;
+    let Some(what) = pool.reserved(addr) else {
+        return Ok(());
+    };
+    Err(Error::ReservedAddress {
+        object,
+        addr,
+        what,
+        network: network.into(),
+    })
 }
 
 fn inside(object: &str, addr: IpAddr, network: &str, subnet: IpNet) -> Result<(), Error> {
@@ -122,10 +135,8 @@ fn inside(object: &str, addr: IpAddr, network: &str, subnet: IpNet) -> Result<()
             subnet,
         });
     }
-    let what = match addr {
-        a if a == subnet.network() => "first address (the network's own)",
-        a if a.is_ipv4() && a == subnet.broadcast() => "broadcast address",
-        _ => return Ok(()),
+    let Some(what) = ipam::own(subnet, addr) else {
+        return Ok(());
     };
     Err(Error::ReservedAddress {
         object,
@@ -147,25 +158,28 @@ pub(super) fn ports<'a>(
             let Some(ports) = spec.host.filter(|h| h.width() == spec.width()) else {
                 continue;
             };
-            let claim = Claim {
-                proto: spec.proto,
-                ports,
-                addr: spec.host_ip.unwrap_or(n.host_binding.into()),
-                by: Taker::Rule {
-                    balance: spec.balance,
-                },
-                holder: e.name.as_str(),
-            };
-            if let Some(other) = taken.in_the_way_of(claim.clone()).next() {
-                return Err(Error::PortTaken {
-                    endpoint: e.name.clone(),
-                    addr: claim.addr,
-                    port: ports.first().max(other.ports.first()),
+            let at = spec.host_ip.map_or(n.host_binding, HostBinding::one);
+            for addr in at.addrs() {
+                let claim = Claim {
                     proto: spec.proto,
-                    holder: format!("endpoint `{}`", other.holder),
-                });
+                    ports,
+                    addr,
+                    by: Taker::Rule {
+                        balance: spec.balance,
+                    },
+                    holder: e.name.as_str(),
+                };
+                if let Some(other) = taken.in_the_way_of(claim.clone()).next() {
+                    return Err(Error::PortTaken {
+                        endpoint: e.name.clone(),
+                        addr: claim.addr,
+                        port: ports.first().max(other.ports.first()),
+                        proto: spec.proto,
+                        holder: format!("endpoint `{}`", other.holder),
+                    });
+                }
+                taken.add(claim);
             }
-            taken.add(claim);
         }
     }
     Ok(())

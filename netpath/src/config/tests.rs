@@ -86,7 +86,7 @@ fn defaults() {
     );
     assert!(n.icc && n.masquerade && !n.internal);
     assert_eq!((n.ipv6, n.ipv6_gateway(), n.mode), (None, None, Mode::Nat));
-    assert_eq!(n.host_binding, Ipv4Addr::UNSPECIFIED);
+    assert_eq!(n.host_binding, HostBinding::default());
     assert_eq!(c.timeouts, netpath_common::records::Timeouts::KERNEL);
     assert!(Config::parse("", "empty").unwrap().networks.is_empty());
 }

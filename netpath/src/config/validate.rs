@@ -3,11 +3,12 @@
 
 use std::{net::Ipv4Addr, str::FromStr};
 
-use ipnet::Ipv4Net;
-
 use super::{
     Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, UplinkHook, Uplinks, check_ifname, check_name,
+    PortSpec, UplinkHook, Uplinks,
+    binding::host_binding,
+    check_ifname, check_name,
+    ipam::{Subnet, ipam, subnet},
     ipv6::{IPV6_MTU_MIN, ipv6},
     nat, raw,
     rules::{addresses, ports, subnets, unique},
@@ -59,7 +60,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     check_name(&raw.name).map_err(|reason| invalid("name", &raw.name, reason))?;
     refuse_unsupported(&raw)?;
     let v6 = ipv6(&raw)?;
-    let bridge = raw.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.into());
+    let bridge = raw.bridge.clone().unwrap_or_else(|| DEFAULT_BRIDGE.into());
     check_ifname(&bridge).map_err(|reason| invalid("bridge", &bridge, reason))?;
     let addr = |key, text: Option<&String>| {
         text.map(|t| {
@@ -72,6 +73,11 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         .as_deref()
         .map(|t| subnet(t).map_err(|r| invalid("subnet", t, r)))
         .transpose()?;
+    let (subnet, subnet_size) = match subnet {
+        None => (None, None),
+        Some(Subnet::Fixed(net)) => (Some(net), None),
+        Some(Subnet::Size(size)) => (None, Some(size)),
+    };
     let gateway = addr("gateway", raw.gateway.as_ref())?;
     if let (Some(g), None) = (gateway, subnet) {
         return Err(invalid(
@@ -79,6 +85,13 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
             &g.to_string(),
             "a gateway needs a subnet; give both or neither".into(),
         ));
+    }
+    let has_ipv6 = v6.subnet.is_some() || v6.size.is_some();
+    let ipam = ipam(&raw, subnet, v6.subnet)?;
+    let host_binding = host_binding(&raw, has_ipv6)?;
+    if let Some((key, _)) = raw.labels.iter().find(|(k, _)| k.trim().is_empty()) {
+        let reason = "a label has a name; the form is NAME = \"VALUE\"".into();
+        return Err(invalid("labels", key, reason));
     }
     let snat = addr("snat", raw.snat.as_ref())?;
     if let Some(s) = snat
@@ -108,7 +121,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         i64::from(GSO_LEGACY_MAX_SIZE),
         i64::from(GSO_MAX_SIZE),
     )?;
-    if let Some(small) = mtu.filter(|mtu| v6.subnet.is_some() && *mtu < IPV6_MTU_MIN) {
+    if let Some(small) = mtu.filter(|mtu| has_ipv6 && *mtu < IPV6_MTU_MIN) {
         let reason = format!("IPv6 needs {IPV6_MTU_MIN}; set that, or leave ipv6 out");
         return Err(invalid("mtu", &small.to_string(), reason));
     }
@@ -169,7 +182,10 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     Ok(Network {
         bridge,
         subnet,
+        subnet_size,
         gateway,
+        ipam,
+        labels: raw.labels,
         mtu,
         gso_max_size,
         icc: raw.icc.unwrap_or(true),
@@ -177,12 +193,12 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         bindings,
         snat,
         ipv6: v6.subnet,
+        ipv6_size: v6.size,
         gateway6: v6.gateway,
         snat6: v6.snat,
         mode: v6.mode,
         internal: raw.internal.unwrap_or(false),
-        host_binding: addr("host_binding_ipv4", raw.host_binding_ipv4.as_ref())?
-            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        host_binding,
         uplink_hook,
         early_drop,
         xdp_translate,
@@ -257,30 +273,6 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
         Some(true) => unsupported("isolated", "true", "leave it out"),
         Some(false) | None => Ok(()),
     }
-}
-
-fn subnet(text: &str) -> Result<Ipv4Net, String> {
-    let net: Ipv4Net = text
-        .parse()
-        .map_err(|_| "it must be an IPv4 subnet such as 172.17.0.0/16".to_owned())?;
-    if net.trunc() != net {
-        return Err(format!(
-            "it has bits below its prefix; write {}",
-            net.trunc()
-        ));
-    }
-    if net.prefix_len() < 8 || net.prefix_len() > 30 {
-        return Err("the prefix length lies within 8 and 30".into());
-    }
-    let first = net.network();
-    if first.is_loopback()
-        || first.is_multicast()
-        || first.is_unspecified()
-        || first.octets()[0] >= 240
-    {
-        return Err("it must hold unicast addresses that a host can have".into());
-    }
-    Ok(net)
 }
 
 fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {

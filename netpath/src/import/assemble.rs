@@ -17,7 +17,7 @@ use super::{
     rule::Rule,
     settle::Settled,
 };
-use crate::config::{Claim, Claims, PortSpec, Taker, check_endpoint_addr};
+use crate::config::{Claim, Claims, Ipam, Pool, PortSpec, Taker, check_endpoint_addr};
 
 /// A network with everything chosen.
 #[derive(Debug)]
@@ -250,7 +250,12 @@ fn publish(
             (None, _) => Ok(()),
             (Some(subnet), None) => Err(format!("{subnet} has no address left for the gateway")),
             (Some(subnet), Some((gateway, _))) => {
-                let fits = check_endpoint_addr("", addr, "", subnet, gateway);
+                let pool = Pool {
+                    subnet,
+                    gateway,
+                    ipam: &Ipam::default(),
+                };
+                let fits = check_endpoint_addr("", addr, "", &pool);
                 fits.map_err(|e| e.to_string().replace("endpoint ``: ", ""))
             }
         };

@@ -62,7 +62,9 @@ impl Instance {
 
 impl Planner<'_> {
     fn create_network(mut self, wanted: &config::Network) -> Result<Plan, Error> {
-        self.add_network(wanted, Origin::Command)?;
+        let mut wanted = wanted.clone();
+        self.settle6(&mut wanted)?;
+        self.add_network(&wanted, Origin::Command)?;
         Ok(self.finish())
     }
 }

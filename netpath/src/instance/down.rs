@@ -1,32 +1,81 @@
 //! `down`: remove networks, or everything.
 
 use super::{Error, Instance, forwarding, work::Work};
-use crate::bpf::Datapath;
+use crate::{
+    bpf::Datapath,
+    net::Link,
+    state::{Endpoint, LookupError},
+};
+
+/// How `network rm` goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// A network that does not exist is no error.
+    pub force: bool,
+    /// Endpoints are no obstacle and go with their networks.
+    pub with_endpoints: bool,
+}
 
 impl Instance {
+    /// Removes networks by whatever a user calls them, with the last one everything. Returns the words
+    /// that led to one.
+    ///
+    /// # Errors
+    /// A word leads to no network, or endpoints are in one (then nothing is done), or something could
+    /// not be removed.
+    pub async fn remove_networks(
+        &self,
+        words: &[String],
+        options: RemoveOptions,
+    ) -> Result<Vec<String>, Error> {
+        if options.force && !(self.store.exists() && Datapath::exists(&self.name)) {
+            return Ok(Vec::new());
+        }
+        let work = Work::begin_running(self)?;
+        let links = self.netlink.links().await?;
+        let (mut names, mut found) = (Vec::new(), Vec::new());
+        for word in words {
+            let n = match work.state.find_network(word) {
+                Ok(n) => n,
+                Err(LookupError::None { .. }) if options.force => continue,
+                Err(e) => return Err(e.into()),
+            };
+            // One whose container is gone has lost its interface, and nobody misses it.
+            let is_live = |e: &&Endpoint| {
+                let interface = |l: &Link| l.name == e.ifname && l.index == e.ifindex;
+                links.iter().any(interface)
+            };
+            let live: Vec<_> = n.endpoints.iter().filter(is_live).collect();
+            if !live.is_empty() && !options.with_endpoints {
+                let live: Vec<_> = live.iter().map(|e| e.name.as_str()).collect();
+                return Err(Error::ActiveEndpoints {
+                    network: n.name.clone(),
+                    id: n.id.clone(),
+                    endpoints: live.join(", "),
+                });
+            }
+            found.push(word.clone());
+            if !names.contains(&n.name) {
+                names.push(n.name.clone());
+            }
+        }
+        if !names.is_empty() {
+            work.remove_networks(&names).await?;
+        }
+        Ok(found)
+    }
+
     /// Removes networks with their endpoints; with the last network goes everything. Returns the
     /// names of what was removed.
     ///
     /// # Errors
     /// A name is unknown (then nothing is done), or something could not be removed.
     pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
-        let mut work = Work::begin_running(self)?;
+        let work = Work::begin_running(self)?;
         for name in networks {
             work.existing_network(name)?;
         }
-        if work
-            .state
-            .networks
-            .iter()
-            .all(|n| networks.contains(&n.name))
-        {
-            return work.remove_all().await;
-        }
-        for name in networks {
-            work.remove_network(name).await?;
-        }
-        let done = work.shrink().await.map(|()| networks.to_vec());
-        work.finish(done).await
+        work.remove_networks(networks).await
     }
 
     /// Removes everything: links, pins, settings, state. Goes on after a failure. Returns the names
@@ -43,6 +92,19 @@ impl Instance {
 }
 
 impl Work<'_> {
+    /// Removes networks that exist.
+    async fn remove_networks(mut self, names: &[String]) -> Result<Vec<String>, Error> {
+        let mut all = self.state.networks.iter();
+        if all.all(|n| names.contains(&n.name)) {
+            return self.remove_all().await;
+        }
+        for name in names {
+            self.remove_network(name).await?;
+        }
+        let done = self.shrink().await.map(|()| names.to_vec());
+        self.finish(done).await
+    }
+
     /// Takes from the host's own side what the networks that are left do not need.
     async fn shrink(&mut self) -> Result<(), Error> {
         self.sync_host().await?;

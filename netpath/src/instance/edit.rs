@@ -15,7 +15,7 @@ use crate::{
 /// An endpoint to be added by a command.
 #[derive(Clone, Debug)]
 pub struct NewEndpoint {
-    /// Name of its network.
+    /// Its network: a name, an identifier, or the beginning of one.
     pub network: String,
     /// The endpoint.
     pub endpoint: config::Endpoint,
@@ -95,7 +95,7 @@ impl Instance {
         for spec in specs {
             let found = rules
                 .iter()
-                .filter(|r| r.spec == *spec || r.is_for(spec, network.host_binding));
+                .filter(|r| r.spec == *spec || r.is_for(spec, network.binding()));
             let before = slots.len();
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {

@@ -1,6 +1,6 @@
 //! Endpoints on the host, in the container and in the datapath.
 
-use std::os::fd::AsFd as _;
+use std::{collections::HashSet, os::fd::AsFd as _};
 
 use ipnet::Ipv6Net;
 use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
@@ -8,7 +8,7 @@ use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
-    net::{PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
+    net::{Announced, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
     state::{Endpoint, Network},
 };
 
@@ -35,11 +35,38 @@ impl Work<'_> {
         for (_, e) in new {
             self.make_endpoint(&e.name).await?;
         }
+        self.announce(new).await;
         let rules: Vec<_> = new
             .iter()
             .map(|(_, e)| (e.name.clone(), e.rules.clone()))
             .collect();
         self.publish(&rules)
+    }
+
+    /// Tells the neighbours of new endpoints who has their addresses now.
+    async fn announce(&self, new: &[(&str, &Endpoint)]) {
+        let names: HashSet<&str> = new.iter().map(|(_, e)| e.name.as_str()).collect();
+        for n in &self.state.networks {
+            let here = new.iter().filter(|(network, _)| *network == n.name);
+            let here: Vec<_> = here
+                .map(|(_, e)| Announced {
+                    addr: e.addr,
+                    addr6: e.addr6,
+                    mac: e.mac,
+                })
+                .collect();
+            if here.is_empty() {
+                continue;
+            }
+            // Who came with them knows nobody yet.
+            let is_new = |e: &Endpoint| names.contains(e.name.as_str());
+            let knowing = n.adopted || !n.endpoints.iter().all(is_new);
+            let netlink = &self.instance.netlink;
+            if let Err(e) = netlink.announce(n.ifindex, &here, knowing).await {
+                // They find out by themselves, later.
+                tracing::warn!("network `{}`: {e}", n.name);
+            }
+        }
     }
 
     async fn make_endpoint(&mut self, name: &str) -> Result<(), Error> {

@@ -2,8 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use ipnet::IpNet;
-
+use super::AddressError;
 use crate::{bpf, config, net, state};
 
 /// An error of an instance.
@@ -22,6 +21,25 @@ pub enum Error {
     /// The state's files refused.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// Addresses are used up.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// No network is called so.
+    #[error(transparent)]
+    Lookup(#[from] state::LookupError),
+    /// A network is in use; the first sentence is Docker's.
+    #[error(
+        "error while removing network: network {network} id {id} has active endpoints (they are: \
+         {endpoints}; remove those first, or all with --with-endpoints)"
+    )]
+    ActiveEndpoints {
+        /// The network.
+        network: String,
+        /// Its identifier.
+        id: String,
+        /// What is in it.
+        endpoints: String,
+    },
     /// The kernel tells no boot identifier.
     #[error("cannot read the kernel's boot identifier: {0}; is /proc mounted?")]
     BootId(io::Error),
@@ -42,29 +60,6 @@ pub enum Error {
         name: String,
         /// What has it.
         what: String,
-    },
-    /// The host has a route into the subnet.
-    #[error(
-        "network `{network}`: subnet {subnet} overlaps the host's route to {route} by {ifname}; choose \
-         another subnet"
-    )]
-    SubnetRouted {
-        /// The network.
-        network: String,
-        /// Its subnet.
-        subnet: IpNet,
-        /// The route's destination.
-        route: IpNet,
-        /// The route's interface.
-        ifname: String,
-    },
-    /// Every pool is used up.
-    #[error(
-        "network `{network}`: no subnet of the address pools is clear of the host's routes; name one"
-    )]
-    NoSubnet {
-        /// The network.
-        network: String,
     },
     /// A named uplink is not there.
     #[error("network `{network}`: uplink {name} does not exist; the interfaces are {known}")]
@@ -158,14 +153,6 @@ pub enum Error {
         wanted: u32,
         /// The kernel's release.
         found: String,
-    },
-    /// Every address is used up.
-    #[error("network `{network}`: every address of {subnet} is taken; remove an endpoint")]
-    NoAddress {
-        /// The network.
-        network: String,
-        /// Its subnet.
-        subnet: IpNet,
     },
     /// The devices are too small for IPv6.
     #[error(

@@ -1,8 +1,13 @@
 //! What planning needs to know about the host, read once.
 
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
+
 use super::{Error, Instance, forwarding::Forwarding6};
 use crate::{
-    config::{PortRange, Uplinks},
+    config::{self, PortRange, Uplinks},
     net::{Link, Uplink, listeners, listeners::Listener, namespace::Namespace, sysctl},
 };
 
@@ -15,6 +20,8 @@ pub(super) struct Facts {
     pub(super) on_link: Vec<(ipnet::Ipv4Net, u32)>,
     /// The same of IPv6.
     pub(super) on_link6: Vec<(ipnet::Ipv6Net, u32)>,
+    /// IPv4 addresses of name servers.
+    pub(super) nameservers: Vec<Ipv4Addr>,
     /// Whether the host forwards IPv6, and what turning that on would take along.
     pub(super) forwarding6: Forwarding6,
     /// Interfaces of the default routes.
@@ -47,6 +54,7 @@ impl Facts {
         let reserved = sysctl::read_optional(sysctl::LOCAL_RESERVED_PORTS)?.unwrap_or_default();
         let local = sysctl::read(sysctl::LOCAL_PORT_RANGE)?.replace('\t', "-");
         Ok(Self {
+            nameservers: nameservers(&instance.name),
             forwarding6: Forwarding6::look(netlink, &links).await?,
             links,
             on_link: on_link
@@ -80,4 +88,30 @@ impl Facts {
     pub(super) fn link_by_index(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|l| l.index == index)
     }
+}
+
+/// The name servers of the host, or of the namespace `instance` where ip-netns(8) gives it its own. As
+/// Docker, past the stub of systemd-resolved to those that it asks.
+fn nameservers(instance: &str) -> Vec<Ipv4Addr> {
+    const STUB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
+    let read = |path: &str| {
+        fs::read_to_string(path)
+            .ok()
+            .map(|t| config::nameservers(&t))
+    };
+    // No name servers stand in no subnet's way: none is an answer as good as any.
+    let found = read(&format!("/etc/netns/{instance}/resolv.conf"))
+        .or_else(|| read("/etc/resolv.conf"))
+        .unwrap_or_default();
+    let found = match found.as_slice() {
+        [IpAddr::V4(only)] if *only == STUB => {
+            read("/run/systemd/resolve/resolv.conf").unwrap_or_default()
+        }
+        _ => found,
+    };
+    let v4 = found.into_iter().filter_map(|addr| match addr {
+        IpAddr::V4(addr) => Some(addr),
+        IpAddr::V6(_) => None,
+    });
+    v4.collect()
 }

@@ -1,11 +1,14 @@
 //! Networks and endpoints in Docker's words: what `network inspect` and `endpoint inspect` print.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+};
 
 use serde::Serialize;
 
 use crate::{
-    config::Mode,
+    config::{Mode, Pool, UplinkHook, Uplinks},
     state::{Endpoint, Network},
 };
 
@@ -33,6 +36,7 @@ pub struct NetworkView {
     pub containers: BTreeMap<String, ContainerView>,
     pub options: BTreeMap<&'static str, String>,
     pub labels: BTreeMap<String, String>,
+    pub status: NetworkUsage,
 }
 
 /// Address management.
@@ -49,7 +53,35 @@ pub struct Ipam {
 #[serde(rename_all = "PascalCase")]
 pub struct IpamConfig {
     pub subnet: String,
+    #[serde(rename = "IPRange", skip_serializing_if = "Option::is_none")]
+    pub ip_range: Option<String>,
     pub gateway: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub auxiliary_addresses: BTreeMap<String, String>,
+}
+
+/// How full the subnets are: of Docker's API since 1.52.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkUsage {
+    /// Address management.
+    #[serde(rename = "IPAM")]
+    pub ipam: IpamUsage,
+}
+
+/// By subnet.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct IpamUsage {
+    pub subnets: BTreeMap<String, SubnetUsage>,
+}
+
+/// How full a subnet is.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubnetUsage {
+    #[serde(rename = "IPsInUse")]
+    pub ips_in_use: u64,
+    #[serde(rename = "DynamicIPsAvailable")]
+    pub dynamic_ips_available: u64,
 }
 
 /// Never set: netpath has no networks that only hold a configuration.
@@ -122,13 +154,10 @@ impl From<&Network> for NetworkView {
             ]
             .into_iter()
             .chain(gateway_modes(n))
-            // Docker has no name for it.
-            .chain(
-                n.gso_max_size
-                    .map(|size| ("netpath.gso_max_size", size.to_string())),
-            )
+            .chain(more_options(n))
             .collect(),
-            labels: BTreeMap::new(),
+            labels: n.labels.clone(),
+            status: usage(n),
         }
     }
 }
@@ -159,15 +188,74 @@ fn container(n: &Network, e: &Endpoint) -> ContainerView {
 }
 
 fn ipam(n: &Network) -> Vec<IpamConfig> {
-    let v4 = IpamConfig {
-        subnet: n.subnet.to_string(),
-        gateway: n.gateway.to_string(),
+    let pools = [Some(n.pool()), n.pool6()].into_iter().flatten();
+    let config = |pool: Pool<'_>| {
+        let own = |(_, a): &(&String, &IpAddr)| a.is_ipv4() == pool.gateway.is_ipv4();
+        let aux = n.ipam.aux.iter().filter(own);
+        let range = pool.dynamic();
+        IpamConfig {
+            subnet: pool.subnet.to_string(),
+            ip_range: (range != pool.subnet).then(|| range.to_string()),
+            gateway: pool.gateway.to_string(),
+            auxiliary_addresses: aux.map(|(k, a)| (k.clone(), a.to_string())).collect(),
+        }
     };
-    let v6 = n.ipv6.map(|v6| IpamConfig {
-        subnet: v6.subnet.to_string(),
-        gateway: v6.gateway.to_string(),
-    });
-    std::iter::once(v4).chain(v6).collect()
+    pools.map(config).collect()
+}
+
+fn usage(n: &Network) -> NetworkUsage {
+    let v4 = Some((n.pool(), n.taken()));
+    let v6 = n.pool6().map(|pool| (pool, n.taken6()));
+    let usage = |(pool, taken): (Pool<'_>, HashSet<IpAddr>)| {
+        let usage = pool.usage(&taken);
+        let shown = SubnetUsage {
+            ips_in_use: usage.in_use,
+            dynamic_ips_available: usage.available,
+        };
+        (pool.subnet.to_string(), shown)
+    };
+    let subnets = [v4, v6].into_iter().flatten().map(usage).collect();
+    NetworkUsage {
+        ipam: IpamUsage { subnets },
+    }
+}
+
+/// What differs from the defaults: by Docker's name where it has one.
+fn more_options(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
+    let set = |on: bool, value: &str| on.then(|| value.to_owned());
+    let hook = match n.uplink_hook {
+        UplinkHook::Auto => None,
+        UplinkHook::Tc => Some("tc".to_owned()),
+        UplinkHook::Xdp => Some("xdp".to_owned()),
+    };
+    let uplinks = match &n.uplinks {
+        Uplinks::Auto => None,
+        Uplinks::Named(names) => Some(names.join(",")),
+    };
+    let snat6 = n.ipv6.and_then(|v6| v6.snat);
+    [
+        (
+            "com.docker.network.host_ipv4",
+            n.snat.map(|a| a.to_string()),
+        ),
+        ("com.docker.network.host_ipv6", snat6.map(|a| a.to_string())),
+        ("netpath.early_drop", set(n.early_drop, "true")),
+        (
+            "netpath.gso_max_size",
+            n.gso_max_size.map(|size| size.to_string()),
+        ),
+        (
+            "netpath.host_binding_ipv6",
+            n.host_binding6.map(|a| a.to_string()),
+        ),
+        ("netpath.mapping", set(n.bindings, "endpoint-independent")),
+        ("netpath.port_holder", set(n.ports_held, "engine")),
+        ("netpath.uplink_hook", hook),
+        ("netpath.uplinks", uplinks),
+        ("netpath.xdp_translate", set(n.xdp_translate, "true")),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// A container's side of an endpoint, as `NetworkSettings` of Docker's `container inspect` shows it.
@@ -251,44 +339,5 @@ impl From<(&Network, &Endpoint)> for EndpointView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::testing::network;
-
-    #[test]
-    fn an_endpoint_is_shown_in_dockers_words() {
-        let mut n = network(Some("fd00:17::/64"), &["fd00:17::2"]);
-        let rule = serde_json::json!({
-            "slot": 1, "spec": "8080:80", "origin": "command", "addr": "0.0.0.0", "host": 8080,
-        });
-        n.endpoints[0].rules = vec![serde_json::from_value(rule).unwrap()];
-        let shown =
-            |n: &Network| serde_json::to_value(EndpointView::from((n, &n.endpoints[0]))).unwrap();
-        let view = shown(&n);
-        assert_eq!(view["SandboxKey"], "/run/netns/x");
-        assert_eq!(
-            view["Ports"]["80/tcp"],
-            serde_json::json!([
-                { "HostIp": "0.0.0.0", "HostPort": "8080" },
-                { "HostIp": "::", "HostPort": "8080" },
-            ])
-        );
-        let settings = &view["Networks"]["n"];
-        for (key, value) in [
-            ("IPAddress", "172.17.0.2"),
-            ("Gateway", "172.17.0.1"),
-            ("GlobalIPv6Address", "fd00:17::2"),
-            ("IPv6Gateway", "fd00:17::1"),
-            ("MacAddress", "02:00:00:00:00:02"),
-        ] {
-            assert_eq!(settings[key], value, "{key}");
-        }
-        assert_eq!(settings["IPPrefixLen"], 16);
-        assert_eq!(settings["GlobalIPv6PrefixLen"], 64);
-        n.ipv6 = None;
-        n.endpoints[0].addr6 = None;
-        let settings = &shown(&n)["Networks"]["n"];
-        assert_eq!(settings["GlobalIPv6Address"], "");
-        assert_eq!(settings["GlobalIPv6PrefixLen"], 0);
-    }
-}
+#[path = "inspect_tests.rs"]
+mod tests;

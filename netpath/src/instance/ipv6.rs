@@ -3,24 +3,39 @@
 //!
 //! Owns what only IPv6 has. Forwarding is [`super::forwarding`]'s.
 
-use std::{collections::HashSet, net::Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::Ipv6Net;
 
-use super::{Error, plan::Planner, work::Work};
+use super::{AddressError, Error, plan::Planner, work::Work};
 use crate::{
     config::{self, IPV6_MTU_MIN, check_endpoint_addr},
-    net::{link_local, sysctl},
+    net::{link_local, random_subnet6, sysctl},
     state::{Ipv6, Network},
 };
 
 impl Planner<'_> {
+    /// The network with its IPv6 subnet chosen where only a size was asked for: the one that it has,
+    /// else a random one (RFC 4193).
+    pub(super) fn settle6(&self, wanted: &mut config::Network) -> Result<(), Error> {
+        let Some(size) = wanted.ipv6_size.take() else {
+            return Ok(());
+        };
+        let found = self.before.network(&wanted.name).and_then(|n| n.ipv6);
+        let found = found.map(|v6| v6.subnet);
+        wanted.ipv6 = match found.filter(|net| net.prefix_len() == size) {
+            Some(net) => Some(net),
+            None => Some(random_subnet6(size)?),
+        };
+        Ok(())
+    }
+
     /// The IPv6 half of a new network.
     pub(super) fn ipv6(&self, wanted: &config::Network) -> Result<Option<Ipv6>, Error> {
         let Some((subnet, gateway)) = wanted.ipv6.zip(wanted.ipv6_gateway()) else {
             return Ok(None);
         };
-        let routed = |route: Ipv6Net, ifname: &str| Error::SubnetRouted {
+        let routed = |route: Ipv6Net, ifname: &str| AddressError::SubnetRouted {
             network: wanted.name.clone(),
             subnet: subnet.into(),
             route: route.into(),
@@ -31,12 +46,12 @@ impl Planner<'_> {
         for (route, index) in &self.facts.on_link6 {
             if meets(route) && !self.is_own(wanted, *index) {
                 let by = self.facts.link_by_index(*index);
-                return Err(routed(*route, by.map_or("?", |l| l.name.as_str())));
+                return Err(routed(*route, by.map_or("?", |l| l.name.as_str())).into());
             }
         }
         let mut others = self.next.networks.iter().filter_map(|n| Some((n, n.ipv6?)));
         if let Some((n, other)) = others.find(|(_, other)| meets(&other.subnet)) {
-            return Err(routed(other.subnet, &n.bridge));
+            return Err(routed(other.subnet, &n.bridge).into());
         }
         Ok(Some(Ipv6 {
             subnet,
@@ -61,10 +76,7 @@ impl Planner<'_> {
 /// The IPv6 address asked for, or the lowest that is free, as Docker's; `None` in a network of IPv4
 /// alone.
 pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<Ipv6Addr>, Error> {
-    let Some(Ipv6 {
-        subnet, gateway, ..
-    }) = n.ipv6
-    else {
+    let Some(pool) = n.pool6() else {
         return match wanted.addr6 {
             None => Ok(None),
             Some(addr) => Err(config::Error::Invalid {
@@ -78,8 +90,7 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
     };
     if let Some(addr) = wanted.addr6 {
         let holder = n.endpoints.iter().find(|e| e.addr6 == Some(addr));
-        let net = IpNet::V6(subnet);
-        check_endpoint_addr(&wanted.name, addr.into(), &n.name, net, gateway.into())?;
+        check_endpoint_addr(&wanted.name, addr.into(), &n.name, &pool)?;
         return match holder {
             None => Ok(Some(addr)),
             Some(e) => Err(config::Error::AddressTaken {
@@ -90,17 +101,10 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
             .into()),
         };
     }
-    let taken: HashSet<Ipv6Addr> = n.endpoints.iter().filter_map(|e| e.addr6).collect();
-    let first = u128::from(config::first_host6(subnet));
-    let last = u128::from(subnet.broadcast());
-    (first..=last)
-        .map(Ipv6Addr::from)
-        .find(|a| *a != gateway && !taken.contains(a))
-        .map(Some)
-        .ok_or_else(|| Error::NoAddress {
-            network: n.name.clone(),
-            subnet: subnet.into(),
-        })
+    match pool.lowest_free(&n.taken6()) {
+        Some(IpAddr::V6(addr)) => Ok(Some(addr)),
+        _ => Err(AddressError::none_left(&n.name, &pool, &n.taken6()).into()),
+    }
 }
 
 impl Work<'_> {

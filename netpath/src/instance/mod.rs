@@ -4,6 +4,7 @@
 //! how a change that fails half-way is undone. Commands, the agent and the lab call it. Single
 //! operations on the host are [`crate::net`]'s, on the datapath [`crate::bpf`]'s.
 
+mod address_error;
 mod create;
 mod down;
 mod edit;
@@ -35,6 +36,8 @@ mod xdp_nat;
 
 use std::{fs, path::Path};
 
+pub use address_error::AddressError;
+pub use down::RemoveOptions;
 pub use edit::NewEndpoint;
 pub use error::Error;
 pub use inspect::{ContainerView, EndpointView, NetworkView};

@@ -4,6 +4,8 @@
 
 use std::{collections::HashSet, fmt};
 
+use ipnet::Ipv4Net;
+
 use super::{Error, facts::Facts, forwarding, ports::Ports};
 use crate::{
     config::Config,
@@ -112,6 +114,8 @@ pub(super) struct Planner<'a> {
     pub(super) before: &'a State,
     pub(super) next: State,
     pub(super) plan: Plan,
+    /// Subnets that the configuration gives to one of its networks: no other may choose them.
+    pub(super) claimed: Vec<Ipv4Net>,
 }
 
 impl<'a> Planner<'a> {
@@ -121,11 +125,18 @@ impl<'a> Planner<'a> {
             before,
             next: before.clone(),
             plan: Plan::default(),
+            claimed: Vec::new(),
         }
     }
 
     /// Plans to make everything be as `config` says.
     pub(super) fn converge(mut self, config: &Config) -> Result<Plan, Error> {
+        let mut config = config.clone();
+        for n in &mut config.networks {
+            self.settle6(n)?;
+        }
+        let config = &config;
+        self.claimed = config.networks.iter().filter_map(|n| n.subnet).collect();
         self.remove_what_is_gone(config);
         for wanted in &config.networks {
             let missing = self.next.network(&wanted.name).is_none();
@@ -192,6 +203,7 @@ impl<'a> Planner<'a> {
         wanted: &crate::config::Endpoint,
     ) -> Result<Plan, Error> {
         self.remove_dead();
+        let network = &self.next.find_network(network)?.name.clone();
         let e = self.new_endpoint(network, wanted, Origin::Command)?;
         self.insert_endpoint(network, e);
         let before = self.next.clone();

@@ -8,14 +8,14 @@ use std::{
 use netpath_common::maps::MAX_ENDPOINTS;
 
 use super::{
-    Error,
+    AddressError, Error,
     error::known,
     ipv6::address6,
     plan::{Planner, Step},
     ports::{Chosen, Ports},
 };
 use crate::{
-    config::{self, Mode, NetnsRef, PortSpec, check_endpoint_addr},
+    config::{self, HostBinding, Mode, NetnsRef, PortSpec, check_endpoint_addr},
     net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
@@ -154,7 +154,7 @@ impl Planner<'_> {
         };
         let have: HashSet<&PortSpec> = e.rules.iter().map(|r| &r.spec).collect();
         let named: HashSet<&PortSpec> = wanted.iter().collect();
-        let is_bound = |r: &Rule| r.addr == published_at(n, e, &r.spec);
+        let is_bound = |r: &Rule| r.at() == published_at(n, e, &r.spec);
         let (mut stale, mut listed) = (Vec::new(), Vec::<Rule>::new());
         for rule in e.rules.iter().filter(|r| r.origin == Origin::Config) {
             if is_bound(rule) && named.contains(&rule.spec) {
@@ -198,7 +198,7 @@ impl Planner<'_> {
         let listed = specs.iter().filter_map(|spec| {
             let same = |r: &&Rule| {
                 let options = r.spec.balance == spec.balance && r.spec.allow != spec.allow;
-                options && r.is_for(spec, n.host_binding)
+                options && r.is_for(spec, n.binding())
             };
             let rule = e.rules.iter().find(same)?;
             Some(Rule {
@@ -253,16 +253,17 @@ impl Planner<'_> {
             })?;
         let mut rules: Vec<Rule> = Vec::new();
         for spec in specs {
-            let addr = published_at(n, e, spec);
+            let at = published_at(n, e, spec);
             let chosen = match n.mode {
-                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, addr, n.ports_held)?,
+                Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, at, n.ports_held)?,
                 Mode::Routed => own_ports(e, &rules, spec)?,
             };
             rules.push(Rule {
                 slot: ports.slot()?,
                 spec: spec.clone(),
                 origin,
-                addr,
+                addr: at.addr,
+                addr6: at.addr6,
                 host: chosen.host,
                 group: chosen.group,
                 member: chosen.member,
@@ -272,11 +273,11 @@ impl Planner<'_> {
     }
 }
 
-/// The address at which the ports of a SPEC are published.
-fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> IpAddr {
+/// Where the ports of a SPEC are published.
+fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> HostBinding {
     match n.mode {
-        Mode::Nat => spec.host_ip.unwrap_or(n.host_binding.into()),
-        Mode::Routed => e.addr.into(),
+        Mode::Nat => spec.host_ip.map_or(n.binding(), HostBinding::one),
+        Mode::Routed => HostBinding::one(e.addr.into()),
     }
 }
 
@@ -323,8 +324,7 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
-        let (subnet, gateway) = (n.subnet.into(), n.gateway.into());
-        check_endpoint_addr(&wanted.name, addr.into(), &n.name, subnet, gateway)?;
+        check_endpoint_addr(&wanted.name, addr.into(), &n.name, &n.pool())?;
         return match holder(addr) {
             None => Ok(addr),
             Some(e) => {
@@ -334,10 +334,8 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
             }
         };
     }
-    let taken: HashSet<Ipv4Addr> = n.endpoints.iter().map(|e| e.addr).collect();
-    let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
-    n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
-        network: n.name.clone(),
-        subnet: n.subnet.into(),
-    })
+    match n.pool().lowest_free(&n.taken()) {
+        Some(IpAddr::V4(addr)) => Ok(addr),
+        _ => Err(AddressError::none_left(&n.name, &n.pool(), &n.taken()).into()),
+    }
 }

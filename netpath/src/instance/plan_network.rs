@@ -1,18 +1,18 @@
 //! Planning networks: the bridge's name, the subnet, the MTU, and what may change in place.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use ipnet::Ipv4Net;
 use netpath_common::maps::MAX_NETWORKS;
 
 use super::{
-    Error,
+    AddressError, Error,
     plan::{Planner, Step},
 };
 use crate::{
     config::{self, Mac, Uplinks, choose_subnet, overlaps},
     net::{hex_id, random_mac},
-    state::{Ipv6, Network, Origin},
+    state::{Endpoint, Ipv6, Network, Origin},
 };
 
 /// MTU of Ethernet, for a network without an uplink to take it from.
@@ -54,6 +54,9 @@ impl Planner<'_> {
     fn same_ground(wanted: &config::Network, n: &Network) -> bool {
         wanted.bridge == n.bridge
             && wanted.subnet.is_none_or(|s| s == n.subnet)
+            && wanted
+                .subnet_size
+                .is_none_or(|size| size == n.subnet.prefix_len())
             && wanted.gateway_in(n.subnet) == n.gateway
             && wanted.ipv6 == n.ipv6.map(|v6| v6.subnet)
             && wanted.ipv6_gateway() == n.ipv6.map(|v6| v6.gateway)
@@ -112,6 +115,8 @@ impl Planner<'_> {
             subnet,
             gateway: wanted.gateway_in(subnet),
             ipv6: self.ipv6(wanted)?,
+            ipam: wanted.ipam.clone(),
+            labels: wanted.labels.clone(),
             mode: wanted.mode,
             mtu,
             gso_max_size: wanted.gso_max_size,
@@ -120,7 +125,8 @@ impl Planner<'_> {
             bindings: wanted.bindings,
             snat: wanted.snat,
             internal: wanted.internal,
-            host_binding: wanted.host_binding,
+            host_binding: wanted.host_binding.addr,
+            host_binding6: wanted.host_binding.addr6,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
@@ -149,6 +155,7 @@ impl Planner<'_> {
         let Some(n) = self.next.network_mut(&wanted.name) else {
             return Ok(());
         };
+        check_aux(n, wanted)?;
         let new = Network {
             origin: Origin::Config,
             // Left out, it stays: the uplink's MTU when the network was made.
@@ -162,8 +169,11 @@ impl Planner<'_> {
                 snat: wanted.snat6,
                 ..ipv6
             }),
+            ipam: wanted.ipam.clone(),
+            labels: wanted.labels.clone(),
             internal: wanted.internal,
-            host_binding: wanted.host_binding,
+            host_binding: wanted.host_binding.addr,
+            host_binding6: wanted.host_binding.addr6,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
@@ -217,19 +227,28 @@ impl Planner<'_> {
                 .map(|n| (n.subnet, n.bridge.clone())),
         );
         let Some(subnet) = wanted.subnet else {
+            // Containers would take a name server for one of their neighbours.
+            let servers = self.facts.nameservers.iter().copied().map(Ipv4Net::from);
+            let claimed = self.claimed.iter().copied();
             let nets: Vec<Ipv4Net> = used.iter().map(|(n, _)| *n).collect();
-            return choose_subnet(&nets).ok_or_else(|| Error::NoSubnet {
+            let nets: Vec<Ipv4Net> = nets.into_iter().chain(servers).chain(claimed).collect();
+            let size = wanted.subnet_size;
+            let none = || AddressError::NoSubnet {
                 network: wanted.name.clone(),
-            });
+                size,
+                networks: self.next.networks.len(),
+            };
+            return Ok(choose_subnet(&nets, size).ok_or_else(none)?);
         };
         match used.into_iter().find(|(net, _)| overlaps(*net, subnet)) {
             None => Ok(subnet),
-            Some((route, ifname)) => Err(Error::SubnetRouted {
+            Some((route, ifname)) => Err(AddressError::SubnetRouted {
                 network: wanted.name.clone(),
                 subnet: subnet.into(),
                 route: route.into(),
                 ifname,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -279,4 +298,22 @@ impl Planner<'_> {
         };
         wanted.mtu.or(uplink).unwrap_or(ETHERNET_MTU)
     }
+}
+
+/// Checks that no endpoint that stays has an address that shall be something else's.
+fn check_aux(n: &Network, wanted: &config::Network) -> Result<(), Error> {
+    for (name, addr) in &wanted.ipam.aux {
+        let has =
+            |e: &&Endpoint| IpAddr::V4(e.addr) == *addr || e.addr6.map(IpAddr::V6) == Some(*addr);
+        if let Some(e) = n.endpoints.iter().find(has) {
+            let taken = AddressError::AuxTaken {
+                network: n.name.clone(),
+                name: name.clone(),
+                addr: *addr,
+                endpoint: e.name.clone(),
+            };
+            return Err(taken.into());
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use netpath_common::{
 
 use super::{Error, facts::Facts};
 use crate::{
-    config::{Claim, Claims, Mode, PortRange, PortSpec, Taker},
+    config::{Claim, Claims, HostBinding, Mode, PortRange, PortSpec, Taker},
     state::{Homes, Rule, State, addrs_of},
 };
 
@@ -110,16 +110,17 @@ impl<'a> Ports<'a> {
         })
     }
 
-    /// Takes the ports of `spec` at `addr` for an endpoint. `held` says that ports which are named are
+    /// Takes the ports of `spec` at `at` for an endpoint. `held` says that ports which are named are
     /// somebody else's, whose sockets do not stand against it.
     pub(super) fn allocate(
         &mut self,
         endpoint: &str,
         homes: &Homes,
         spec: &PortSpec,
-        addr: IpAddr,
+        at: HostBinding,
         held: bool,
     ) -> Result<Chosen, Error> {
+        let addr = at.addr;
         if !homes.has_family_of(addr) {
             return Err(Error::NoHome {
                 endpoint: endpoint.to_owned(),
@@ -127,7 +128,7 @@ impl<'a> Ports<'a> {
                 family: if addr.is_ipv4() { "IPv4" } else { "IPv6" },
             });
         }
-        let addrs: Vec<IpAddr> = addrs_of(spec, addr, homes).collect();
+        let addrs: Vec<IpAddr> = addrs_of(spec, at, homes).collect();
         let width = spec.width();
         let ask = Asking {
             endpoint,

@@ -22,6 +22,7 @@ fn facts() -> Facts {
         links: Vec::new(),
         on_link: Vec::new(),
         on_link6: Vec::new(),
+        nameservers: Vec::new(),
         forwarding6: crate::instance::forwarding::Forwarding6::default(),
         default_uplinks: Vec::new(),
         listeners: vec![Listener {
@@ -38,9 +39,9 @@ fn facts() -> Facts {
 
 fn ask(ports: &mut Ports<'_>, endpoint: &str, homes: &Homes, spec: &str) -> Result<Chosen, String> {
     let spec: PortSpec = spec.parse().unwrap();
-    let addr = spec.host_ip.unwrap_or(ANY);
+    let at = HostBinding::one(spec.host_ip.unwrap_or(ANY));
     ports
-        .allocate(endpoint, homes, &spec, addr, false)
+        .allocate(endpoint, homes, &spec, at, false)
         .map_err(|e| e.to_string())
 }
 
@@ -91,10 +92,14 @@ fn a_port_that_somebody_holds_for_netpath_is_given() {
     let (facts, state) = (facts(), State::default());
     let mut ports = Ports::new(&state, &facts);
     let spec = "22:22".parse().unwrap();
-    let chosen = ports.allocate("e", &FOUR, &spec, ANY, true).unwrap();
+    let chosen = ports
+        .allocate("e", &FOUR, &spec, HostBinding::default(), true)
+        .unwrap();
     assert_eq!(chosen.host, 22);
     // But once.
-    let e = ports.allocate("f", &FOUR, &spec, ANY, true).unwrap_err();
+    let e = ports
+        .allocate("f", &FOUR, &spec, HostBinding::default(), true)
+        .unwrap_err();
     assert!(e.to_string().contains("already allocated"), "{e}");
 }
 
@@ -155,7 +160,9 @@ fn open_ports_are_chosen_around_taken_and_reserved_ones() {
     assert!(e.contains("no 4 free ports"), "{e}");
     // At one address they are free.
     let spec: PortSpec = "127.0.0.1::80-83".parse().unwrap();
-    let chosen = ports.allocate("e", &FOUR, &spec, LOCAL, false).unwrap();
+    let chosen = ports
+        .allocate("e", &FOUR, &spec, HostBinding::one(LOCAL), false)
+        .unwrap();
     assert_eq!(chosen.host, 40_002);
 }
 
@@ -191,4 +198,28 @@ fn shared_ports_are_a_group_and_everything_else_a_conflict() {
     }
     let e = one(&mut ports, "more", "8080:80,balance").unwrap_err();
     assert!(e.contains("16"), "{e}");
+}
+
+#[test]
+fn a_binding_of_each_family_takes_both() {
+    let (state, facts) = (State::default(), facts());
+    let mut ports = Ports::new(&state, &facts);
+    let both = HostBinding {
+        addr: LOCAL,
+        addr6: Some(Ipv6Addr::LOCALHOST),
+    };
+    let spec: PortSpec = "8080:80".parse().unwrap();
+    let chosen = ports.allocate("e", &BOTH, &spec, both, false).unwrap();
+    assert_eq!(chosen.host, 8080);
+    for taken in ["127.0.0.1:8080:80", "[::1]:8080:80"] {
+        let e = ask(&mut ports, "f", &BOTH, taken).unwrap_err();
+        assert!(e.contains("endpoint `e` publishes it"), "{e}");
+    }
+    // One without IPv6 takes the other address alone; one that is of IPv6 alone needs it.
+    let spec: PortSpec = "8081:80".parse().unwrap();
+    ports.allocate("e", &FOUR, &spec, both, false).unwrap();
+    assert!(ask(&mut ports, "f", &BOTH, "[::1]:8081:80").is_ok());
+    let six = HostBinding::one(Ipv6Addr::LOCALHOST.into());
+    let e = ports.allocate("e", &FOUR, &spec, six, false).unwrap_err();
+    assert!(e.to_string().contains("has no IPv6 address"), "{e}");
 }

@@ -2,11 +2,10 @@
 //!
 //! Owns building them and putting them on an interface of the calling thread's namespace.
 
-use std::{io, net::Ipv4Addr, os::fd::AsRawFd};
-
-use socket2::{Domain, Socket, Type};
+use std::net::Ipv4Addr;
 
 use super::{Error, links, ping::checksum};
+use crate::net::frames::Frames;
 
 /// Header fields of a forged UDP datagram.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +65,7 @@ pub fn arp_claim(frame_mac: [u8; 6], mac: [u8; 6], address: Ipv4Addr) -> Vec<u8>
 /// Puts frames on one interface.
 #[derive(Debug)]
 pub struct Sender {
-    socket: Socket,
-    address: libc::sockaddr_ll,
+    frames: Frames,
     name: String,
 }
 
@@ -78,16 +76,9 @@ impl Sender {
     /// When there is no such interface, or the caller may not.
     pub fn open(name: &str) -> Result<Self, Error> {
         let index = links::index(name)?;
-        let socket = Socket::new(Domain::PACKET, Type::RAW, None)
-            .map_err(Error::io(format!("send a frame on {name}")))?;
-        // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = index as i32;
-        address.sll_halen = 6;
+        let frames = Frames::open(index).map_err(Error::io(format!("send a frame on {name}")))?;
         Ok(Self {
-            socket,
-            address,
+            frames,
             name: name.to_owned(),
         })
     }
@@ -97,23 +88,8 @@ impl Sender {
     /// # Errors
     /// When the kernel does not take it.
     pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
-        // SAFETY: frame and address are valid for the lengths given and live through the call.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const self.address).cast(),
-                size_of::<libc::sockaddr_ll>() as u32,
-            )
-        };
-        if usize::try_from(sent) == Ok(frame.len()) {
-            Ok(())
-        } else {
-            let what = format!("send a frame on {}", self.name);
-            Err(Error::io(what)(io::Error::last_os_error()))
-        }
+        let what = format!("send a frame on {}", self.name);
+        self.frames.send(frame).map_err(Error::io(what))
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod address;
 mod address6;
+mod announce;
 mod bridge;
 pub mod container;
 mod device;
 mod error;
+pub(crate) mod frames;
 mod link;
 pub mod listeners;
 pub mod namespace;
@@ -27,6 +29,7 @@ use tokio::task::JoinHandle;
 
 pub use address::Address;
 pub use address6::{Address6, link_local};
+pub use announce::Announced;
 pub use bridge::PortFlags;
 pub use device::{driver, has_gro, has_tx_checksum, set_gro};
 pub use error::Error;

@@ -39,15 +39,15 @@ pub fn random_ifname() -> Result<String, Error> {
     Ok(format!("veth{}", &digits[..7]))
 }
 
-/// A random unique local IPv6 subnet of 64 bits (RFC 4193, 3.2).
+/// A random unique local IPv6 subnet (RFC 4193, 3.2) with a prefix of this length, 48 at least.
 ///
 /// # Errors
 /// There is no randomness.
-pub fn random_subnet6() -> Result<Ipv6Net, Error> {
+pub fn random_subnet6(prefix: u8) -> Result<Ipv6Net, Error> {
     let [a, b, c, d, e] = bytes::<5>()?;
     let octets = [0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    // 64 is no more than 128.
-    Ok(Ipv6Net::new(octets.into(), 64).unwrap_or_default())
+    // A prefix of more than 128 bits has been refused.
+    Ok(Ipv6Net::new(octets.into(), prefix).unwrap_or_default())
 }
 
 /// 64 hexadecimal digits, as Docker's identifiers.
@@ -66,10 +66,10 @@ mod tests {
     fn forms() {
         let name = random_ifname().unwrap();
         assert_eq!((name.len(), &name[..4]), (11, "veth"));
-        let subnet = random_subnet6().unwrap();
+        let subnet = random_subnet6(64).unwrap();
         assert!(subnet.addr().is_unique_local() && subnet.prefix_len() == 64);
         assert_eq!(subnet.trunc(), subnet);
-        assert_ne!(random_subnet6().unwrap(), subnet);
+        assert_ne!(random_subnet6(64).unwrap(), subnet);
         assert_eq!(hex_id().unwrap().len(), 64);
         assert_ne!(hex_id().unwrap(), hex_id().unwrap());
         assert_eq!(random_mac().unwrap().0[0] & 3, 2);

@@ -3,16 +3,21 @@
 //! Owns the state's form, its file and the lock that commands hold while they change it. The file
 //! is written before the host is changed, so that what a killed command left can be found again.
 
+mod addresses;
 mod error;
 mod file;
 mod ipv6;
 mod lock;
+mod lookup;
 mod rule;
 mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
@@ -20,13 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Mac, Mode, NetnsRef, UplinkHook, Uplinks},
+    config::{Ipam, Mac, Mode, NetnsRef, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
 pub use file::Store;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
+pub use lookup::LookupError;
 pub use rule::{Homes, Rule, addrs_of};
 
 /// Version of the file's form.
@@ -104,6 +110,12 @@ pub struct Network {
     /// The IPv6 half, where the network has one.
     #[serde(default)]
     pub ipv6: Option<Ipv6>,
+    /// Which addresses endpoints get.
+    #[serde(default)]
+    pub ipam: Ipam,
+    /// What somebody wants to remember of it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Whether addresses are translated.
     #[serde(default)]
     pub mode: Mode,
@@ -124,7 +136,10 @@ pub struct Network {
     /// Nothing leaves or enters.
     pub internal: bool,
     /// Host address of published ports that name none.
-    pub host_binding: Ipv4Addr,
+    pub host_binding: IpAddr,
+    /// One of IPv6 beside it.
+    #[serde(default)]
+    pub host_binding6: Option<Ipv6Addr>,
     /// Where the way in by the uplinks begins.
     #[serde(default)]
     pub uplink_hook: UplinkHook,
@@ -240,6 +255,8 @@ impl Network {
             name: self.name.clone(),
             bridge: self.bridge.clone(),
             found: self.found.clone(),
+            ipam: self.ipam.clone(),
+            labels: self.labels.clone(),
             uplinks: self.uplinks.clone(),
             endpoints: Vec::new(),
             ..*self
@@ -348,33 +365,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generations_only_grow_even_past_the_datapath_s() {
-        let mut s = State::new("b".into(), 1);
-        assert_eq!(s.next_generation(0), 1);
-        assert_eq!(s.next_generation(0), 2);
-        assert_eq!(s.next_generation(40), 41);
-        assert_eq!(s.next_generation(3), 42);
-        // The revision of a rule is no part of it, and the numbers begin anew.
-        assert_eq!(s.next_generation(7 << REVISION_SHIFT | 50), 51);
-        assert_eq!(s.next_generation(GENERATIONS - 1), 1);
-        assert_eq!(s.next_generation(GENERATIONS - 2), GENERATIONS - 1);
-        assert_eq!(s.next_generation(0), 1);
-        s.generation = u32::MAX;
-        assert!((1..GENERATIONS).contains(&s.next_generation(0)));
-    }
-
-    #[test]
-    fn a_revision_leaves_the_generation_until_they_are_used_up() {
-        let mut s = State::new("b".into(), 1);
-        let mut record = s.next_generation(0);
-        for revision in 1..256 {
-            record = s.next_revision(record);
-            assert_eq!(record, revision << REVISION_SHIFT | 1);
-        }
-        assert_eq!(s.next_revision(record), 2);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use netpath_common::{
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
-use crate::config::{PortRange, PortSpec, Protocol, host_text};
+use crate::config::{HostBinding, PortRange, PortSpec, Protocol, host_text};
 
 /// A published port or range of ports: one slot, one generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Rule {
     /// Host address; unspecified means any of its family, see [`Rule::addrs`]. In a routed network it
     /// is the container's own.
     pub addr: IpAddr,
+    /// An IPv6 address beside it, where the network's binding has one and the SPEC names none.
+    #[serde(default)]
+    pub addr6: Option<Ipv6Addr>,
     /// First port of the host, or of the container in a routed network.
     pub host: u16,
     /// Slot of the endpoints that share the ports, 0 for none.
@@ -57,23 +60,22 @@ impl Homes {
     }
 }
 
-/// The host's addresses that `spec` is published at where it is bound to `addr`: with none named, and
+/// The host's addresses that `spec` is published at where it is bound to `at`: with none named, and
 /// the network's binding to any, those of both families that the container has (Docker's meaning). In
 /// a routed network the container's own.
 pub fn addrs_of(
     spec: &PortSpec,
-    addr: IpAddr,
+    at: HostBinding,
     homes: &Homes,
 ) -> impl Iterator<Item = IpAddr> + use<> {
-    let any = addr == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let both = spec.host_ip.is_none() && any && homes.v6.is_some();
+    let any = at.addr == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let both = any.then_some(Ipv6Addr::UNSPECIFIED);
+    let beside = at.addr6.or(both);
+    let beside = beside.filter(|_| spec.host_ip.is_none() && homes.v6.is_some());
     let (first, other) = if homes.routed {
         (homes.v4.map(IpAddr::V4), homes.v6.map(IpAddr::V6))
     } else {
-        (
-            Some(addr),
-            both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        )
+        (Some(at.addr), beside.map(IpAddr::V6))
     };
     first.into_iter().chain(other)
 }
@@ -100,17 +102,26 @@ impl Rule {
 
     /// The host's addresses, for a container with these.
     pub fn addrs(&self, homes: &Homes) -> impl Iterator<Item = IpAddr> + use<> {
-        addrs_of(&self.spec, self.addr, homes)
+        addrs_of(&self.spec, self.at(), homes)
+    }
+
+    /// Where it is bound.
+    #[must_use]
+    pub const fn at(&self) -> HostBinding {
+        HostBinding {
+            addr: self.addr,
+            addr6: self.addr6,
+        }
     }
 
     /// Whether `spec` asks for these ports of the same container, whoever may use them. `binding`: the
     /// address where none is named, which is not 0.0.0.0 named: see [`addrs_of`].
     #[must_use]
-    pub fn is_for(&self, spec: &PortSpec, binding: Ipv4Addr) -> bool {
+    pub fn is_for(&self, spec: &PortSpec, binding: HostBinding) -> bool {
         let names_one = self.addr != IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         self.spec.container == spec.container
             && self.spec.proto == spec.proto
-            && self.addr == spec.host_ip.unwrap_or(binding.into())
+            && self.at() == spec.host_ip.map_or(binding, HostBinding::one)
             && (names_one || self.spec.host_ip.is_some() == spec.host_ip.is_some())
             && self.host_range().is_some()
             && self.host_range() == spec.host
@@ -215,6 +226,7 @@ mod tests {
             slot: 7,
             origin: Origin::Command,
             addr: spec.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            addr6: None,
             host,
             spec,
             group: 0,
@@ -260,11 +272,23 @@ mod tests {
         let mut bound = rule("8080:80", 8080);
         bound.addr = Ipv4Addr::LOCALHOST.into();
         assert_eq!(bound.lines(&DUAL), ["80/tcp -> 127.0.0.1:8080"]);
+        // So does one of each family, where the container has both.
+        bound.addr6 = Some(Ipv6Addr::LOCALHOST);
+        let lines = ["80/tcp -> 127.0.0.1:8080", "80/tcp -> [::1]:8080"];
+        assert_eq!(bound.lines(&DUAL), lines);
+        assert_eq!(bound.lines(&ONLY4), lines[..1]);
+        let mut any = rule("8080:80", 8080);
+        any.addr6 = Some(Ipv6Addr::LOCALHOST);
+        assert_eq!(
+            any.lines(&DUAL),
+            ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::1]:8080"]
+        );
     }
 
     #[test]
     fn the_same_ports_are_those_of_the_same_addresses() {
-        let any = Ipv4Addr::UNSPECIFIED;
+        let any = HostBinding::default();
+        let lo = HostBinding::one(Ipv4Addr::LOCALHOST.into());
         let is_for =
             |rule: &Rule, spec: &str, binding| rule.is_for(&spec.parse().unwrap(), binding);
         let open = rule("8080:80", 8080);
@@ -277,7 +301,7 @@ mod tests {
         let mut bound = rule("8080:80", 8080);
         bound.addr = Ipv4Addr::LOCALHOST.into();
         assert!(is_for(&bound, "127.0.0.1:8080:80", any));
-        assert!(is_for(&bound, "8080:80", Ipv4Addr::LOCALHOST));
+        assert!(is_for(&bound, "8080:80", lo));
         assert!(!is_for(&bound, "8080:80", any));
     }
 

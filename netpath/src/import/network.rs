@@ -157,6 +157,10 @@ impl Nets {
         name: Option<&str>,
         change: impl FnOnce(&mut Net),
     ) -> Result<usize, String> {
+        // Rules name single hosts so, and the configuration would take them for networks.
+        if subnet.max_prefix_len() - subnet.prefix_len() < 2 {
+            return Err(format!("{subnet} has no room for a bridge and a container"));
+        }
         let v6 = subnet.addr().is_ipv6();
         let free = |at: &usize| self.0.get(*at).is_some_and(|n| n.subnet(v6).is_none());
         let named = |n: &Net| name.is_some() && n.name.as_deref() == name;
@@ -276,8 +280,8 @@ mod tests {
         let mut nets = Nets::default();
         let plain = Leave::default();
         for (bad, why) in [
-            ("10.0.0.0/7", "within 8 and 30"),
-            ("10.0.0.4/31", "within 8 and 30"),
+            ("10.0.0.0/7", "within 8 and 32"),
+            ("10.0.0.4/31", "no room for"),
             ("127.0.0.0/8", "unicast"),
             ("fe80::/64", "link-local"),
         ] {

@@ -270,7 +270,7 @@ fn reasons() {
         ),
         (
             "POSTROUTING -s 10.0.0.0/31 -j MASQUERADE",
-            "within 8 and 30",
+            "10.0.0.0/31 has no room for a bridge and a container",
         ),
         (
             "POSTROUTING -m geoip --src-cc X -j MASQUERADE",

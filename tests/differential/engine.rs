@@ -26,6 +26,14 @@ use crate::{
     site::{CONTAINERS, NETWORKS},
 };
 
+/// How the second network leaves; the first one is masqueraded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Nat,
+    /// Its containers' own addresses are known outside, with TCP 80, UDP 53 and ICMP open.
+    Routed,
+}
+
 /// An engine at work.
 pub(crate) enum Engine {
     Kernel(RefCell<Conntrack>),
@@ -86,14 +94,33 @@ table <ip> filter {
 }
 "#;
 
-fn rules(family: Family) -> String {
+/// The same, where the second network is routed: `gateway_mode` of Docker.
+const ROUTED: [(&str, &str); 2] = [
+    ("    <ip> saddr <net1> oifname != \"net1\" masquerade\n", ""),
+    (
+        "    iifname != \"net1\" oifname \"net1\" drop\n",
+        "    iifname != \"net1\" oifname \"net1\" <ip> daddr <c> tcp dport 80 accept
+    iifname != \"net1\" oifname \"net1\" <ip> daddr <c> udp dport 53 accept
+    iifname != \"net1\" oifname \"net1\" meta l4proto <icmp> accept
+    iifname != \"net1\" oifname \"net1\" drop\n",
+    ),
+];
+
+fn rules(family: Family, mode: Mode) -> String {
     let a = Who::Container(0).addr(family).to_string();
     let (ip, port_of) = match family {
         Family::V4 => ("ip", a.clone()),
         Family::V6 => ("ip6", format!("[{a}]")),
     };
     let [net0, net1] = NETWORKS.map(|network| network.subnet(family));
+    let c = Who::Container(2).addr(family).to_string();
+    let icmp = match family {
+        Family::V4 => "icmp",
+        Family::V6 => "ipv6-icmp",
+    };
     let words = [
+        ("<c>", c.as_str()),
+        ("<icmp>", icmp),
         ("<ip>", ip),
         ("<a>", &a),
         ("<[a]>", &port_of),
@@ -101,14 +128,18 @@ fn rules(family: Family) -> String {
         ("<net1>", net1),
     ];
     let put = |rules: String, (name, word): &(&str, &str)| rules.replace(name, word);
-    words.iter().fold(RULES.to_owned(), put)
+    let routed: &[_] = match mode {
+        Mode::Nat => &[],
+        Mode::Routed => &ROUTED,
+    };
+    routed.iter().chain(&words).fold(RULES.to_owned(), put)
 }
 
 /// Windows are not checked by either, and a reset is judged by its number alone; see
 /// `docs/differences.md`.
 const LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
 
-pub(crate) fn kernel(world: &World) -> Engine {
+pub(crate) fn kernel(world: &World, mode: Mode) -> Engine {
     for (n, network) in NETWORKS.iter().enumerate() {
         let ip = |words: &[&str]| stdout(&world.host, "ip", words);
         let link = ["type", "bridge", "mcast_snooping", "0"];
@@ -156,7 +187,11 @@ pub(crate) fn kernel(world: &World) -> Engine {
         ]);
         stdout(space, "ip", &["link", "set", "eth0", "up"]);
     }
-    let output = command(&world.host, "nft", &[&FAMILIES.map(rules).concat()]);
+    let output = command(
+        &world.host,
+        "nft",
+        &[&FAMILIES.map(|family| rules(family, mode)).concat()],
+    );
     assert!(
         output.status.success(),
         "nft: {}",
@@ -170,17 +205,23 @@ pub(crate) fn kernel(world: &World) -> Engine {
 
 /// Streams of UDP live as long as a single question: the kernel's test for a stream takes two
 /// seconds of its own clock, which the test does not turn on.
-pub(crate) fn netpath(world: &World) -> Engine {
+pub(crate) fn netpath(world: &World, mode: Mode) -> Engine {
     let mut config = "\n[timeouts]\nudp_stream = \"30s\"\n".to_owned();
-    for (name, network) in ["bridge", "other"].iter().zip(&NETWORKS) {
-        let six = format!("ipv6 = \"{}\"", network.subnet(Family::V6));
+    let modes = [Mode::Nat, mode];
+    for ((name, network), mode) in ["bridge", "other"].iter().zip(&NETWORKS).zip(modes) {
+        let word = match mode {
+            Mode::Nat => "nat",
+            Mode::Routed => "routed",
+        };
+        let v6 = network.subnet(Family::V6);
+        let six = format!("ipv6 = \"{v6}\"\nmode = \"{word}\"");
         let subnet = network.subnet(Family::V4);
         config += &world.network(name, network.bridge, subnet, &six);
         for (n, c) in CONTAINERS.iter().enumerate() {
-            let publish: &[&str] = if n == 0 {
-                &["8080:80", "5353:53/udp"]
-            } else {
-                &[]
+            let publish: &[&str] = match (n, mode) {
+                (0, _) => &["8080:80", "5353:53/udp"],
+                (2, Mode::Routed) => &["80:80", "53:53/udp"],
+                _ => &[],
             };
             let [IpAddr::V4(four), IpAddr::V6(six)] =
                 FAMILIES.map(|family| Who::Container(n).addr(family))

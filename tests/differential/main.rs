@@ -36,6 +36,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use crate::{
     address::Family,
     differences::{TABLE, Wanted},
+    engine::Mode,
     play::Play,
     random::sequence,
     site::Site,
@@ -58,7 +59,7 @@ fn stay_on_one_processor() {
 }
 
 /// Both worlds, and the processor to stay on; `None` where a tool is missing.
-fn worlds() -> Option<[Site; 2]> {
+fn worlds(mode: Mode) -> Option<[Site; 2]> {
     if ["nft", "ethtool"]
         .into_iter()
         .any(netpath_tests::skip::missing)
@@ -66,7 +67,10 @@ fn worlds() -> Option<[Site; 2]> {
         return None;
     }
     stay_on_one_processor();
-    Some([Site::new(engine::kernel), Site::new(engine::netpath)])
+    Some([
+        Site::new(engine::kernel, mode),
+        Site::new(engine::netpath, mode),
+    ])
 }
 
 /// What has happened, the differences by their names.
@@ -82,7 +86,16 @@ fn report(tally: &Tally) {
 
 #[test]
 fn the_same_packets_have_the_same_results() {
-    let Some(sites) = worlds() else {
+    play(Mode::Nat);
+}
+
+#[test]
+fn and_so_they_have_beside_a_routed_network() {
+    play(Mode::Routed);
+}
+
+fn play(mode: Mode) {
+    let Some(sites) = worlds(mode) else {
         return;
     };
     let long = env::var_os("NETPATH_LONG").is_some();
@@ -122,19 +135,23 @@ fn the_same_packets_have_the_same_results() {
 
 #[test]
 fn every_wanted_difference_is_there() {
-    let Some(sites) = worlds() else {
+    let (Some(nat), Some(routed)) = (worlds(Mode::Nat), worlds(Mode::Routed)) else {
         return;
     };
     let (mut id, mut missing) = (1, Vec::new());
     for (index, wanted) in TABLE.iter().enumerate() {
         let of = |family: &Family| scenarios::of(wanted.name, *family);
-        let each = |family| of(family).into_iter().map(move |steps| (family, steps));
-        for (family, steps) in wanted.families.iter().flat_map(each) {
+        let each = |family| of(family).into_iter().map(move |one| (family, one));
+        for (family, (mode, steps)) in wanted.families.iter().flat_map(each) {
+            let sites = match mode {
+                Mode::Nat => &nat,
+                Mode::Routed => &routed,
+            };
             let mut tally = Tally::new();
-            let mut play = Play::new(&sites, id);
+            let mut play = Play::new(sites, id);
             let result = play.all(&steps, &mut tally);
             id = play.next_id();
-            let name = format!("{} by {family:?}", wanted.name);
+            let name = format!("{} by {family:?}, {mode:?}", wanted.name);
             if let Err(story) = result {
                 missing.push(format!("{name}: another difference:\n{story}"));
             } else if tally.differences[index] == 0 {

@@ -4,7 +4,8 @@
 //! ones are in `scenarios`.
 
 use crate::{
-    packet::{ACK, SYN},
+    address::Who,
+    packet::{ACK, RST, SYN},
     scenarios::{
         C1, C2, C3, LENT, PUBLISHED, SERVER, WEB, answer, connection, go_on, knock, open, syn,
     },
@@ -120,6 +121,34 @@ pub(crate) fn sequences() -> Vec<(&'static str, Vec<Step>)> {
                 PUBLISHED,
                 vec![Step::Again { back: 2 }, answer(0, How::Reset(-1))],
             ),
+        ),
+    ]
+}
+
+/// The same, where the second network is routed.
+pub(crate) fn beside_a_routed_network() -> Vec<(&'static str, Vec<Step>)> {
+    let third = (Who::Container(2), 80);
+    vec![
+        (
+            "stray-to-routed-network",
+            vec![knock(third, L4::Flags(RST | ACK))],
+        ),
+        ("stray-to-routed-network", vec![knock(third, L4::EchoReply)]),
+        (
+            "client-address-between-networks",
+            vec![syn(C1, third, 40_000), answer(0, How::Natural)],
+        ),
+        // Both let the question out as it is, and one knows the answer.
+        (
+            "wrong-checksum",
+            vec![
+                open(C3, WEB, 40_000, L4::WrongUdp, 64),
+                answer(0, How::Natural),
+            ],
+        ),
+        (
+            "private-source",
+            vec![open(C1, third, 40_000, L4::Flags(RST), 64)],
         ),
     ]
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     address::{Family, Who},
+    engine::Mode,
     packet::{ACK, FIN, GRE, RST},
     rare,
     step::{Complaint, How, L4, Order, Step, What},
@@ -91,15 +92,24 @@ pub(crate) fn connection(who: usize, to: (Who, u16), more: Vec<Step>) -> Vec<Ste
     steps
 }
 
-/// The sequences that show a difference in a family, each for itself.
-pub(crate) fn of(name: &str, family: Family) -> Vec<Vec<Step>> {
+/// The sequences that show a difference in a family, each for itself, and beside which network.
+pub(crate) fn of(name: &str, family: Family) -> Vec<(Mode, Vec<Step>)> {
     let rare = rare::sequences().into_iter();
-    let more = rare.filter_map(|(of, steps)| (of == name).then_some(steps));
+    let routed = rare::beside_a_routed_network().into_iter();
+    let more = rare
+        .map(|(of, steps)| (of, Mode::Nat, steps))
+        .chain(routed.map(|(of, steps)| (of, Mode::Routed, steps)));
+    let more = more.filter_map(|(of, mode, steps)| (of == name).then_some((mode, steps)));
+    let plain = [(Mode::Nat, named(name))]
+        .into_iter()
+        .filter(|(_, steps)| !steps.is_empty());
     let in_family = |steps: Vec<Step>| steps.into_iter().map(|step| step.of(family)).collect();
-    std::iter::once(named(name))
+    let all: Vec<_> = plain
         .chain(more)
-        .map(in_family)
-        .collect()
+        .map(|(mode, steps)| (mode, in_family(steps)))
+        .collect();
+    assert!(!all.is_empty(), "no sequence shows `{name}`");
+    all
 }
 
 fn named(name: &str) -> Vec<Step> {
@@ -232,6 +242,7 @@ fn named(name: &str) -> Vec<Step> {
             },
             open(C1, (SERVER, 53), 40_000, udp, 64),
         ],
-        other => panic!("no sequence shows `{other}`"),
+        // Of a routed network alone.
+        _ => Vec::new(),
     }
 }

@@ -17,7 +17,7 @@ use netpath_tests::{
 use crate::{
     address::{FAMILIES, Family, Who},
     datagram::udp,
-    engine::{Engine, tick},
+    engine::{Engine, Mode, tick},
     packet::Packet,
     wire::{Marker, Tap},
 };
@@ -156,14 +156,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(start: fn(&World) -> Engine) -> Self {
+    pub(crate) fn new(start: fn(&World, Mode) -> Engine, mode: Mode) -> Self {
         let mut world = World::dual_stack(&["a", "b", "c"]);
         // Wrong ones are among the packets.
         world.expect_bad_checksums();
         for (key, value) in SETTINGS {
             set(&world.host, key, value);
         }
-        let engine = start(&world);
+        let engine = start(&world, mode);
         // A reset of the host's IPv6 would be on the wire with its checksum left to the device.
         world.offloads_off();
         for bridge in ["net0", "net1"] {

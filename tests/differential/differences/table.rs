@@ -35,7 +35,7 @@ const BOTH: &[Family] = &FAMILIES;
 const IPV4: &[Family] = &[Family::V4];
 const IPV6: &[Family] = &[Family::V6];
 
-pub(crate) const TABLE: [Wanted; 36] = [
+pub(crate) const TABLE: [Wanted; 37] = [
     Wanted {
         name: "private-source",
         what: "a container's packet that belongs to no flow and can begin none",
@@ -359,5 +359,14 @@ pub(crate) const TABLE: [Wanted; 36] = [
         families: BOTH,
         is: life::syn_after_reset,
         diverges: true,
+    },
+    Wanted {
+        name: "stray-to-routed-network",
+        what: "a packet to an open port of a routed network that belongs to no flow and can begin none",
+        why: "Docker's rules let in whatever goes to the port, and any ICMP; netpath what begins a flow or belongs to one",
+        source: "no standard; the filter of a routed network has a state in netpath",
+        families: BOTH,
+        is: told::stray_to_routed_network,
+        diverges: false,
     },
 ];

@@ -39,15 +39,41 @@ pub(super) fn passed_by_kernel_alone(s: &Seen<'_>) -> bool {
 
 pub(super) fn private_source(s: &Seen<'_>) -> bool {
     let leaks = |k: Packet<'_>| is_private(k.src()) && k.src() == s.sent().src();
-    s.place() == Place::Outside
-        && s.sent.place != Place::Outside
+    // A routed network is as good an outside to another one.
+    matches!(s.place(), Place::Outside | Place::C3)
+        && !matches!(s.sent.place, Place::Outside)
+        && s.sent.place != s.place()
         && cannot_begin(s)
         && s.kernel_alone().is_some_and(leaks)
 }
 
+pub(super) fn stray_to_routed_network(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    let as_it_is = |k: Packet<'_>| (k.src(), k.dst()) == (p.src(), p.dst());
+    s.place() == Place::C3
+        && s.sent.place != Place::C3
+        && Who::of(p.dst()) == Some(Who::Container(2))
+        && cannot_begin(s)
+        && s.kernel_alone().is_some_and(as_it_is)
+}
+
 pub(super) fn wrong_checksum(s: &Seen<'_>) -> bool {
+    let p = s.sent();
+    // Where nothing is translated, the flow that the kernel does not know shows by its answer.
+    let begun = || {
+        s.history.iter().any(|event| match event {
+            Event::Sent { packet, .. } => {
+                let q = Packet::new(&packet.bytes[0]);
+                let back = (q.proto(), q.dst(), q.dport(), q.src(), q.sport());
+                checksums(&packet.bytes[0]).is_err()
+                    && back == (p.proto(), p.src(), p.sport(), p.dst(), p.dport())
+            }
+            Event::Out(_) | Event::Wait(_) => false,
+        })
+    };
     checksums(&s.sent.bytes[0]).is_err()
         && (s.flow_of_netpath_alone() || s.kernel_alone().is_some())
+        || s.netpath_alone().is_some() && begun()
 }
 
 pub(super) fn invalid_to_host(s: &Seen<'_>) -> bool {
@@ -107,7 +133,7 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
     ];
     let [to_k, to_n] = s.sent.bytes.each_ref().map(|b| Packet::new(b).dst());
     let answer = is_gateway(to_k)
-        && Who::of(to_n) == Some(Who::Container(2))
+        && matches!(Who::of(to_n), Some(Who::Container(_)))
         && s.place() == s.sent.place
         && s.kernel_alone().is_some_and(|k| k.src() == to_k);
     let question = s.place() == Place::C1
@@ -119,6 +145,13 @@ pub(super) fn client_address_between_networks(s: &Seen<'_>) -> bool {
             let moved_by_kernel = n.sport() == p.sport() || !s.has(MAPPING);
             is_gateway(k.src()) && n.src() == p.src() && moved_by_kernel
         });
+    let question = question
+        || s.place() == Place::C3
+            && is_near(s.sent.place)
+            && Who::of(s.sent().dst()) == Some(Who::Container(2))
+            && s.only(&FIELDS)
+            && s.both()
+                .is_some_and(|[k, n]| is_gateway(k.src()) && n.src() == s.sent().src());
     // To the kernel the gateway's port is the masqueraded client's, whoever asks from where that asked.
     let p = s.sent();
     let lent = s.sent.place == Place::C1

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use netpath_common::{
     Action, DropReason, V4,
     counters::Counter,
+    datapath::Vetted,
     event::Hook,
     maps::{NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
 };
@@ -24,18 +25,27 @@ pub(crate) const NEXT: i32 = -1;
 /// marks when a packet leaves its network namespace, so no container can set it.
 const VETTED: u32 = 0x6e70_7674;
 
+/// The same where the host may not have the frame.
+const WITHIN: u32 = 0x6e70_7769;
+
 /// `skb->tc_index` of what was translated and redirected, so that the uplink's egress hook lets it
 /// pass. The endpoint hook overwrites whatever a container put there.
 const TRANSLATED: u32 = 0x6e70;
 
-/// Whether the endpoint hook has let this frame pass; forgets it.
+/// `skb->tc_index` of what the endpoint hook has let up the stack to be translated at the uplink. Only a
+/// hint there: whoever forges it gains nothing.
+const OF_CONTAINER: u32 = 0x6e63;
+
+/// What the endpoint hook has said about this frame; forgets it.
 #[inline(always)]
-pub(crate) fn take_vetted(ctx: &TcContext) -> bool {
+pub(crate) fn take_vetted(ctx: &TcContext) -> Vetted {
     // SAFETY: the context is valid for the whole program.
-    let vetted = unsafe { (*ctx.skb.skb).mark } == VETTED;
-    if vetted {
-        ctx.set_mark(0);
-    }
+    let vetted = match unsafe { (*ctx.skb.skb).mark } {
+        VETTED => Vetted::Yes,
+        WITHIN => Vetted::Within,
+        _ => return Vetted::No,
+    };
+    ctx.set_mark(0);
     vetted
 }
 
@@ -49,6 +59,19 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
             (*ctx.skb.skb).tc_index = 0;
         }
         translated
+    }
+}
+
+/// Whether the endpoint hook has let this packet up the stack; forgets it.
+#[inline(always)]
+pub(crate) fn take_of_container(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the whole program.
+    unsafe {
+        let hint = (*ctx.skb.skb).tc_index == OF_CONTAINER;
+        if hint {
+            (*ctx.skb.skb).tc_index = 0;
+        }
+        hint
     }
 }
 
@@ -76,6 +99,18 @@ pub(crate) fn finish<A: Maps>(
             to_stack(ctx, hook)
         }
         Ok(Action::TranslatedToStack) => to_stack(ctx, hook),
+        Ok(Action::Within) => {
+            counters::count(Counter::Passed);
+            ctx.set_mark(WITHIN);
+            NEXT
+        }
+        Ok(Action::Visible) => {
+            counters::count(Counter::Passed);
+            let action = to_stack(ctx, hook);
+            // SAFETY: the context is valid for the whole program.
+            unsafe { (*ctx.skb.skb).tc_index = OF_CONTAINER };
+            action
+        }
         Ok(action @ (Action::ToUplink | Action::Leased)) => {
             // SAFETY: the context is valid; no parameters means the next hop by the routes.
             unsafe {

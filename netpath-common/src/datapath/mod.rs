@@ -23,12 +23,13 @@ mod routed;
 mod step;
 mod uplink;
 mod veth;
+mod visible;
 mod work;
 mod xdp;
 mod xdp_nat;
 
 pub use bound::plan_bound;
-pub use bridge::bridge_ingress;
+pub use bridge::{Vetted, bridge_ingress};
 pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use fragment::{Part, note_part};

@@ -13,6 +13,7 @@ use super::{
     published, routed,
     step::{Step, Word},
     veth::{admitted, to_published},
+    visible,
     work::Work,
 };
 use crate::{
@@ -190,6 +191,9 @@ fn to_port<P: Packet, T: Tables>(
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent
 /// has been translated and does not come here.
 ///
+/// `of_container`: an endpoint's hook has let it pass for a flow to be found here. A hint, which spares
+/// two look-ups.
+///
 /// # Errors
 /// Why it is dropped.
 #[inline(always)]
@@ -197,12 +201,31 @@ pub fn uplink_egress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
+    of_container: bool,
 ) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE {
         return other(w.eth.ethertype, false, T::A::IS_V6);
     }
     w.parse(pkt)?;
+    let mut known = None;
+    if of_container && !pkt.is_tagged() {
+        known = containers_flow(pkt, t, w, 0)?;
+    }
+    let step = match known {
+        Some(e) => Step::flow(e),
+        None => of_stack(pkt, t, w)?,
+    };
+    w.conclude(pkt, t, step, Hook::UplinkEgress)
+}
+
+/// What the stack sends, a container's or its own.
+#[inline(always)]
+fn of_stack<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
     let network = t.subnet(&w.ip.tuple.src);
     let sender = match network {
         Some(_) => Some(
@@ -215,20 +238,19 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         // Of an interface on top of this one, whose hook has translated it if that is an uplink.
         return match sender {
             Some(_) => Err(DropReason::UntranslatedSource),
-            None => Ok(Action::Pass),
+            None => Ok(Step::PASS),
         };
     }
-    let step = if matches!(w.ip.kind, Kind::IcmpError)
+    if matches!(w.ip.kind, Kind::IcmpError)
         && icmp_error::plan(pkt, t, w, sender.map_or(icmp_error::ANYONE, u32::from))
     {
-        Step::READY
+        Ok(Step::READY)
     } else if let (Some(network), Some(slot)) = (network, sender) {
-        from_container(pkt, t, w, network, slot)?
+        from_container(pkt, t, w, network, slot)
     } else {
         // The host's own; it also sends errors on behalf of containers, planned above.
-        own(pkt, t, w)?
-    };
-    w.conclude(pkt, t, step, Hook::UplinkEgress)
+        own(pkt, t, w)
+    }
 }
 
 /// A packet of the host itself. It passes as it is, unless a container's flow has the tuple that its
@@ -343,12 +365,7 @@ fn from_container<P: Packet, T: Tables>(
     slot: u16,
 ) -> Result<Step<T::A>, DropReason> {
     let network = t.network(network).ok_or(DropReason::NoConfig)?;
-    if w.ip.is_tracked()
-        && let Some(e) = t.ct(&w.ip.tuple)
-        && e.from() == slot
-        && e.to() == 0
-        && let Some(e) = admitted(t, w, e)?
-    {
+    if let Some(e) = containers_flow(pkt, t, w, slot)? {
         return Ok(Step::flow(e));
     }
     if T::A::IS_V6 {
@@ -356,6 +373,30 @@ fn from_container<P: Packet, T: Tables>(
     } else {
         outbound(pkt, t, w, network, slot)
     }
+}
+
+/// The flow of a container to the outside that the packet belongs to; `slot`: the container's, 0 for any.
+#[inline(always)]
+fn containers_flow<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+    slot: u16,
+) -> Result<Option<CtRef<T::A>>, DropReason> {
+    if !w.ip.is_tracked() {
+        return Ok(None);
+    }
+    let Some(e) = t.ct(&w.ip.tuple) else {
+        return Ok(None);
+    };
+    if e.from() == 0 || slot != 0 && e.from() != slot || e.to() != 0 {
+        return Ok(None);
+    }
+    if visible::left_its_uplink(pkt, t, e) {
+        forget(t, &w.ip.tuple, e, e.salt());
+        return Ok(None);
+    }
+    admitted(t, w, e)
 }
 
 /// [`outbound`] as a subprogram, as [`inbound_in_one_word`].

@@ -15,6 +15,7 @@ use super::{
     next_hop::{Way, renew, way, way_back},
     published, routed,
     step::{Next, Step, Word},
+    visible,
     work::Work,
 };
 use crate::{
@@ -26,8 +27,8 @@ use crate::{
     packet::{Family, Kind, Packet},
     publish::Answer,
     records::{
-        EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NetworkRecord,
+        ENDPOINT_ISOLATED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT,
+        NETWORK_ICC, NETWORK_INTERNAL, NetworkRecord,
     },
     verdict::Action,
 };
@@ -42,11 +43,27 @@ pub fn veth_ingress<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
 ) -> Result<Action, DropReason> {
+    let action = from_container(pkt, t, w)?;
+    if matches!(action, Action::Pass) && w.isolated != 0 {
+        return Ok(Action::Within);
+    }
+    Ok(action)
+}
+
+#[inline(always)]
+fn from_container<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
+    if w.visible != 0 && visible::is_leased(pkt, t, w) {
+        return Ok(Action::Visible);
+    }
     let mut step = if matches!(w.ip.kind, Kind::IcmpError) {
         own_error(pkt, t, w)?
     } else {
@@ -91,6 +108,10 @@ fn own_flow<P: Packet, T: Tables>(
     if e.from() == 0 || ep.ifindex != pkt.ifindex() || ep.mac != w.eth.src {
         return Ok(Step::UNDECIDED);
     }
+    if ep.flags & ENDPOINT_VISIBLE != 0 && visible::leaves_by_stack(e) {
+        let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+        return visible::of_flow(pkt, t, w, e, network).step();
+    }
     let Some(e) = admitted(t, w, e)? else {
         return Ok(Step::UNDECIDED);
     };
@@ -134,7 +155,7 @@ pub(super) fn admitted<T: Tables>(
 pub(super) fn sender<'t, P: Packet, T: Tables>(
     pkt: &P,
     t: &'t T,
-    w: &Work<T::A>,
+    w: &mut Work<T::A>,
 ) -> Result<(u16, &'t EndpointRecord), DropReason> {
     let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
     if iface.kind != IFACE_ENDPOINT {
@@ -148,6 +169,7 @@ pub(super) fn sender<'t, P: Packet, T: Tables>(
     if ep.mac != w.eth.src {
         return Err(DropReason::SpoofedMac);
     }
+    w.isolated = ep.flags & ENDPOINT_ISOLATED;
     Ok((slot, ep))
 }
 
@@ -185,8 +207,9 @@ fn no_flow<P: Packet, T: Tables>(
     if w.ip.tuple.dst.is_never_a_destination() {
         return Err(DropReason::Martian);
     }
+    let is_visible = ep.flags & ENDPOINT_VISIBLE != 0;
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
-        return Ok(Step::READY);
+        return Ok(followed(w, is_visible));
     }
     if w.ip.tuple.dst.is_in_subnet(network) && w.ip.tuple.dst != T::A::gateway(network) {
         if network.flags & NETWORK_ICC == 0 && !w.ip.tuple.dst.is_broadcast(network) {
@@ -212,7 +235,7 @@ fn no_flow<P: Packet, T: Tables>(
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
         // Its first one may have come on another processor meanwhile.
         return Ok(if w.follow_first_fragment(t, slot) && take_back(t, w) {
-            Step::READY
+            followed(w, is_visible)
         } else {
             Step::HELD
         });
@@ -224,7 +247,20 @@ fn no_flow<P: Packet, T: Tables>(
         return Err(w.ip.fault());
     }
     w.from_endpoint = slot;
+    if is_visible {
+        return visible::begin(t, w, network);
+    }
     Ok(Step::LEAVE)
+}
+
+/// What to do with a fragment that follows its first one.
+#[inline(always)]
+fn followed<A: Addr>(w: &Work<A>, is_visible: bool) -> Step<A> {
+    if is_visible && visible::follows_up(w) {
+        Step::VISIBLE
+    } else {
+        Step::READY
+    }
 }
 
 /// [`leave`] as a subprogram, as [`no_flow_in_one_word`].
@@ -263,6 +299,9 @@ fn own_error<P: Packet, T: Tables>(
         return Ok(Step::UNDECIDED);
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    if ep.flags & ENDPOINT_VISIBLE != 0 && visible::follows_up(w) {
+        return Ok(Step::VISIBLE);
+    }
     error_out(t, w, network)
 }
 

@@ -9,8 +9,8 @@ use netpath_common::{
 
 use super::family::*;
 
-const UPLINK2: u16 = 2;
-const UPLINK2_IF: u32 = 77;
+pub(super) const UPLINK2: u16 = 2;
+pub(super) const UPLINK2_IF: u32 = 77;
 
 fn question() -> Datagram {
     udp(C1.ip(), 5000, S, 53, b"?")
@@ -24,7 +24,7 @@ fn is_leased(out: &Outcome) -> bool {
 }
 
 /// A second uplink, where no route leads yet.
-fn two_uplinks() -> Host {
+pub(super) fn two_uplinks() -> Host {
     let mut h = Host::new();
     let mut uplink = UplinkRecord {
         ifindex: UPLINK2_IF,

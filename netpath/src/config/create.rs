@@ -99,6 +99,12 @@ impl NetworkOptions {
                 raw.mtu = Some(value.parse().map_err(wrong)?);
             }
             "com.docker.network.bridge.gateway_mode_ipv4"
+            | "com.docker.network.bridge.gateway_mode_ipv6"
+                if value == "isolated" =>
+            {
+                raw.isolated = Some(true);
+            }
+            "com.docker.network.bridge.gateway_mode_ipv4"
             | "com.docker.network.bridge.gateway_mode_ipv6" => {
                 if raw
                     .mode

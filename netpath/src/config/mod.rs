@@ -12,6 +12,7 @@ mod mac;
 mod name;
 mod nat;
 mod netns_ref;
+mod options;
 mod pools;
 mod port_range;
 mod raw;
@@ -25,7 +26,7 @@ use std::{
     path::Path,
 };
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
 pub use claims::{Claim, Claims, Taker};
@@ -36,6 +37,7 @@ pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
 pub use netns_ref::NetnsRef;
+pub use options::Firewall;
 pub use pools::{choose_subnet, overlaps};
 pub use port_range::{PortRange, Protocol};
 pub use rules::check_endpoint_addr;
@@ -92,6 +94,8 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// Destinations outside to which containers keep their addresses all the same, in order.
+    pub no_masquerade: Vec<IpNet>,
     /// The outside port does not depend on the destination, and takes packets from everybody.
     pub bindings: bool,
     /// Fixed outside address.
@@ -100,6 +104,10 @@ pub struct Network {
     pub snat6: Option<Ipv6Addr>,
     /// Nothing leaves or enters.
     pub internal: bool,
+    /// The host has no address in it either.
+    pub isolated: bool,
+    /// Whether the host's own firewall sees the packets.
+    pub firewall: Firewall,
     /// Host address of published ports that name none.
     pub host_binding: Ipv4Addr,
     /// Where the way in by the uplinks begins.

@@ -67,6 +67,7 @@ pub(super) struct Network {
     pub(super) gso_max_size: Option<i64>,
     pub(super) icc: Option<bool>,
     pub(super) masquerade: Option<bool>,
+    pub(super) no_masquerade: Option<Vec<String>>,
     pub(super) snat: Option<String>,
     pub(super) snat6: Option<String>,
     pub(super) internal: Option<bool>,

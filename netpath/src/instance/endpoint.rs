@@ -3,11 +3,14 @@
 use std::os::fd::AsFd as _;
 
 use ipnet::Ipv6Net;
-use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
+use netpath_common::records::{
+    ENDPOINT_ISOLATED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT, IfaceRecord,
+};
 
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
+    config::Firewall,
     net::{PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
     state::{Endpoint, Network},
 };
@@ -123,13 +126,21 @@ impl Work<'_> {
             mac: e.mac.0,
             network: network.slot,
             mtu: network.mtu,
+            flags: flags(network),
             addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         if record != found || record.generation == 0 {
             if found.ifindex == 0 {
                 datapath.reset_endpoint_stats(e.slot)?;
             }
-            record.generation = self.state.next_generation(found.generation);
+            // No flow depends on how its packets go.
+            let same = EndpointRecord {
+                flags: record.flags,
+                ..found
+            };
+            if record != same || record.generation == 0 {
+                record.generation = self.state.next_generation(found.generation);
+            }
             datapath.set_endpoint(e.slot, &record)?;
         }
         datapath.set_endpoint_addr(e.addr, e.slot)?;
@@ -204,6 +215,13 @@ impl Work<'_> {
             ),
         })
     }
+}
+
+/// How an endpoint's packets go.
+fn flags(network: &Network) -> u32 {
+    let flag = |on, bit| if on { bit } else { 0 };
+    flag(network.firewall == Firewall::Visible, ENDPOINT_VISIBLE)
+        | flag(network.isolated, ENDPOINT_ISOLATED)
 }
 
 /// The IPv6 half of the container's side.

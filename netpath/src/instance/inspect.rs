@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    config::Mode,
+    config::{Firewall, Mode},
     state::{Endpoint, Network},
 };
 
@@ -127,10 +128,23 @@ impl From<&Network> for NetworkView {
                 n.gso_max_size
                     .map(|size| ("netpath.gso_max_size", size.to_string())),
             )
+            .chain(
+                (n.firewall == Firewall::Visible)
+                    .then(|| ("netpath.firewall", "visible".to_owned())),
+            )
+            .chain(
+                (!n.no_masquerade.is_empty())
+                    .then(|| ("netpath.no_masquerade", joined(&n.no_masquerade))),
+            )
             .collect(),
             labels: BTreeMap::new(),
         }
     }
+}
+
+fn joined(nets: &[IpNet]) -> String {
+    let nets: Vec<_> = nets.iter().map(ToString::to_string).collect();
+    nets.join(",")
 }
 
 /// How the gateways treat addresses, where that is not the default.
@@ -139,9 +153,13 @@ fn gateway_modes(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
     let v6 = n
         .ipv6
         .map(|_| "com.docker.network.bridge.gateway_mode_ipv6");
-    let routed = n.mode == Mode::Routed;
-    let names = [v4, v6].into_iter().flatten().filter(move |_| routed);
-    names.map(|name| (name, "routed".to_owned()))
+    let mode = match (n.isolated, n.mode) {
+        (true, _) => Some("isolated"),
+        (false, Mode::Routed) => Some("routed"),
+        (false, Mode::Nat) => None,
+    };
+    let names = [v4, v6].into_iter().flatten();
+    names.filter_map(move |name| Some((name, mode?.to_owned())))
 }
 
 fn container(n: &Network, e: &Endpoint) -> ContainerView {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bpf::{self, LoadOptions},
-    config::{Config, default_conntrack},
+    config::{Config, Firewall, default_conntrack},
     state::State,
 };
 
@@ -200,6 +200,14 @@ pub(super) fn load_options(
         quotas: config.quotas,
         bindings: config.networks.iter().any(|n| n.bindings)
             || state.networks.iter().any(|n| n.bindings),
+        visible: config
+            .networks
+            .iter()
+            .any(|n| n.firewall == Firewall::Visible)
+            || state
+                .networks
+                .iter()
+                .any(|n| n.firewall == Firewall::Visible),
     })
 }
 

@@ -14,13 +14,13 @@ pub(crate) mod testing;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Mac, Mode, NetnsRef, UplinkHook, Uplinks},
+    config::{Firewall, Mac, Mode, NetnsRef, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
@@ -116,6 +116,9 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// Destinations outside to which containers keep their addresses all the same.
+    #[serde(default)]
+    pub no_masquerade: Vec<IpNet>,
     /// The outside port does not depend on the destination, and takes packets from everybody.
     #[serde(default)]
     pub bindings: bool,
@@ -123,6 +126,12 @@ pub struct Network {
     pub snat: Option<Ipv4Addr>,
     /// Nothing leaves or enters.
     pub internal: bool,
+    /// The bridge has no address.
+    #[serde(default)]
+    pub isolated: bool,
+    /// Whether the host's own firewall sees the packets.
+    #[serde(default)]
+    pub firewall: Firewall,
     /// Host address of published ports that name none.
     pub host_binding: Ipv4Addr,
     /// Where the way in by the uplinks begins.
@@ -241,6 +250,7 @@ impl Network {
             bridge: self.bridge.clone(),
             found: self.found.clone(),
             uplinks: self.uplinks.clone(),
+            no_masquerade: self.no_masquerade.clone(),
             endpoints: Vec::new(),
             ..*self
         }

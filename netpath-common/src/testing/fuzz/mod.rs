@@ -271,6 +271,7 @@ impl Run {
             }
             Verdict::TranslatedToStack => hook != Hook::UplinkEgress,
             Verdict::Pass
+            | Verdict::Within
             | Verdict::Ipv6
             | Verdict::Held
             | Verdict::ToUplink { .. }

@@ -16,6 +16,8 @@ mod bulk;
 mod coexist;
 mod collector;
 mod doctor;
+mod firewall;
+mod firewall_again;
 mod flood;
 mod fragment;
 mod guard;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adopt;
 mod agent;
 mod bad_input;
 mod big_tcp;
@@ -32,6 +33,7 @@ mod icmp_error;
 mod ipv6;
 mod ipv6_forwarding;
 mod ipv6_host;
+mod isolated;
 mod lab;
 mod lifecycle;
 mod lifetime;
@@ -39,6 +41,7 @@ mod link_scope;
 mod mapping;
 mod masquerade;
 mod networks;
+mod no_masquerade;
 mod offload;
 mod other_protocol;
 mod path_mtu;

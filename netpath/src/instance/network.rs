@@ -105,9 +105,11 @@ impl Work<'_> {
         };
         if n.adopted && n.found.is_none() {
             let addresses = netlink.addresses().await?;
-            let addressed = addresses
-                .iter()
-                .any(|a| a.index == link.index && a.addr.addr() == n.gateway);
+            // With another prefix it is another address, and stays beside.
+            let addressed = addresses.iter().any(|a| {
+                let same = a.addr.addr() == n.gateway && a.addr.prefix_len() == prefix;
+                a.index == link.index && same
+            });
             let addresses6 = netlink.addresses6().await?.into_iter();
             let of_link = addresses6.filter(|a| a.index == link.index && a.permanent);
             n.found = Some(Found {

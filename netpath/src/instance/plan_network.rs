@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{self, Mac, Uplinks, choose_subnet, overlaps},
-    net::{hex_id, random_mac},
+    net::{Link, hex_id, random_mac},
     state::{Ipv6, Network, Origin},
 };
 
@@ -92,6 +92,9 @@ impl Planner<'_> {
                 name: wanted.bridge.clone(),
                 what: format!("network `{}`", n.name),
             });
+        }
+        if let Some(bridge) = found {
+            self.warn_of_strangers(&wanted.name, bridge);
         }
         let (subnet, mtu) = (self.subnet(wanted)?, self.mtu(wanted));
         self.check_ipv6_mtu(wanted, mtu)?;
@@ -204,6 +207,21 @@ impl Planner<'_> {
             self.plan.steps.push(Step::ChangeNetwork(Box::new(new)));
         }
         Ok(())
+    }
+
+    /// Warns of the ports that a bridge to be adopted has already: behind them is no endpoint.
+    fn warn_of_strangers(&self, network: &str, bridge: &Link) {
+        let ports = self.facts.links.iter();
+        let ports = ports.filter(|l| l.controller == Some(bridge.index));
+        let names: Vec<_> = ports.map(|l| l.name.as_str()).collect();
+        if !names.is_empty() {
+            tracing::warn!(
+                "network `{network}`: bridge {} has ports of others ({}), which reach each other but \
+                 no longer the host, nor the outside by it; give the network a bridge of its own",
+                bridge.name,
+                names.join(", ")
+            );
+        }
     }
 
     fn subnet(&self, wanted: &config::Network) -> Result<Ipv4Net, Error> {

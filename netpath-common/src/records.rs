@@ -41,6 +41,9 @@ pub const ENDPOINT_VISIBLE: u32 = 1;
 /// The endpoint and the host do not reach each other.
 pub const ENDPOINT_ISOLATED: u32 = 2;
 
+/// What the endpoint is given goes through the queue of its host-side interface, which keeps a rate.
+pub const ENDPOINT_SHAPED: u32 = 4;
+
 /// The network is not masqueraded and not translated otherwise when this is unset.
 pub const NETWORK_MASQUERADE: u32 = 1;
 /// Containers of the network may talk to each other.
@@ -334,6 +337,10 @@ pub struct FragRecord<A = V4> {
     pub generation: u32,
     /// The interface that it left by, 0 for the uplink's.
     pub out: u32,
+    /// Its next hop's address, zero where the kernel has found it.
+    pub gateway: A,
+    /// Always zero.
+    pub zero: [u8; 4],
     /// Which parts of the datagram have been seen: from and to, in units of 8 bytes; both 0 for none.
     /// Parts beyond as many that touch no other are not remembered: the receiver judges those.
     pub seen: [[u16; 2]; FRAG_PARTS],
@@ -358,7 +365,7 @@ const _: () = {
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
-    assert!(size_of::<FragRecord>() == 64);
+    assert!(size_of::<FragRecord>() == 72);
     assert!(size_of::<FragKey<V6>>() == 40);
-    assert!(size_of::<FragRecord<V6>>() == 88);
+    assert!(size_of::<FragRecord<V6>>() == 112);
 };

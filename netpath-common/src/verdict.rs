@@ -31,6 +31,11 @@ pub enum Verdict {
         /// Interface index of the host side.
         ifindex: u32,
     },
+    /// As [`Verdict::ToEndpoint`], through the queue of the host side.
+    ByQueue {
+        /// Interface index of the host side.
+        ifindex: u32,
+    },
 }
 
 /// A [`Verdict`] without what it says besides, which is in the working memory
@@ -63,6 +68,8 @@ pub enum Action {
     Visible = 8,
     /// [`Verdict::Within`].
     Within = 9,
+    /// [`Verdict::ByQueue`].
+    ByQueue = 10,
 }
 
 /// Two bytes that are always defined: which of both, and what.

@@ -83,7 +83,10 @@ fn a_change_that_fails_leaves_it_alone() {
     assert_eq!(bridge(&world.host), before);
     // And where it fails only after the bridge has been adopted: the name of the container's end is
     // taken there.
-    ip(world.container("a"), "link add eth0 type veth peer name eth9");
+    ip(
+        world.container("a"),
+        "link add eth0 type veth peer name eth9",
+    );
     let output = world.try_up(&config(&world));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{errors}");

@@ -34,6 +34,9 @@ pub struct NextHop<A = V4> {
     pub source: A,
     /// MTU of the way in bytes, 0 if not known.
     pub mtu: u32,
+    /// Address of the next hop, the gateway or the destination itself: not to be asked for once more by
+    /// what leaves, for which other routes may hold (`ip rule from`). Zero where the kernel is to ask.
+    pub gateway: A,
     /// MAC address of the next hop; zero if not known.
     pub dst_mac: [u8; 6],
     /// MAC address of the interface.
@@ -43,12 +46,12 @@ pub struct NextHop<A = V4> {
     /// Not zero: the routes lead nowhere. Zero without an interface: the stack may know more.
     pub no_route: u32,
     /// The veth whose packets of the flow go up the stack as they are, 0 for none; `src_mac` is then the
-    /// container's. See [`super::visible`].
+    /// container's. See `visible.rs`.
     pub passes: u32,
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64);
-const _: () = assert!(size_of::<NextHop<V6>>() == 96);
+const _: () = assert!(size_of::<NextHop<V6>>() == 112);
 
 /// Slots of leases on each CPU; a power of two.
 pub const NEXT_HOPS: u32 = 4096;
@@ -136,6 +139,7 @@ pub(super) fn way<T: Tables>(
         w.out = uplink.ifindex;
         if back != 0 || hop.ifindex == uplink.ifindex {
             w.out = hop.ifindex;
+            w.gateway = hop.gateway;
             w.mtu = hop.mtu;
             w.leased = hop.dst_mac != [0; 6];
             w.dst_mac = hop.dst_mac;
@@ -159,6 +163,7 @@ pub(super) fn way<T: Tables>(
     if elsewhere {
         return Ok(Way::Elsewhere);
     }
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     Ok(Way::Out)
 }
@@ -188,6 +193,7 @@ pub(super) fn way_back<T: Tables>(
         return nowhere(hop);
     }
     w.out = hop.ifindex;
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     Ok(Way::Out)
 }
@@ -207,6 +213,7 @@ fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
         // To the host itself, and by no other way: routes say nothing about it.
         hop.ifindex = back;
         hop.source = T::A::NONE;
+        hop.gateway = T::A::NONE;
         hop.mtu = 0;
         hop.dst_mac = [0; 6];
         hop.no_route = 0;

@@ -152,6 +152,7 @@ impl<A: Addr> Work<A> {
             },
             Action::ToNeighbour => Verdict::ToNeighbour { ifindex },
             Action::ToEndpoint => Verdict::ToEndpoint { ifindex },
+            Action::ByQueue => Verdict::ByQueue { ifindex },
         }
     }
 }

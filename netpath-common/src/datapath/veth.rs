@@ -27,8 +27,8 @@ use crate::{
     packet::{Family, Kind, Packet},
     publish::Answer,
     records::{
-        ENDPOINT_ISOLATED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT,
-        NETWORK_ICC, NETWORK_INTERNAL, NetworkRecord,
+        ENDPOINT_ISOLATED, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT,
+        NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NetworkRecord,
     },
     verdict::Action,
 };
@@ -279,6 +279,7 @@ fn leave<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
     if hop.ifindex == 0 {
         return Ok(Step::PASS);
     }
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
 }
@@ -340,7 +341,8 @@ fn neighbour<P: Packet, T: Tables>(
         return None;
     }
     let ep = t.endpoint(t.endpoint_by_addr(&w.ip.tuple.dst)?)?;
-    let there = ep.network == slot && ep.mac == w.eth.dst;
+    // The bridge sends by the queue that keeps its rate.
+    let there = ep.network == slot && ep.mac == w.eth.dst && ep.flags & ENDPOINT_SHAPED == 0;
     (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
 }
 

@@ -19,7 +19,7 @@ use crate::{
     nat::{NewFlow, create},
     packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
     publish::Lookup,
-    records::{CONFIG_MSS_CLAMP, CONFIG_VISIBLE, ENDPOINT_VISIBLE, FragKey},
+    records::{CONFIG_MSS_CLAMP, CONFIG_VISIBLE, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, FragKey},
     tuple::Tuple,
     verdict::Action,
 };
@@ -61,6 +61,8 @@ pub struct Work<A: Addr = V4> {
     pub mtu: u32,
     /// The interface that it leaves by, 0 for the uplink's.
     pub out: u32,
+    /// The next hop's address, none where the kernel is to find it.
+    pub gateway: A,
     /// The packet as it will leave, where that is asked for before the plan is made.
     pub translated: Tuple<A>,
     /// Where the packet goes, if the decision sends it somewhere: interface index.
@@ -117,6 +119,7 @@ impl<A: Family> Work<A> {
         self.leased = false;
         self.mtu = 0;
         self.out = 0;
+        self.gateway = A::NONE;
         self.isolated = 0;
         self.look_at_clock(t);
     }
@@ -388,6 +391,10 @@ impl<A: Family> Work<A> {
         set_macs(pkt, endpoint.mac, network.bridge_mac)?;
         t.count(Counter::ToEndpoint);
         self.to_ifindex = endpoint.ifindex;
-        Ok(Action::ToEndpoint)
+        Ok(if endpoint.flags & ENDPOINT_SHAPED == 0 {
+            Action::ToEndpoint
+        } else {
+            Action::ByQueue
+        })
     }
 }

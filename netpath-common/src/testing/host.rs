@@ -141,7 +141,7 @@ fn tc<A: Family>(
 /// A host: tables and hooks.
 ///
 /// `VISIBLE`: its networks are visible to the host's firewall, and what they leave to the host's stack the
-/// stack forwards ([`super::stack`]): a packet goes its whole way, and its outcome is what comes of it
+/// stack forwards (`stack.rs`): a packet goes its whole way, and its outcome is what comes of it
 /// in the end.
 pub struct HostOf<const VISIBLE: bool> {
     /// Everything but packets.
@@ -296,7 +296,7 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
             panic!("{result:?}: {fault}");
         }
         match result {
-            Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. }) => {
+            Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. } | Verdict::ByQueue { .. }) => {
                 assert!(input.ttl() > 1, "forwarded with a TTL of {}", input.ttl());
                 assert_eq!(out.frame.ttl(), input.ttl() - 1, "one hop");
             }
@@ -323,6 +323,18 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
             datapath::refuse(packet, &self.tables, &mut self.work)
         };
         told != 0
+    }
+
+    /// The next hop that the last packet was sent to; none where the kernel is to find it.
+    #[must_use]
+    pub const fn gateway(&self) -> [u8; 4] {
+        self.work.gateway
+    }
+
+    /// The same of IPv6.
+    #[must_use]
+    pub const fn gateway6(&self) -> V6 {
+        self.work6.gateway
     }
 
     /// A container sends a packet to its gateway's MAC address.

@@ -71,7 +71,13 @@ impl<const VISIBLE: bool> Host6Of<VISIBLE> {
         out
     }
 
-    /// [`Host::from`].
+    /// [`HostOf::gateway`].
+    #[must_use]
+    pub const fn gateway(&self) -> V6 {
+        self.host.gateway6()
+    }
+
+    /// [`HostOf::from`].
     #[track_caller]
     pub fn from(&mut self, c: &Container, packet: &Datagram6) -> Outcome {
         self.swap();
@@ -80,7 +86,7 @@ impl<const VISIBLE: bool> Host6Of<VISIBLE> {
         out
     }
 
-    /// [`Host::from_outside`].
+    /// [`HostOf::from_outside`].
     #[track_caller]
     pub fn from_outside(&mut self, packet: &Datagram6) -> Outcome {
         self.swap();
@@ -89,14 +95,14 @@ impl<const VISIBLE: bool> Host6Of<VISIBLE> {
         out
     }
 
-    /// [`Host::from_itself`].
+    /// [`HostOf::from_itself`].
     #[track_caller]
     pub fn from_itself(&mut self, packet: &Datagram6) -> Outcome {
         let frame = packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX);
         self.run(Hook::Loopback, &frame)
     }
 
-    /// [`Host::from_stack`].
+    /// [`HostOf::from_stack`].
     #[track_caller]
     pub fn from_stack(&mut self, packet: &Datagram6) -> Outcome {
         self.swap();

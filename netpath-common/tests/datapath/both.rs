@@ -41,6 +41,7 @@ mod room;
 mod routed;
 mod sctp;
 mod shadow;
+mod shaped;
 mod tcp_leak;
 mod timeout;
 mod visible;

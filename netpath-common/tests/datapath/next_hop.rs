@@ -69,6 +69,33 @@ fn without_a_neighbour_every_packet_goes_through_the_kernel() {
 }
 
 #[test]
+fn what_the_kernel_is_to_send_goes_to_the_next_hop_that_was_found() {
+    let mut h = Host::new();
+    let nobody = h.gateway();
+    // Known by its address, and not yet by its MAC address.
+    (h.tables.routes[0].2.gateway, h.tables.routes[0].2.dst_mac) = (R, [0; 6]);
+    for _ in 0..2 {
+        let _ = h.from(&C1, &question()).to_uplink();
+        assert_eq!(h.gateway(), R);
+    }
+    for part in udp(C1.ip(), 5001, S, 53, &[7; 4000]).parts(1) {
+        let _ = h.from(&C1, &part).to_uplink();
+        assert_eq!(h.gateway(), R, "later fragments too");
+    }
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    for _ in 0..2 {
+        let _ = h.from(&C1, &answer()).to_uplink();
+        assert_eq!(h.gateway(), R, "and answers");
+    }
+    let asked = udp(S, 4000, C1.ip(), 53, b"?");
+    let _ = h.from(&C1, &no_port(C1.ip(), S, &asked)).to_uplink();
+    assert_eq!(h.gateway(), R, "and errors");
+    // Forgotten with the packet.
+    let _ = h.from_outside(&udp(S, 4001, H, 5353, b"?"));
+    assert_eq!(h.gateway(), nobody);
+}
+
+#[test]
 fn flows_do_not_share_a_lease() {
     let mut h = Host::new();
     h.from(&C1, &question());

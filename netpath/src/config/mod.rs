@@ -15,6 +15,7 @@ mod netns_ref;
 mod options;
 mod pools;
 mod port_range;
+mod rate;
 mod raw;
 mod rules;
 mod spec;
@@ -40,6 +41,7 @@ pub use netns_ref::NetnsRef;
 pub use options::Firewall;
 pub use pools::{choose_subnet, overlaps};
 pub use port_range::{PortRange, Protocol};
+pub use rate::{Rate, Rates};
 pub use rules::check_endpoint_addr;
 pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
@@ -173,6 +175,8 @@ pub struct Endpoint {
     pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side; `None` has one made up.
     pub mac: Option<Mac>,
+    /// Bandwidth limits.
+    pub rates: Rates,
     /// Published ports.
     pub publish: Vec<PortSpec>,
 }

@@ -93,6 +93,8 @@ pub(super) struct Endpoint {
     pub(super) ip: Option<String>,
     pub(super) ip6: Option<String>,
     pub(super) mac: Option<String>,
+    pub(super) rate_in: Option<String>,
+    pub(super) rate_out: Option<String>,
     #[serde(default)]
     pub(super) publish: Vec<String>,
 }

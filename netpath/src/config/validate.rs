@@ -9,7 +9,9 @@ use super::{
     Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
     PortSpec, UplinkHook, Uplinks, check_ifname, check_name,
     ipv6::{IPV6_MTU_MIN, ipv6},
-    nat, options, raw,
+    nat, options,
+    rate::rates,
+    raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -284,6 +286,7 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         addr: addr.transpose()?,
         addr6: addr6.transpose()?,
         mac: mac.transpose()?,
+        rates: rates(&raw)?,
         publish,
         name: raw.name.clone(),
     })

@@ -4,7 +4,8 @@ use std::os::fd::AsFd as _;
 
 use ipnet::Ipv6Net;
 use netpath_common::records::{
-    ENDPOINT_ISOLATED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT, IfaceRecord,
+    ENDPOINT_ISOLATED, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT,
+    IfaceRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -67,7 +68,11 @@ impl Work<'_> {
             gateway: (!network.internal).then_some(network.gateway),
             ipv6: side6(&network, &e),
         };
-        Ok(container::configure(&netns, side)?)
+        container::configure(&netns, side)?;
+        if e.rates.out.is_some() {
+            self.shape_container(&e)?;
+        }
+        Ok(())
     }
 
     /// Makes the host's side and the records of an endpoint be right; changes nothing that is.
@@ -88,6 +93,9 @@ impl Work<'_> {
         self.put_endpoint_segments(&network, &e, &link).await?;
         // Before its address is known: from then on packets may come.
         self.put_endpoint_gro(&network, &e, &link).await?;
+        if e.rates.into.is_some() {
+            self.shape_host_side(&e).await?;
+        }
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;
@@ -112,7 +120,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn put_endpoint_record(
+    pub(super) fn put_endpoint_record(
         &mut self,
         datapath: &Datapath,
         network: &Network,
@@ -126,7 +134,7 @@ impl Work<'_> {
             mac: e.mac.0,
             network: network.slot,
             mtu: network.mtu,
-            flags: flags(network),
+            flags: flags(network, e),
             addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         if record != found || record.generation == 0 {
@@ -218,10 +226,11 @@ impl Work<'_> {
 }
 
 /// How an endpoint's packets go.
-fn flags(network: &Network) -> u32 {
+fn flags(network: &Network, e: &Endpoint) -> u32 {
     let flag = |on, bit| if on { bit } else { 0 };
     flag(network.firewall == Firewall::Visible, ENDPOINT_VISIBLE)
         | flag(network.isolated, ENDPOINT_ISOLATED)
+        | flag(e.rates.into.is_some(), ENDPOINT_SHAPED)
 }
 
 /// The IPv6 half of the container's side.

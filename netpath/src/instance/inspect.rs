@@ -197,6 +197,11 @@ pub struct EndpointView {
     pub sandbox_key: String,
     pub ports: BTreeMap<String, Vec<PortBinding>>,
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Bandwidth limits, which Docker has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<String>,
 }
 
 /// Where a port of a container is published.
@@ -264,6 +269,8 @@ impl From<(&Network, &Endpoint)> for EndpointView {
             sandbox_key: e.netns.path().display().to_string(),
             ports,
             networks: BTreeMap::from([(n.name.clone(), settings)]),
+            rate_in: e.rates.into.map(|rate| rate.to_string()),
+            rate_out: e.rates.out.map(|rate| rate.to_string()),
         }
     }
 }

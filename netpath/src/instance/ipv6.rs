@@ -176,6 +176,7 @@ mod tests {
             addr: None,
             addr6: addr6.map(|a| a.parse().unwrap()),
             mac: None,
+            rates: config::Rates::default(),
             publish: Vec::new(),
         };
         address6(n, &wanted).map_err(|e| e.to_string())

@@ -65,6 +65,10 @@ impl Work<'_> {
             // … and as long as any is.
             self.put_all_gro(&network).await?;
         }
+        for e in network.endpoints.iter().filter(|e| e.ifindex != 0) {
+            let datapath = self.datapath()?;
+            self.put_endpoint_record(&datapath, &network, e)?;
+        }
         for e in &network.endpoints {
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.

@@ -107,6 +107,7 @@ impl Work<'_> {
                 | Step::AddEndpoint(..)
                 | Step::Publish(..)
                 | Step::Allow(..)
+                | Step::Shape(..)
                 | Step::ForwardIpv6(_) => None,
             })
             .collect();
@@ -152,6 +153,7 @@ impl Work<'_> {
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
                 | Step::Allow(..)
+                | Step::Shape(..)
                 | Step::ForwardIpv6(_) => self.step(step).await?,
             }
         }
@@ -174,6 +176,7 @@ impl Work<'_> {
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
             Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),
+            Step::Shape(endpoint, rates) => self.shape(endpoint, *rates).await,
             Step::ForwardIpv6(_) => self.enable_forwarding().await,
         }
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Firewall, Mac, Mode, NetnsRef, UplinkHook, Uplinks},
+    config::{Firewall, Mac, Mode, NetnsRef, Rates, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
@@ -201,6 +201,9 @@ pub struct Endpoint {
     /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
     #[serde(default)]
     pub gro: bool,
+    /// Bandwidth limits.
+    #[serde(default)]
+    pub rates: Rates,
     /// Published ports.
     pub rules: Vec<Rule>,
 }

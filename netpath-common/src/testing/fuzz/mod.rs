@@ -275,6 +275,7 @@ impl Run {
             | Verdict::Ipv6
             | Verdict::Held
             | Verdict::ToUplink { .. }
+            | Verdict::ByQueue { .. }
             | Verdict::ToNeighbour { .. } => false,
         };
         if !inwards {

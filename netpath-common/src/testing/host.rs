@@ -12,7 +12,6 @@ use super::{
     frame::Frame,
     judge::judge,
     oracle::{describe, verify},
-    stack,
     tables::MemTables,
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, Container, NET1, ROUTER_MAC, UPLINK_IF, UPLINK_MAC},
 };
@@ -157,7 +156,7 @@ pub struct HostOf<const VISIBLE: bool> {
     work6: Work<V6>,
     refused: Bucket,
     /// What an endpoint's hook tells that of the uplink.
-    hint: bool,
+    pub(super) hint: bool,
     /// What it has told that of the bridge.
     pub vetted: Vetted,
 }
@@ -205,45 +204,16 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
     #[track_caller]
     pub fn run(&mut self, hook: Hook, input: &Frame) -> Outcome {
         let out = self.run_hook(hook, input);
-        if !VISIBLE {
-            return out;
-        }
-        match (hook, out.result) {
-            (Hook::Veth, Ok(Verdict::Pass)) => {
-                let hint = self.hint;
-                let Some(frame) = stack::outward(&out.frame, &self.tables, &self.tables6) else {
-                    return out;
-                };
-                self.hint = hint;
-                let mut end = self.run_hook(Hook::UplinkEgress, &frame);
-                end.frame.again = out.frame.again;
-                end.frame.ifindex = input.ifindex;
-                end.result = end.result.map(|verdict| match verdict {
-                    Verdict::TranslatedToStack => Verdict::ToUplink {
-                        ifindex: UPLINK_IF,
-                        leased: false,
-                    },
-                    other => panic!("{other:?}: left untranslated"),
-                });
-                end
-            }
-            (Hook::UplinkIngress, Ok(Verdict::TranslatedToStack)) => {
-                match stack::inward(&out.frame, &self.tables, &self.tables6) {
-                    Some((frame, ifindex)) => Outcome {
-                        frame,
-                        result: Ok(Verdict::ToEndpoint { ifindex }),
-                        ..out
-                    },
-                    None => out,
-                }
-            }
-            _ => out,
+        if VISIBLE {
+            self.forward(hook, input, out)
+        } else {
+            out
         }
     }
 
     /// Runs one hook on a frame.
     #[track_caller]
-    fn run_hook(&mut self, hook: Hook, input: &Frame) -> Outcome {
+    pub(super) fn run_hook(&mut self, hook: Hook, input: &Frame) -> Outcome {
         let mut frame = input.clone();
         let (t, w) = (&self.tables, &mut self.work);
         let mut result = match hook {

@@ -5,10 +5,50 @@
 
 use super::{
     frame::Frame,
+    host::{HostOf, Outcome},
     tables::MemTables,
     topology::{BRIDGE1_MAC, BRIDGE2_MAC, NET1, ROUTER_MAC, UPLINK, UPLINK_IF, UPLINK_MAC},
 };
-use crate::addr::{Addr, V6};
+use crate::{
+    addr::{Addr, V6},
+    event::Hook,
+    verdict::Verdict,
+};
+
+impl<const VISIBLE: bool> HostOf<VISIBLE> {
+    /// What becomes of a packet that a hook has left to the stack, or translated for it.
+    #[track_caller]
+    pub(super) fn forward(&mut self, hook: Hook, input: &Frame, out: Outcome) -> Outcome {
+        if hook == Hook::Veth && out.passed() {
+            let Some(frame) = outward(&out.frame, &self.tables, &self.tables6) else {
+                return out;
+            };
+            let mut end = self.run_hook(Hook::UplinkEgress, &frame);
+            end.frame.again = out.frame.again;
+            end.frame.ifindex = input.ifindex;
+            if end.result.is_ok() {
+                let _ = end.to_stack();
+                end.result = Ok(Verdict::ToUplink {
+                    ifindex: UPLINK_IF,
+                    leased: false,
+                });
+            }
+            return end;
+        }
+        if hook == Hook::UplinkIngress
+            && out.result == Ok(Verdict::TranslatedToStack)
+            && let Some((frame, ifindex)) = inward(&out.frame, &self.tables, &self.tables6)
+        {
+            let result = Ok(Verdict::ToEndpoint { ifindex });
+            return Outcome {
+                frame,
+                result,
+                ..out
+            };
+        }
+        out
+    }
+}
 
 /// Destination address of a frame.
 enum To {

@@ -70,7 +70,7 @@ impl Netlink {
             let request = RouteNetlinkMessage::DelQueueDiscipline(message);
             return match self.traffic_control(request, 0).await {
                 // None, or another's.
-                Err(e) if matches!(e, Errno::ENOENT | Errno::EINVAL | Errno::ENODEV) => Ok(()),
+                Err(Errno::ENOENT | Errno::EINVAL | Errno::ENODEV) => Ok(()),
                 other => other.map_err(|e| Error::Request {
                     what,
                     source: e.into(),

@@ -183,8 +183,13 @@ mod tests {
             ),
             (
                 &[],
-                &["com.docker.network.bridge.gateway_mode_ipv4=isolated"],
+                &["com.docker.network.bridge.gateway_mode_ipv4=magic"],
                 "nat, routed",
+            ),
+            (
+                &[],
+                &["com.docker.network.bridge.gateway_mode_ipv4=isolated"],
+                "internal",
             ),
         ] {
             let e = options(subnets, opts).check().unwrap_err().to_string();

@@ -28,9 +28,21 @@ pub struct EndpointRecord {
     pub network: u16,
     /// MTU of the container side in bytes.
     pub mtu: u32,
+    /// `ENDPOINT_*` bits: how its packets go, which no flow depends on.
+    pub flags: u32,
     /// The endpoint's IPv6 address, zero for none.
     pub addr6: [u8; 16],
 }
+
+/// What the endpoint exchanges with the outside goes through the host's stack, whose FORWARD chain sees
+/// the container's address.
+pub const ENDPOINT_VISIBLE: u32 = 1;
+
+/// The endpoint and the host do not reach each other.
+pub const ENDPOINT_ISOLATED: u32 = 2;
+
+/// What the endpoint is given goes through the queue of its host-side interface, which keeps a rate.
+pub const ENDPOINT_SHAPED: u32 = 4;
 
 /// The network is not masqueraded and not translated otherwise when this is unset.
 pub const NETWORK_MASQUERADE: u32 = 1;
@@ -55,6 +67,26 @@ pub const NETWORK_PORTS_FREE: u32 = NETWORK_PORTS_HELD | NETWORK_ROUTED;
 
 /// A flow's outside port does not depend on its destination: bindings, see [`crate::nat`].
 pub const NETWORK_BINDINGS: u32 = 64;
+
+/// To some destinations containers keep their addresses: those that [`kept_key`] finds.
+pub const NETWORK_KEEPS: u32 = 128;
+
+/// What stands for a network in the trie of allow lists, whose rules have the numbers below.
+pub const KEPT_NETWORKS: u32 = 1 << 16;
+
+/// A question to the trie of allow lists: whether containers of a network keep their addresses to this
+/// destination.
+#[inline(always)]
+#[must_use]
+pub const fn kept_key<A: Addr>(network: u16, dst: A) -> SourceKey<A> {
+    SourceKey {
+        bits: ALLOWED_RULE_BITS + 8 * size_of::<A>() as u32,
+        key: AllowedKey {
+            rule: KEPT_NETWORKS | network as u32,
+            addr: dst,
+        },
+    }
+}
 
 /// A network, by slot in `np_networks`. A free slot has `bridge_ifindex` 0.
 #[repr(C)]
@@ -198,6 +230,9 @@ pub const CONFIG_MSS_CLAMP: u32 = 2;
 /// There may be bindings: a network has [`NETWORK_BINDINGS`].
 pub const CONFIG_BINDINGS: u32 = 4;
 
+/// There may be endpoints with [`ENDPOINT_VISIBLE`].
+pub const CONFIG_VISIBLE: u32 = 8;
+
 /// The one record of `np_config`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
@@ -302,6 +337,10 @@ pub struct FragRecord<A = V4> {
     pub generation: u32,
     /// The interface that it left by, 0 for the uplink's.
     pub out: u32,
+    /// Its next hop's address, zero where the kernel has found it.
+    pub gateway: A,
+    /// Always zero.
+    pub zero: [u8; 4],
     /// Which parts of the datagram have been seen: from and to, in units of 8 bytes; both 0 for none.
     /// Parts beyond as many that touch no other are not remembered: the receiver judges those.
     pub seen: [[u16; 2]; FRAG_PARTS],
@@ -320,13 +359,13 @@ macro_rules! of_either_family {
 of_either_family!(FragKey, FragRecord);
 
 const _: () = {
-    assert!(size_of::<EndpointRecord>() == 40);
+    assert!(size_of::<EndpointRecord>() == 44);
     assert!(size_of::<NetworkRecord>() == 96);
     assert!(size_of::<UplinkRecord>() == 32);
     assert!(size_of::<Timeouts>() == 64);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<FragKey>() == 16);
-    assert!(size_of::<FragRecord>() == 64);
+    assert!(size_of::<FragRecord>() == 72);
     assert!(size_of::<FragKey<V6>>() == 40);
-    assert!(size_of::<FragRecord<V6>>() == 88);
+    assert!(size_of::<FragRecord<V6>>() == 112);
 };

@@ -6,6 +6,8 @@
 pub enum Verdict {
     /// Go on as it is: bridge or stack decide.
     Pass,
+    /// As [`Verdict::Pass`] as far as the bridge, but not up to the host.
+    Within,
     /// A frame of IPv6: the hook's program for that family decides.
     Ipv6,
     /// A fragment that waits for its first one: a copy is kept, this packet is done with.
@@ -26,6 +28,11 @@ pub enum Verdict {
     },
     /// It has been translated; deliver it to the container behind this host-side veth.
     ToEndpoint {
+        /// Interface index of the host side.
+        ifindex: u32,
+    },
+    /// As [`Verdict::ToEndpoint`], through the queue of the host side.
+    ByQueue {
         /// Interface index of the host side.
         ifindex: u32,
     },
@@ -56,6 +63,13 @@ pub enum Action {
     ToNeighbour = 6,
     /// [`Verdict::ToEndpoint`].
     ToEndpoint = 7,
+    /// [`Verdict::Pass`], to be translated where it leaves: of a network whose packets the host's own
+    /// firewall sees.
+    Visible = 8,
+    /// [`Verdict::Within`].
+    Within = 9,
+    /// [`Verdict::ByQueue`].
+    ByQueue = 10,
 }
 
 /// Two bytes that are always defined: which of both, and what.

@@ -37,7 +37,7 @@ pub(crate) fn dropped<A: Maps>(ctx: &TcContext, reason: DropReason, hook: Hook) 
     count_drop(reason);
     report::<A, _>(&TcPacket::new(ctx), reason, hook);
     // Whether to tell is asked there: a branch here the verifier would walk for each reason.
-    if matches!(hook, Hook::Veth) {
+    if matches!(hook, Hook::Veth | Hook::UplinkEgress) {
         A::refuse(ctx.skb.skb.cast(), reason as u32) as i32
     } else {
         TC_ACT_SHOT

@@ -5,7 +5,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{bpf_fib_lookup, bpf_sock_tuple},
+    bindings::{bpf_fib_lookup, bpf_redir_neigh, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
     helpers::generated::bpf_map_pop_elem,
 };
@@ -62,6 +62,10 @@ pub(crate) trait Maps: Family {
     fn show(tuple: &Tuple<Self>, event: &mut DropEvent);
     /// Writes addresses to the kernel's question about routes.
     fn ask_route(tuple: &Tuple<Self>, p: &mut bpf_fib_lookup);
+    /// Reads the next hop's address of its answer.
+    fn next_hop_of(p: &bpf_fib_lookup) -> Self;
+    /// Writes the next hop to the kernel's order to send a packet there.
+    fn set_next_hop(gateway: &Self, p: &mut bpf_redir_neigh);
     /// Reads the source address of its answer.
     fn route_source(p: &bpf_fib_lookup) -> Self;
     /// Writes addresses and ports to the kernel's question about sockets.
@@ -249,6 +253,17 @@ impl Maps for V4 {
     }
 
     #[inline(always)]
+    fn next_hop_of(p: &bpf_fib_lookup) -> Self {
+        // SAFETY: the kernel has left or written an IPv4 address for this family.
+        unsafe { p.__bindgen_anon_4.ipv4_dst }.to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn set_next_hop(gateway: &Self, p: &mut bpf_redir_neigh) {
+        p.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(*gateway);
+    }
+
+    #[inline(always)]
     fn route_source(p: &bpf_fib_lookup) -> Self {
         // SAFETY: the kernel has written an IPv4 address for this family.
         unsafe { p.__bindgen_anon_3.ipv4_src }.to_ne_bytes()
@@ -261,6 +276,14 @@ impl Maps for V4 {
         p.__bindgen_anon_1.ipv4.sport = tuple.sport.to_be();
         p.__bindgen_anon_1.ipv4.dport = tuple.dport.to_be();
     }
+}
+
+/// An IPv6 address that the kernel's structures hold.
+#[inline(always)]
+fn address([a, b, c, d]: [u32; 4]) -> V6 {
+    let word = |hi: u32, lo: u32| u64::from(hi) | u64::from(lo) << 32;
+    let both = u128::from(word(a, b)) | u128::from(word(c, d)) << 64;
+    both.to_ne_bytes()
 }
 
 /// An IPv6 address of a tuple as the kernel's structures hold it.
@@ -325,12 +348,21 @@ impl Maps for V6 {
     }
 
     #[inline(always)]
+    fn next_hop_of(p: &bpf_fib_lookup) -> Self {
+        // SAFETY: the kernel has left or written an IPv6 address for this family.
+        address(unsafe { p.__bindgen_anon_4.ipv6_dst })
+    }
+
+    #[inline(always)]
+    fn set_next_hop(gateway: &Self, p: &mut bpf_redir_neigh) {
+        // SAFETY: the working memory is aligned as `u64` is, and so is the address in it.
+        p.__bindgen_anon_1.ipv6_nh = unsafe { words(core::ptr::from_ref(gateway)) };
+    }
+
+    #[inline(always)]
     fn route_source(p: &bpf_fib_lookup) -> Self {
         // SAFETY: the kernel has written an IPv6 address for this family.
-        let [a, b, c, d] = unsafe { p.__bindgen_anon_3.ipv6_src };
-        let word = |hi: u32, lo: u32| u64::from(hi) | u64::from(lo) << 32;
-        let both = u128::from(word(a, b)) | u128::from(word(c, d)) << 64;
-        both.to_ne_bytes()
+        address(unsafe { p.__bindgen_anon_3.ipv6_src })
     }
 
     #[inline(always)]

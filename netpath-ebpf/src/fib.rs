@@ -34,6 +34,7 @@ pub(crate) fn route<A: Maps>(
 ) {
     hop.ifindex = 0;
     hop.source = A::NONE;
+    hop.gateway = A::NONE;
     hop.mtu = 0;
     hop.dst_mac = [0; 6];
     let output = if out { OUTPUT } else { 0 };
@@ -51,6 +52,10 @@ pub(crate) fn route<A: Maps>(
         return;
     }
     hop.ifindex = p.ifindex;
+    if p.family == A::AF {
+        // Of a route by a gateway of the other family the kernel is asked again.
+        hop.gateway = A::next_hop_of(p);
+    }
     if source != 0 {
         hop.source = A::route_source(p);
     }

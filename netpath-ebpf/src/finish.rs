@@ -4,38 +4,55 @@
 //! one hook of another.
 
 use aya_ebpf::{
-    bindings::TC_ACT_SHOT,
+    bindings::{TC_ACT_SHOT, bpf_redir_neigh},
     helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
     programs::TcContext,
 };
 use netpath_common::{
     Action, DropReason, V4,
     counters::Counter,
+    datapath::Vetted,
     event::Hook,
     maps::{NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
 };
 
-use crate::{counters, family::Maps, maps};
+use crate::{counters, family::Maps, maps, memory};
 
 /// Go on with the next program or the stack (`TCX_NEXT`, `TC_ACT_UNSPEC`).
 pub(crate) const NEXT: i32 = -1;
 
-/// `skb->mark` from an endpoint's hook to the bridge's, where it is cleared. The kernel clears
-/// marks when a packet leaves its network namespace, so no container can set it.
+/// `skb->priority` from an endpoint's hook to the bridge's, where it is cleared. A veth clears it
+/// (`____dev_forward_skb`), so no container can set it. Not the mark: the host's firewall may give
+/// one in between, where bridges call it (br_netfilter).
 const VETTED: u32 = 0x6e70_7674;
+
+/// The same where the host may not have the frame.
+const WITHIN: u32 = 0x6e70_7769;
 
 /// `skb->tc_index` of what was translated and redirected, so that the uplink's egress hook lets it
 /// pass. The endpoint hook overwrites whatever a container put there.
 const TRANSLATED: u32 = 0x6e70;
 
-/// Whether the endpoint hook has let this frame pass; forgets it.
+/// `skb->tc_index` of what the endpoint hook has let up the stack to be translated at the uplink. Only a
+/// hint there: whoever forges it gains nothing.
+const OF_CONTAINER: u32 = 0x6e63;
+
 #[inline(always)]
-pub(crate) fn take_vetted(ctx: &TcContext) -> bool {
+fn set_priority(ctx: &TcContext, priority: u32) {
     // SAFETY: the context is valid for the whole program.
-    let vetted = unsafe { (*ctx.skb.skb).mark } == VETTED;
-    if vetted {
-        ctx.set_mark(0);
-    }
+    unsafe { (*ctx.skb.skb).priority = priority };
+}
+
+/// What the endpoint hook has said about this frame; forgets it.
+#[inline(always)]
+pub(crate) fn take_vetted(ctx: &TcContext) -> Vetted {
+    // SAFETY: the context is valid for the whole program.
+    let vetted = match unsafe { (*ctx.skb.skb).priority } {
+        VETTED => Vetted::Yes,
+        WITHIN => Vetted::Within,
+        _ => return Vetted::No,
+    };
+    set_priority(ctx, 0);
     vetted
 }
 
@@ -50,6 +67,14 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
         }
         translated
     }
+}
+
+/// Whether the endpoint hook has let this packet up the stack. The mark stays, for the program of the
+/// other family that the packet may be handed to; the hook overwrites it in what comes back.
+#[inline(always)]
+pub(crate) fn is_of_container(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the whole program.
+    unsafe { (*ctx.skb.skb).tc_index == OF_CONTAINER }
 }
 
 /// Lets up the stack what was redirected to the loopback device. On its way in by a veth it was another
@@ -76,15 +101,26 @@ pub(crate) fn finish<A: Maps>(
             to_stack(ctx, hook)
         }
         Ok(Action::TranslatedToStack) => to_stack(ctx, hook),
+        Ok(Action::Within) => {
+            counters::count(Counter::Passed);
+            set_priority(ctx, WITHIN);
+            NEXT
+        }
+        Ok(Action::Visible) => {
+            counters::count(Counter::Passed);
+            let action = to_stack(ctx, hook);
+            // SAFETY: the context is valid for the whole program.
+            unsafe { (*ctx.skb.skb).tc_index = OF_CONTAINER };
+            action
+        }
         Ok(action @ (Action::ToUplink | Action::Leased)) => {
-            // SAFETY: the context is valid; no parameters means the next hop by the routes.
-            unsafe {
-                (*ctx.skb.skb).tc_index = TRANSLATED;
-                if matches!(action, Action::Leased) {
-                    bpf_redirect(to, 0) as i32
-                } else {
-                    bpf_redirect_neigh(to, core::ptr::null_mut(), 0, 0) as i32
-                }
+            // SAFETY: the context is valid for the whole program.
+            unsafe { (*ctx.skb.skb).tc_index = TRANSLATED };
+            if matches!(action, Action::Leased) {
+                // SAFETY: the helper has no preconditions.
+                unsafe { bpf_redirect(to, 0) as i32 }
+            } else {
+                by_neighbour::<A>(to)
             }
         }
         // By the host side's transmission: that forgets the route to the host itself, which what the host
@@ -93,6 +129,9 @@ pub(crate) fn finish<A: Maps>(
         Ok(Action::ToEndpoint) if matches!(hook, Hook::Loopback) => unsafe {
             bpf_redirect(to, 0) as i32
         },
+        // Likewise, for its queue.
+        // SAFETY: the helper has no preconditions.
+        Ok(Action::ByQueue) => unsafe { bpf_redirect(to, 0) as i32 },
         // SAFETY: the helper has no preconditions.
         Ok(Action::ToEndpoint | Action::ToNeighbour) => unsafe { bpf_redirect_peer(to, 0) as i32 },
         // The copy goes on; this packet ends here, and is no loss.
@@ -100,6 +139,34 @@ pub(crate) fn finish<A: Maps>(
         Ok(Action::Ipv6) => to_ipv6(ctx, hook),
         Err(reason) => counters::dropped::<A>(ctx, reason, hook),
     }
+}
+
+/// Sends the packet out of an interface to the next hop that the working memory has, or that the kernel
+/// finds by its routes for what leaves. A subprogram: the stack of its caller is full.
+#[inline(never)]
+fn by_neighbour<A: Maps>(to: u32) -> i32 {
+    const LEN: i32 = size_of::<bpf_redir_neigh>() as i32;
+    const { assert!(size_of::<bpf_redir_neigh>() <= 64 && align_of::<bpf_redir_neigh>() <= 8) };
+    let to_any = |to| {
+        // SAFETY: no parameters means the next hop by the routes.
+        unsafe { bpf_redirect_neigh(to, core::ptr::null_mut(), 0, 0) as i32 }
+    };
+    let (Some(work), Some(p)) = (memory::work::<A>(), maps::FIB.get_ptr_mut(0)) else {
+        return to_any(to);
+    };
+    if work.gateway == A::NONE {
+        return to_any(to);
+    }
+    // SAFETY: the value belongs to this CPU, where no other program runs meanwhile; all zero is a valid
+    // value of this C struct, which has the size and alignment asserted above.
+    let p: &mut bpf_redir_neigh = unsafe {
+        *p = [0; 8];
+        &mut *p.cast()
+    };
+    p.nh_family = u32::from(A::AF);
+    A::set_next_hop(&work.gateway, p);
+    // SAFETY: the struct is initialised and of the size given.
+    unsafe { bpf_redirect_neigh(to, core::ptr::from_mut(p), LEN, 0) as i32 }
 }
 
 /// Goes on in the hook's program for IPv6, and does not come back.
@@ -125,7 +192,7 @@ fn to_ipv6(ctx: &TcContext, hook: Hook) -> i32 {
 #[inline(always)]
 fn to_stack(ctx: &TcContext, hook: Hook) -> i32 {
     if matches!(hook, Hook::Veth) {
-        ctx.set_mark(VETTED);
+        set_priority(ctx, VETTED);
         // SAFETY: the context is valid for the whole program.
         unsafe { (*ctx.skb.skb).tc_index = 0 };
     }

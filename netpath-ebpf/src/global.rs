@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, TC_ACT_SHOT},
-    helpers::generated::bpf_redirect_peer,
+    helpers::generated::{bpf_redirect, bpf_redirect_peer},
     programs::TcContext,
 };
 use netpath_common::{
@@ -186,6 +186,20 @@ fn note<A: Maps>(ctx: *mut __sk_buff) -> u32 {
     note_part(&KernelTables::<_, A>::new(&ctx), work)
 }
 
+/// Sends the answer to a container, by its veth: on the way out of the host there is no peer to be asked
+/// for.
+#[inline(always)]
+fn tell(ctx: &TcContext, ifindex: u32) -> u32 {
+    // SAFETY: the context is valid for the whole program, and the helpers have no preconditions.
+    unsafe {
+        if (*ctx.skb.skb).ifindex == ifindex {
+            bpf_redirect_peer(ifindex, 0) as u32
+        } else {
+            bpf_redirect(ifindex, 0) as u32
+        }
+    }
+}
+
 /// Tells a container that its flow was refused, if it is to be told for this reason: the action.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn np_refuse(ctx: *mut __sk_buff, reason: u32) -> u32 {
@@ -199,8 +213,7 @@ pub(crate) extern "C" fn np_refuse(ctx: *mut __sk_buff, reason: u32) -> u32 {
     let ctx = TcContext::new(ctx);
     match datapath::refuse(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work) {
         0 => DROPPED,
-        // SAFETY: the helper has no preconditions.
-        ifindex => unsafe { bpf_redirect_peer(ifindex, 0) as u32 },
+        ifindex => tell(&ctx, ifindex),
     }
 }
 
@@ -217,7 +230,6 @@ pub(crate) extern "C" fn np_refuse6(ctx: *mut __sk_buff, reason: u32) -> u32 {
     let ctx = TcContext::new(ctx);
     match datapath::refuse6(&mut TcPacket::new(&ctx), &KernelTables::new(&ctx), work) {
         0 => DROPPED,
-        // SAFETY: the helper has no preconditions.
-        ifindex => unsafe { bpf_redirect_peer(ifindex, 0) as u32 },
+        ifindex => tell(&ctx, ifindex),
     }
 }

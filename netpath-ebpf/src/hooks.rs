@@ -8,7 +8,7 @@ use netpath_common::{Action, datapath, event::Hook};
 use crate::{
     ctx::TcPacket,
     family::Maps,
-    finish::{NEXT, finish},
+    finish::{NEXT, finish, is_of_container},
     memory,
     tables::KernelTables,
 };
@@ -56,7 +56,7 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
     };
     let tables = KernelTables::<_, A>::new(ctx);
     let mut pkt = TcPacket::with(ctx, fixed::<A>());
-    let result = datapath::uplink_egress(&mut pkt, &tables, work);
+    let result = datapath::uplink_egress(&mut pkt, &tables, work, is_of_container(ctx));
     if matches!(result, Ok(Action::Pass)) {
         datapath::note_sender(&tables, work);
     }

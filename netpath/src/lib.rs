@@ -16,6 +16,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+mod firewall;
 pub mod import;
 pub mod instance;
 pub mod net;

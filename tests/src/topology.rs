@@ -37,6 +37,27 @@ pub const UPLINK: &str = "uplink0";
 
 thread_local! {
     static OFFLOADS: Cell<bool> = const { Cell::new(true) };
+    static FIREWALL: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Runs a test on a host whose firewall drops what it does not accept, with the rules that the
+/// documentation recommends, and whose networks have this `firewall`.
+pub fn behind_firewall(firewall: &'static str, test: impl FnOnce()) {
+    FIREWALL.set(Some(firewall));
+    // As below.
+    test();
+    FIREWALL.set(None);
+}
+
+/// The rules that docs/configuration.md recommends for a network on `netpath0`.
+///
+/// # Panics
+/// When it has none.
+#[must_use]
+pub fn recommended_rules() -> &'static str {
+    const DOCUMENT: &str = include_str!("../../docs/configuration.md");
+    let (_, rules) = DOCUMENT.split_once("```nft\n").unwrap();
+    rules.split_once("```").unwrap().0
 }
 
 /// Runs a test whose devices leave nothing to each other: every checksum is computed by the sender's
@@ -160,8 +181,10 @@ impl World {
     /// A `[[network]]` of a configuration; `more` is further lines of it.
     #[must_use]
     pub fn network(&self, name: &str, bridge: &str, subnet: &str, more: &str) -> String {
+        let firewall = FIREWALL.get().filter(|_| !more.contains("firewall"));
+        let firewall = firewall.map_or_else(String::new, |word| format!("firewall = \"{word}\"\n"));
         format!(
-            "\n[[network]]\nname = \"{name}\"\nbridge = \"{bridge}\"\nsubnet = \"{subnet}\"\n{more}\n"
+            "\n[[network]]\nname = \"{name}\"\nbridge = \"{bridge}\"\nsubnet = \"{subnet}\"\n{firewall}{more}\n"
         )
     }
 
@@ -182,6 +205,11 @@ impl World {
         let output = self.netpath(&["up", "-c", file.to_str().unwrap(), "--yes"]);
         if output.status.success() && !OFFLOADS.get() {
             self.offloads_off();
+        }
+        let rules = self.file("rules.nft");
+        if FIREWALL.get().is_some() && output.status.success() && !rules.exists() {
+            fs::write(&rules, recommended_rules()).unwrap();
+            stdout(&self.host, "nft", &["-f", rules.to_str().unwrap()]);
         }
         output
     }

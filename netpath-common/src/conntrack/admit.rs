@@ -76,7 +76,7 @@ pub fn admit<T: Tables>(t: &T, ip: &Ip<T::A>, e: CtRef<T::A>, now: u64) -> Admis
 /// Whether everything that the flow depends on is as it was when the flow was made, but for an allow
 /// list that still has the client.
 #[inline(always)]
-fn is_current<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>) -> bool {
+pub fn is_current<T: Tables>(t: &T, key: &Tuple<T::A>, e: CtRef<T::A>) -> bool {
     let now = generation(t, e.from(), e.to(), e.uplink(), e.rule());
     let was = e.generation();
     now == was || is_revised(t, key, e, was, now)

@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn not_ipv4<P: Packet, T: Tables>(
     pkt: &P,
     t: &T,
-    w: &Work<T::A>,
+    w: &mut Work<T::A>,
 ) -> Result<Action, DropReason> {
     if !T::A::IS_V6 && w.eth.ethertype == ETHERTYPE_IPV6 && !pkt.is_tagged() {
         return Ok(Action::Ipv6);

@@ -44,6 +44,8 @@ impl<A: Family> Work<A> {
                 self.rule,
             ),
             out,
+            gateway: self.gateway,
+            zero: [0; 4],
             seen: [[0; 2]; FRAG_PARTS],
         };
         let (from, to) = self.ip.part();
@@ -87,6 +89,7 @@ impl<A: Family> Work<A> {
         self.uplink = record.uplink;
         self.rule = record.rule;
         self.out = record.out;
+        self.gateway = record.gateway;
         self.via_stack = record.out == VIA_STACK;
         self.is_tail = true;
         true

@@ -7,7 +7,8 @@
 use super::{
     FIND_FOR_HOST, Tables, published,
     step::{Step, Word},
-    veth::{admitted, to_published},
+    to_published::to_published,
+    veth::admitted,
     work::Work,
 };
 use crate::{

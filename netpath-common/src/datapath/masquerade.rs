@@ -10,8 +10,8 @@ use crate::{
     nat::{BIND, NewFlow, Ports, initial_state},
     packet::Kind,
     records::{
-        CONFIG_PRESERVE_PORTS, Config, IFACE_UPLINK, NETWORK_BINDINGS, NETWORK_ROUTED,
-        NetworkRecord,
+        CONFIG_PRESERVE_PORTS, Config, IFACE_UPLINK, NETWORK_BINDINGS, NETWORK_KEEPS,
+        NETWORK_ROUTED, NetworkRecord, kept_key,
     },
 };
 
@@ -35,6 +35,20 @@ pub(super) const fn ports_of(config: &Config) -> (Ports, bool) {
     )
 }
 
+/// Whether a container keeps its address to the packet's destination, in a network that masquerades.
+#[inline(always)]
+fn keeps_address<T: Tables>(t: &T, w: &mut Work<T::A>, slot: u16, network: &NetworkRecord) -> bool {
+    if network.flags & NETWORK_KEEPS == 0 {
+        return false;
+    }
+    let Some(endpoint) = t.endpoint(slot) else {
+        return false;
+    };
+    // In memory: of IPv6 a key would be too large for the stack.
+    w.look.source = kept_key(endpoint.network, w.ip.tuple.dst);
+    t.is_listed(&w.look.source)
+}
+
 /// Plans a flow from a container to the outside.
 ///
 /// `source`: the address that the kernel would use, zero where it does not say. It is newer than
@@ -48,8 +62,8 @@ pub(super) fn masquerade<T: Tables>(
     out_ifindex: u32,
     source: T::A,
 ) -> Result<Step<T::A>, DropReason> {
-    let is_routed = network.flags & NETWORK_ROUTED != 0;
     let dst = w.ip.tuple.dst;
+    let is_routed = network.flags & NETWORK_ROUTED != 0;
     if dst.is_link_local() || dst.is_never_a_destination() || !is_routed && dst.is_multicast() {
         return Err(DropReason::LinkScope);
     }
@@ -59,8 +73,9 @@ pub(super) fn masquerade<T: Tables>(
     }
     let uplink = iface.slot as u16;
     let record = t.uplink(uplink).ok_or(DropReason::NoConfig)?;
+    let keeps = is_routed || keeps_address(t, w, slot, network);
     let (snat, of_uplink) = (T::A::snat(network), T::A::of_uplink(record));
-    let addr = if is_routed {
+    let addr = if keeps {
         w.ip.tuple.src
     } else if snat != T::A::NONE {
         snat
@@ -76,7 +91,7 @@ pub(super) fn masquerade<T: Tables>(
         return Err(DropReason::NoUplink);
     }
     let config = t.config().ok_or(DropReason::NoConfig)?;
-    let fixed = is_routed || w.ip.has_fixed_port();
+    let fixed = keeps || w.ip.has_fixed_port();
     let (ports, any_port) = if fixed || !w.ip.has_ports() {
         // Its own; or identifiers, which nobody can guess a way in by.
         (Ports::default(), false)
@@ -88,11 +103,11 @@ pub(super) fn masquerade<T: Tables>(
         to: 0,
         uplink,
         rule: 0,
-        host_address: !is_routed,
+        host_address: !keeps,
         ports,
         any_port,
         fixed,
-        bound: if binds(network) && matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
+        bound: if !keeps && binds(network) && matches!(w.ip.kind, Kind::Tcp | Kind::Udp) {
             BIND
         } else {
             0

@@ -34,6 +34,9 @@ pub struct NextHop<A = V4> {
     pub source: A,
     /// MTU of the way in bytes, 0 if not known.
     pub mtu: u32,
+    /// Address of the next hop, the gateway or the destination itself: not to be asked for once more by
+    /// what leaves, for which other routes may hold (`ip rule from`). Zero where the kernel is to ask.
+    pub gateway: A,
     /// MAC address of the next hop; zero if not known.
     pub dst_mac: [u8; 6],
     /// MAC address of the interface.
@@ -42,19 +45,20 @@ pub struct NextHop<A = V4> {
     pub back: u32,
     /// Not zero: the routes lead nowhere. Zero without an interface: the stack may know more.
     pub no_route: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// The veth whose packets of the flow go up the stack as they are, 0 for none; `src_mac` is then the
+    /// container's. See `visible.rs`.
+    pub passes: u32,
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64);
-const _: () = assert!(size_of::<NextHop<V6>>() == 96);
+const _: () = assert!(size_of::<NextHop<V6>>() == 112);
 
 /// Slots of leases on each CPU; a power of two.
 pub const NEXT_HOPS: u32 = 4096;
 
 /// Where the lease of a flow lives. Flows that meet there cost each other the lease, no more.
 #[inline(always)]
-fn slot<A: Addr>(t: &Tuple<A>) -> u32 {
+pub(super) fn slot<A: Addr>(t: &Tuple<A>) -> u32 {
     let addrs = t.src.mixed() ^ t.dst.mixed().rotate_left(16);
     let ports = (t.sport as u32) << 16 | t.dport as u32;
     // Fibonacci hashing: the upper bits of the product are well mixed.
@@ -86,11 +90,12 @@ pub(super) fn renew<'t, T: Tables>(
     t: &'t T,
     w: &Work<T::A>,
     ifindex: u32,
-) -> Result<&'t NextHop<T::A>, DropReason> {
+) -> Result<&'t mut NextHop<T::A>, DropReason> {
     let hop = t.next_hop(slot(&w.ip.tuple)).ok_or(DropReason::NoConfig)?;
     t.route(&w.ip.tuple, ifindex, hop);
     hop.tuple = w.ip.tuple;
     hop.back = 0;
+    hop.passes = 0;
     hop.until = w.now + LEASE_NS;
     Ok(hop)
 }
@@ -134,6 +139,7 @@ pub(super) fn way<T: Tables>(
         w.out = uplink.ifindex;
         if back != 0 || hop.ifindex == uplink.ifindex {
             w.out = hop.ifindex;
+            w.gateway = hop.gateway;
             w.mtu = hop.mtu;
             w.leased = hop.dst_mac != [0; 6];
             w.dst_mac = hop.dst_mac;
@@ -152,17 +158,19 @@ pub(super) fn way<T: Tables>(
     let elsewhere = hop.ifindex != uplink.ifindex
         || is_masqueraded_by_uplink::<T::A>(network)
             && hop.source != T::A::NONE
-            && hop.source != e.src();
+            && hop.source != e.src()
+            && e.src() != w.ip.tuple.src;
     if elsewhere {
         return Ok(Way::Elsewhere);
     }
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     Ok(Way::Out)
 }
 
 /// Whether the network's flows have the address of the uplink that they leave by.
 #[inline(always)]
-fn is_masqueraded_by_uplink<A: Addr>(network: &NetworkRecord) -> bool {
+pub(super) fn is_masqueraded_by_uplink<A: Addr>(network: &NetworkRecord) -> bool {
     A::snat(network) == A::NONE && network.flags & NETWORK_ROUTED == 0
 }
 
@@ -185,6 +193,7 @@ pub(super) fn way_back<T: Tables>(
         return nowhere(hop);
     }
     w.out = hop.ifindex;
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     Ok(Way::Out)
 }
@@ -204,6 +213,7 @@ fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
         // To the host itself, and by no other way: routes say nothing about it.
         hop.ifindex = back;
         hop.source = T::A::NONE;
+        hop.gateway = T::A::NONE;
         hop.mtu = 0;
         hop.dst_mac = [0; 6];
         hop.no_route = 0;
@@ -223,6 +233,7 @@ fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
     }
     hop.tuple = w.ip.tuple;
     hop.back = back;
+    hop.passes = 0;
     hop.until = w.now + LEASE_NS;
 }
 

@@ -13,7 +13,7 @@ use crate::{
     counters::Counter,
     drop_reason::DropReason,
     packet::{ETH_LEN, Packet},
-    records::{EndpointRecord, NetworkRecord},
+    records::{ENDPOINT_VISIBLE, EndpointRecord, NetworkRecord},
     tuple,
 };
 
@@ -52,11 +52,12 @@ pub(super) fn to_be_told<'t, P: Packet, T: Tables>(
     let ep = t.endpoint(slot)?;
     let told = t.told(slot)?;
     let network = t.network(ep.network)?;
-    let its_own = slot != 0 && ep.ifindex == pkt.ifindex();
+    // What its network lets up the stack is refused where it leaves.
+    let its_own = slot != 0 && (ep.ifindex == pkt.ifindex() || ep.flags & ENDPOINT_VISIBLE != 0);
     (its_own && told.take(w.now, TOLD_PER_SECOND, TOLD_AT_ONCE)).then_some((ep, network))
 }
 
-/// Turns a packet that [`super::veth_ingress`] has refused into the answer to it, and says to which
+/// Turns a packet that [`super::veth_ingress`] has refused, or [`super::uplink_egress`], into the answer to it, and says to which
 /// interface's peer that goes: the container's own. 0: no answer; the packet is then of no more use.
 ///
 /// To be asked where [`is_told`] holds, with the working memory as the decision has left it.

@@ -16,7 +16,7 @@ use crate::{
     nat::{NewFlow, initial_state},
     packet::{Kind, Packet},
     publish::Answer,
-    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord},
+    records::{NETWORK_INTERNAL, NETWORK_KEEPS, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord},
     tuple::is_icmp_request,
 };
 
@@ -96,6 +96,14 @@ pub(super) fn plan<T: Tables>(
     Ok(Step::CREATE)
 }
 
+/// Whether packets to the own address of a container of this network may be wanted: where it is routed,
+/// or where some answers come to it, later fragments of which have to find their first one.
+#[inline(always)]
+pub(super) fn may_be_reached<T: Tables>(t: &T, network: u16) -> bool {
+    t.network(network)
+        .is_some_and(|n| n.flags & (NETWORK_ROUTED | NETWORK_KEEPS) != 0)
+}
+
 /// A packet to an address of a network.
 #[inline(always)]
 pub(super) fn by_own_address<P: Packet, T: Tables>(
@@ -104,10 +112,7 @@ pub(super) fn by_own_address<P: Packet, T: Tables>(
     w: &mut Work<T::A>,
     network: u16,
 ) -> Result<Step<T::A>, DropReason> {
-    let is_routed = t
-        .network(network)
-        .is_some_and(|n| n.flags & NETWORK_ROUTED != 0);
-    if !is_routed {
+    if !may_be_reached(t, network) {
         return Err(DropReason::DirectAccess);
     }
     if is_martian_source(t, &w.ip.tuple.src) {

@@ -32,6 +32,8 @@ pub(super) enum Next {
     Ready = 6,
     /// Leave the network, by the way that the routes say.
     Leave = 7,
+    /// Leave it as it is: it is translated where it leaves the host.
+    Visible = 8,
 }
 
 /// A decision that needs no entry, or the reason to drop the packet, in one word: what a subprogram of
@@ -54,22 +56,26 @@ impl Word {
 
     #[inline(always)]
     pub(super) fn step<A: Addr>(self) -> Result<Step<A>, DropReason> {
+        const UNDECIDED: u32 = Next::Undecided as u32;
         const NEIGHBOUR: u32 = Next::Neighbour as u32;
         const HELD: u32 = Next::Held as u32;
         const CREATE: u32 = Next::Create as u32;
         const READY: u32 = Next::Ready as u32;
         const LEAVE: u32 = Next::Leave as u32;
+        const VISIBLE: u32 = Next::Visible as u32;
         let code = self.0 as u32;
         if code >= Self::DROPPED {
             let reason = DropReason::from_index(code - Self::DROPPED);
             return Err(reason.unwrap_or(DropReason::NoConfig));
         }
         Ok(match code {
+            UNDECIDED => Step::UNDECIDED,
             NEIGHBOUR => Step::neighbour((self.0 >> 32) as u32),
             HELD => Step::HELD,
             CREATE => Step::CREATE,
             READY => Step::READY,
             LEAVE => Step::LEAVE,
+            VISIBLE => Step::VISIBLE,
             _ => Step::PASS,
         })
     }
@@ -96,6 +102,8 @@ impl<A: Addr> Step<A> {
     pub(super) const READY: Self = Self::plain(Next::Ready);
     /// See [`Next`].
     pub(super) const LEAVE: Self = Self::plain(Next::Leave);
+    /// See [`Next`].
+    pub(super) const VISIBLE: Self = Self::plain(Next::Visible);
 
     #[inline(always)]
     const fn plain(next: Next) -> Self {
@@ -133,7 +141,8 @@ impl<A: Addr> Work<A> {
     pub const fn verdict(&self, action: Action) -> Verdict {
         let ifindex = self.to_ifindex;
         match action {
-            Action::Pass => Verdict::Pass,
+            Action::Pass | Action::Visible => Verdict::Pass,
+            Action::Within => Verdict::Within,
             Action::Ipv6 => Verdict::Ipv6,
             Action::Held => Verdict::Held,
             Action::TranslatedToStack => Verdict::TranslatedToStack,
@@ -143,6 +152,7 @@ impl<A: Addr> Work<A> {
             },
             Action::ToNeighbour => Verdict::ToNeighbour { ifindex },
             Action::ToEndpoint => Verdict::ToEndpoint { ifindex },
+            Action::ByQueue => Verdict::ByQueue { ifindex },
         }
     }
 }

@@ -10,17 +10,19 @@ use super::{
     masquerade::masquerade,
     may_be_published,
     next_hop::renew,
+    own::own,
     published, routed,
     step::{Step, Word},
-    veth::{admitted, to_published},
+    to_published::to_published,
+    veth::admitted,
+    visible,
     work::Work,
 };
 use crate::{
     addr::Addr,
-    conntrack::{CtRef, forget, is_over, tcp},
+    conntrack::{CtRef, forget},
     drop_reason::DropReason,
     event::Hook,
-    nat::{self, NewFlow, initial_state},
     packet::{ETHERTYPE_IPV6, Kind, Packet},
     publish::Answer,
     records::{IFACE_UPLINK, NETWORK_INTERNAL, NetworkRecord},
@@ -190,6 +192,9 @@ fn to_port<P: Packet, T: Tables>(
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent
 /// has been translated and does not come here.
 ///
+/// `of_container`: an endpoint's hook has let it pass for a flow to be found here. A hint, which spares
+/// two look-ups.
+///
 /// # Errors
 /// Why it is dropped.
 #[inline(always)]
@@ -197,12 +202,31 @@ pub fn uplink_egress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
+    of_container: bool,
 ) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE {
         return other(w.eth.ethertype, false, T::A::IS_V6);
     }
     w.parse(pkt)?;
+    let mut known = None;
+    if of_container && !pkt.is_tagged() {
+        known = containers_flow(pkt, t, w, 0)?;
+    }
+    let step = match known {
+        Some(e) => Step::flow(e),
+        None => of_stack(pkt, t, w)?,
+    };
+    w.conclude(pkt, t, step, Hook::UplinkEgress)
+}
+
+/// What the stack sends, a container's or its own.
+#[inline(always)]
+fn of_stack<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Step<T::A>, DropReason> {
     let network = t.subnet(&w.ip.tuple.src);
     let sender = match network {
         Some(_) => Some(
@@ -215,122 +239,19 @@ pub fn uplink_egress<P: Packet, T: Tables>(
         // Of an interface on top of this one, whose hook has translated it if that is an uplink.
         return match sender {
             Some(_) => Err(DropReason::UntranslatedSource),
-            None => Ok(Action::Pass),
+            None => Ok(Step::PASS),
         };
     }
-    let step = if matches!(w.ip.kind, Kind::IcmpError)
+    if matches!(w.ip.kind, Kind::IcmpError)
         && icmp_error::plan(pkt, t, w, sender.map_or(icmp_error::ANYONE, u32::from))
     {
-        Step::READY
+        Ok(Step::READY)
     } else if let (Some(network), Some(slot)) = (network, sender) {
-        from_container(pkt, t, w, network, slot)?
+        from_container(pkt, t, w, network, slot)
     } else {
         // The host's own; it also sends errors on behalf of containers, planned above.
-        own(pkt, t, w)?
-    };
-    w.conclude(pkt, t, step, Hook::UplinkEgress)
-}
-
-/// A packet of the host itself. It passes as it is, unless a container's flow has the tuple that its
-/// answers would carry: then the host's flow is the one that gets another port, as in the kernel,
-/// where every flow is tracked (CVE-2021-3773 in the order container, host).
-#[inline(always)]
-fn own<P: Packet, T: Tables>(pkt: &P, t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
-    // One look at a record that is looked at in any case spares most packets the hash table.
-    let at_risk = match w.ip.kind {
-        Kind::Tcp | Kind::Udp => t
-            .port(w.ip.tuple.proto, w.ip.tuple.sport)
-            .is_none_or(|p| p.translated != 0),
-        Kind::IcmpQuery | Kind::Sctp | Kind::Dccp | Kind::Other => true,
-        Kind::IcmpError
-        | Kind::Tail
-        | Kind::IcmpRedirect
-        | Kind::IcmpOther
-        | Kind::Unsupported
-        | Kind::Truncated
-        | Kind::BadL4
-        | Kind::Tiny => false,
-    };
-    if !at_risk {
-        return Ok(Step::PASS);
+        own(pkt, t, w)
     }
-    if let Some(e) = t.ct(&w.ip.tuple)
-        && is_hosts(e)
-        && let Some(e) = admitted(t, w, e)?
-    {
-        return Ok(Step::flow(e));
-    }
-    if w.ip.has_fixed_port() {
-        if t.hold_tuple(w, pkt.ifindex()) != 0 {
-            let _ = nat::hold(t, &mut w.flow);
-        }
-        return Ok(Step::PASS);
-    }
-    let begins = !matches!(w.ip.kind, Kind::Tcp) || w.ip.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
-    if !begins || !is_shadowed(t, w) {
-        return Ok(Step::PASS);
-    }
-    let Ok(state) = initial_state(&w.ip) else {
-        return Ok(Step::PASS);
-    };
-    let Some(iface) = t.iface(pkt.ifindex()) else {
-        return Ok(Step::PASS);
-    };
-    w.flow = NewFlow {
-        uplink: iface.slot as u16,
-        host_address: true,
-        state,
-        ..NewFlow::default()
-    };
-    // By themselves: of IPv6 copies would be too large for the stack.
-    w.flow.original = w.ip.tuple;
-    w.flow.reply = w.ip.tuple.inverse();
-    Ok(Step::CREATE)
-}
-
-/// Notes that the host itself uses a tuple whose port cannot be another one, so that no container is
-/// given it. A container that has it loses it: the host was told nothing of translation. Where the
-/// table is full the packet goes all the same. Multicast, and what the host sends to itself, nobody answers.
-///
-/// What [`Tables::hold_tuple`] is: 1 where [`Work::flow`] is to be made for it, else 0.
-#[inline(always)]
-pub fn hold_tuple<T: Tables>(t: &T, w: &mut Work<T::A>, ifindex: u32) -> u32 {
-    let (Ok(state), Some(iface)) = (initial_state(&w.ip), t.iface(ifindex)) else {
-        return 0;
-    };
-    let key = w.ip.tuple.inverse();
-    if key.src.is_multicast() || key.src == key.dst {
-        return 0;
-    }
-    if let Some(e) = t.ct(&key)
-        && e.from() == 0
-        && e.to() != 0
-    {
-        forget(t, &key, e, e.salt());
-    }
-    w.flow = NewFlow {
-        original: w.ip.tuple,
-        reply: key,
-        uplink: iface.slot as u16,
-        fixed: true,
-        state,
-        ..NewFlow::default()
-    };
-    1
-}
-
-/// Whether an entry is of a flow that the host itself has begun.
-#[inline(always)]
-fn is_hosts<A: Addr>(e: CtRef<A>) -> bool {
-    e.from() == 0 && e.to() == 0
-}
-
-/// Whether the answers to a packet of the host would be taken for those to a container.
-#[inline(always)]
-fn is_shadowed<T: Tables>(t: &T, w: &mut Work<T::A>) -> bool {
-    w.translated = w.ip.tuple.inverse();
-    t.ct(&w.translated)
-        .is_some_and(|e| e.from() == 0 && e.to() != 0 && !is_over(t, &w.translated, e, w.now))
 }
 
 /// A packet with a container's source.
@@ -343,12 +264,7 @@ fn from_container<P: Packet, T: Tables>(
     slot: u16,
 ) -> Result<Step<T::A>, DropReason> {
     let network = t.network(network).ok_or(DropReason::NoConfig)?;
-    if w.ip.is_tracked()
-        && let Some(e) = t.ct(&w.ip.tuple)
-        && e.from() == slot
-        && e.to() == 0
-        && let Some(e) = admitted(t, w, e)?
-    {
+    if let Some(e) = containers_flow(pkt, t, w, slot)? {
         return Ok(Step::flow(e));
     }
     if T::A::IS_V6 {
@@ -356,6 +272,30 @@ fn from_container<P: Packet, T: Tables>(
     } else {
         outbound(pkt, t, w, network, slot)
     }
+}
+
+/// The flow of a container to the outside that the packet belongs to; `slot`: the container's, 0 for any.
+#[inline(always)]
+fn containers_flow<P: Packet, T: Tables>(
+    pkt: &P,
+    t: &T,
+    w: &mut Work<T::A>,
+    slot: u16,
+) -> Result<Option<CtRef<T::A>>, DropReason> {
+    if !w.ip.is_tracked() {
+        return Ok(None);
+    }
+    let Some(e) = t.ct(&w.ip.tuple) else {
+        return Ok(None);
+    };
+    if e.from() == 0 || slot != 0 && e.from() != slot || e.to() != 0 {
+        return Ok(None);
+    }
+    if visible::left_its_uplink(pkt, t, e) {
+        forget(t, &w.ip.tuple, e, e.salt());
+        return Ok(None);
+    }
+    admitted(t, w, e)
 }
 
 /// [`outbound`] as a subprogram, as [`inbound_in_one_word`].

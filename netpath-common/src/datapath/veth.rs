@@ -6,15 +6,15 @@
 use super::{
     Tables,
     arp::not_ipv4,
-    bound,
     dhcp::{is_question, is_rogue},
     hold::{hold, take_back},
     icmp_error,
     masquerade::masquerade,
-    may_be_published,
     next_hop::{Way, renew, way, way_back},
-    published, routed,
+    routed,
     step::{Next, Step, Word},
+    to_published::to_host,
+    visible,
     work::Work,
 };
 use crate::{
@@ -22,12 +22,10 @@ use crate::{
     conntrack::{Admission, CtRef, admit, forget},
     drop_reason::DropReason,
     event::Hook,
-    nat::{NewFlow, initial_state},
     packet::{Family, Kind, Packet},
-    publish::Answer,
     records::{
-        EndpointRecord, IFACE_ENDPOINT, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-        NetworkRecord,
+        ENDPOINT_ISOLATED, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT,
+        NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL, NetworkRecord,
     },
     verdict::Action,
 };
@@ -42,11 +40,27 @@ pub fn veth_ingress<P: Packet, T: Tables>(
     t: &T,
     w: &mut Work<T::A>,
 ) -> Result<Action, DropReason> {
+    let action = from_container(pkt, t, w)?;
+    if matches!(action, Action::Pass) && w.isolated != 0 {
+        return Ok(Action::Within);
+    }
+    Ok(action)
+}
+
+#[inline(always)]
+fn from_container<P: Packet, T: Tables>(
+    pkt: &mut P,
+    t: &T,
+    w: &mut Work<T::A>,
+) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE || pkt.is_tagged() {
         return not_ipv4(pkt, t, w);
     }
     w.parse(pkt)?;
+    if w.visible != 0 && visible::is_leased(pkt, t, w) {
+        return Ok(Action::Visible);
+    }
     let mut step = if matches!(w.ip.kind, Kind::IcmpError) {
         own_error(pkt, t, w)?
     } else {
@@ -91,6 +105,10 @@ fn own_flow<P: Packet, T: Tables>(
     if e.from() == 0 || ep.ifindex != pkt.ifindex() || ep.mac != w.eth.src {
         return Ok(Step::UNDECIDED);
     }
+    if ep.flags & ENDPOINT_VISIBLE != 0 && visible::leaves_by_stack(e) {
+        let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+        return visible::of_flow(pkt, t, w, e, network).step();
+    }
     let Some(e) = admitted(t, w, e)? else {
         return Ok(Step::UNDECIDED);
     };
@@ -134,7 +152,7 @@ pub(super) fn admitted<T: Tables>(
 pub(super) fn sender<'t, P: Packet, T: Tables>(
     pkt: &P,
     t: &'t T,
-    w: &Work<T::A>,
+    w: &mut Work<T::A>,
 ) -> Result<(u16, &'t EndpointRecord), DropReason> {
     let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
     if iface.kind != IFACE_ENDPOINT {
@@ -148,6 +166,7 @@ pub(super) fn sender<'t, P: Packet, T: Tables>(
     if ep.mac != w.eth.src {
         return Err(DropReason::SpoofedMac);
     }
+    w.isolated = ep.flags & ENDPOINT_ISOLATED;
     Ok((slot, ep))
 }
 
@@ -185,8 +204,9 @@ fn no_flow<P: Packet, T: Tables>(
     if w.ip.tuple.dst.is_never_a_destination() {
         return Err(DropReason::Martian);
     }
+    let is_visible = ep.flags & ENDPOINT_VISIBLE != 0;
     if matches!(w.ip.kind, Kind::Tail) && w.follow_first_fragment(t, slot) {
-        return Ok(Step::READY);
+        return Ok(followed(w, is_visible));
     }
     if w.ip.tuple.dst.is_in_subnet(network) && w.ip.tuple.dst != T::A::gateway(network) {
         if network.flags & NETWORK_ICC == 0 && !w.ip.tuple.dst.is_broadcast(network) {
@@ -212,7 +232,7 @@ fn no_flow<P: Packet, T: Tables>(
     if matches!(w.ip.kind, Kind::Tail) && hold(pkt, t, w) {
         // Its first one may have come on another processor meanwhile.
         return Ok(if w.follow_first_fragment(t, slot) && take_back(t, w) {
-            Step::READY
+            followed(w, is_visible)
         } else {
             Step::HELD
         });
@@ -224,7 +244,20 @@ fn no_flow<P: Packet, T: Tables>(
         return Err(w.ip.fault());
     }
     w.from_endpoint = slot;
+    if is_visible {
+        return visible::begin(t, w, network);
+    }
     Ok(Step::LEAVE)
+}
+
+/// What to do with a fragment that follows its first one.
+#[inline(always)]
+fn followed<A: Addr>(w: &Work<A>, is_visible: bool) -> Step<A> {
+    if is_visible && visible::follows_up(w) {
+        Step::VISIBLE
+    } else {
+        Step::READY
+    }
 }
 
 /// [`leave`] as a subprogram, as [`no_flow_in_one_word`].
@@ -243,6 +276,7 @@ fn leave<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason>
     if hop.ifindex == 0 {
         return Ok(Step::PASS);
     }
+    w.gateway = hop.gateway;
     w.mtu = hop.mtu;
     masquerade(t, w, slot, network, hop.ifindex, hop.source)
 }
@@ -263,6 +297,9 @@ fn own_error<P: Packet, T: Tables>(
         return Ok(Step::UNDECIDED);
     }
     let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
+    if ep.flags & ENDPOINT_VISIBLE != 0 && visible::follows_up(w) {
+        return Ok(Step::VISIBLE);
+    }
     error_out(t, w, network)
 }
 
@@ -301,80 +338,7 @@ fn neighbour<P: Packet, T: Tables>(
         return None;
     }
     let ep = t.endpoint(t.endpoint_by_addr(&w.ip.tuple.dst)?)?;
-    let there = ep.network == slot && ep.mac == w.eth.dst;
+    // The bridge sends by the queue that keeps its rate.
+    let there = ep.network == slot && ep.mac == w.eth.dst && ep.flags & ENDPOINT_SHAPED == 0;
     (there && w.ip.wire_len(pkt.gso_size()) <= ep.mtu).then_some(ep.ifindex)
-}
-
-/// A packet to an address of the host: to a published port, or to the host's own services.
-///
-/// The source stays, so that the published service sees who asks; only where a container asks
-/// itself it becomes the gateway's, or the answer would never leave the container.
-#[inline(always)]
-fn to_host<T: Tables>(
-    t: &T,
-    w: &mut Work<T::A>,
-    slot: u16,
-    network: &NetworkRecord,
-) -> Result<Step<T::A>, DropReason> {
-    if !w.ip.has_ports() || network.flags & NETWORK_INTERNAL != 0 {
-        return Ok(Step::PASS);
-    }
-    if !may_be_published(t, w) {
-        return bound::from_inside(t, w, slot, network);
-    }
-    match published(t, w, 0) {
-        Answer::Nothing => return Ok(Step::PASS),
-        Answer::NotAllowed => return Err(DropReason::NotAllowed),
-        Answer::Found => {}
-    }
-    let itself = if w.look.target.endpoint == slot {
-        T::A::gateway(network)
-    } else {
-        T::A::NONE
-    };
-    to_published(t, w, slot, 0, itself)
-}
-
-/// Plans a flow to the published port in [`Work::look`]; `source` replaces the client's address,
-/// unless it is none. (An `Option` would pass an undefined register.)
-#[inline(always)]
-pub(super) fn to_published<T: Tables>(
-    t: &T,
-    w: &mut Work<T::A>,
-    from: u16,
-    uplink: u16,
-    source: T::A,
-) -> Result<Step<T::A>, DropReason> {
-    let p = w.look.target;
-    let endpoint = t.endpoint(p.endpoint).ok_or(DropReason::NoConfig)?;
-    let network = t.network(endpoint.network).ok_or(DropReason::NoConfig)?;
-    if endpoint.ifindex == 0 {
-        return Err(DropReason::NoConfig);
-    }
-    if network.flags & NETWORK_INTERNAL != 0 {
-        // Nothing enters an internal network; the host's own stack answers.
-        return Ok(Step::PASS);
-    }
-    let replaced = source != T::A::NONE;
-    w.flow = NewFlow {
-        from,
-        to: p.endpoint,
-        uplink,
-        rule: p.rule,
-        host_address: replaced,
-        state: initial_state(&w.ip)?,
-        ..NewFlow::default()
-    };
-    // Field by field: of IPv6 a copy would be too large for the stack.
-    w.flow.original = w.ip.tuple;
-    let reply = &mut w.flow.reply;
-    reply.src = p.addr;
-    reply.dst = w.ip.tuple.src;
-    if replaced {
-        reply.dst = source;
-    }
-    reply.sport = p.port;
-    reply.dport = w.ip.tuple.sport;
-    reply.proto = w.ip.tuple.proto;
-    Ok(Step::CREATE)
 }

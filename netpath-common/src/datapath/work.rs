@@ -19,7 +19,7 @@ use crate::{
     nat::{NewFlow, create},
     packet::{Eth, Family, Ip, Kind, Packet, Quoted, Rewrite, parse_eth, set_macs},
     publish::Lookup,
-    records::{CONFIG_MSS_CLAMP, FragKey},
+    records::{CONFIG_MSS_CLAMP, CONFIG_VISIBLE, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, FragKey},
     tuple::Tuple,
     verdict::Action,
 };
@@ -61,6 +61,8 @@ pub struct Work<A: Addr = V4> {
     pub mtu: u32,
     /// The interface that it leaves by, 0 for the uplink's.
     pub out: u32,
+    /// The next hop's address, none where the kernel is to find it.
+    pub gateway: A,
     /// The packet as it will leave, where that is asked for before the plan is made.
     pub translated: Tuple<A>,
     /// Where the packet goes, if the decision sends it somewhere: interface index.
@@ -89,6 +91,10 @@ pub struct Work<A: Addr = V4> {
     pub now: u64,
     /// The kernel's tick of which `now` is the time; outlives the packet.
     pub tick: u64,
+    /// Whether any network is visible to the host's firewall, as of that tick; not 0 if so.
+    pub visible: u32,
+    /// The sender and the host do not reach each other; not 0 if so.
+    pub isolated: u32,
 }
 
 impl<A: Family> Work<A> {
@@ -113,6 +119,8 @@ impl<A: Family> Work<A> {
         self.leased = false;
         self.mtu = 0;
         self.out = 0;
+        self.gateway = A::NONE;
+        self.isolated = 0;
         self.look_at_clock(t);
     }
 
@@ -125,6 +133,7 @@ impl<A: Family> Work<A> {
         if tick != self.tick {
             self.tick = tick;
             self.now = t.now();
+            self.visible = t.config().map_or(0, |c| c.flags & CONFIG_VISIBLE);
         }
     }
 
@@ -174,6 +183,7 @@ impl<A: Family> Work<A> {
             // What the stack sends, or what goes to the host itself.
             return Ok(true);
         }
+        let mut flags = 0;
         let mtu = if self.to_endpoint == 0 {
             // The smaller one is right in any case: the stack looks again.
             let mtu = t.uplink(self.uplink).ok_or(DropReason::NoConfig)?.mtu;
@@ -183,11 +193,13 @@ impl<A: Family> Work<A> {
                 mtu.min(self.mtu)
             }
         } else {
-            t.endpoint(self.to_endpoint)
-                .ok_or(DropReason::NoConfig)?
-                .mtu
+            let endpoint = t.endpoint(self.to_endpoint).ok_or(DropReason::NoConfig)?;
+            if matches!(hook, Hook::UplinkIngress) {
+                flags = endpoint.flags;
+            }
+            endpoint.mtu
         };
-        self.to.hop = self.fits(pkt, mtu);
+        self.to.hop = flags & ENDPOINT_VISIBLE == 0 && self.fits(pkt, mtu);
         // Towards a container the stack can only route the packet once it is translated; its
         // errors are translated back on their way out.
         Ok(self.to.hop || self.to_endpoint != 0)
@@ -270,6 +282,7 @@ impl<A: Family> Work<A> {
         let entry = match step.next {
             Next::Pass | Next::Undecided | Next::Leave => return Ok(Action::Pass),
             Next::Held => return Ok(Action::Held),
+            Next::Visible => return Ok(Action::Visible),
             Next::Neighbour => {
                 t.count(Counter::ToNeighbour);
                 self.to_ifindex = step.ifindex;
@@ -381,6 +394,10 @@ impl<A: Family> Work<A> {
         set_macs(pkt, endpoint.mac, network.bridge_mac)?;
         t.count(Counter::ToEndpoint);
         self.to_ifindex = endpoint.ifindex;
-        Ok(Action::ToEndpoint)
+        Ok(if endpoint.flags & ENDPOINT_SHAPED == 0 {
+            Action::ToEndpoint
+        } else {
+            Action::ByQueue
+        })
     }
 }

@@ -6,14 +6,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Tables, Work, bound, is_martian_source};
+use super::{Tables, Work, bound, is_martian_source, routed};
 use crate::{
     addr::Addr,
     conntrack::{CtRef, tcp},
     drop_reason::DropReason,
     packet::{Eth, Family, Ip, Kind, Packet, parse_eth},
     publish::{Asked, entry_of},
-    records::{NETWORK_ROUTED, PublishedKey},
+    records::PublishedKey,
     tuple,
     verdict::Action,
 };
@@ -194,9 +194,10 @@ pub(super) fn judge<T: Tables>(
     }
     if !to_us && let Some(network) = t.subnet(&dst) {
         // Of a routed network the tc hook knows what is open.
-        return match t.network(network) {
-            Some(n) if n.flags & NETWORK_ROUTED != 0 => Ok(Action::Pass),
-            _ => Err(DropReason::DirectAccess),
+        return if routed::may_be_reached(t, network) {
+            Ok(Action::Pass)
+        } else {
+            Err(DropReason::DirectAccess)
         };
     }
     if is_martian_source(t, &ip.tuple.src) {

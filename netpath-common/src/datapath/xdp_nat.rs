@@ -18,7 +18,7 @@ use crate::{
     counters::Counter,
     drop_reason::DropReason,
     packet::{ETH_LEN, Ip, Kind, Packet},
-    records::NETWORK_XDP,
+    records::{ENDPOINT_SHAPED, ENDPOINT_VISIBLE, NETWORK_XDP},
     tuple,
     verdict::Action,
 };
@@ -60,9 +60,10 @@ fn translate<P: Packet, T: Tables<A = V4>>(
     let Some(endpoint) = t.endpoint(e.to()) else {
         return Ok(Action::Pass);
     };
-    let takes_frames = t
-        .network(endpoint.network)
-        .is_some_and(|n| n.flags & NETWORK_XDP != 0);
+    // A driver sends by no queue, and none sees what it sends.
+    let takes_frames = endpoint.flags & (ENDPOINT_SHAPED | ENDPOINT_VISIBLE) == 0
+        && t.network(endpoint.network)
+            .is_some_and(|n| n.flags & NETWORK_XDP != 0);
     if !takes_frames || !is_plain(pkt, &w.ip) || !w.fits(pkt, endpoint.mtu) {
         return Ok(Action::Pass);
     }

@@ -121,7 +121,7 @@ pub struct Lookup<A> {
     /// Where it leads.
     pub target: Target<A>,
     key: PublishedKey<A>,
-    source: SourceKey<A>,
+    pub(crate) source: SourceKey<A>,
     place: u32,
     best: u32,
     index: u32,

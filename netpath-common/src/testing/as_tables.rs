@@ -38,6 +38,7 @@ impl<A: Family> Tables for MemTables<A> {
     }
 
     fn ct(&self, key: &Tuple<A>) -> Option<CtRef<A>> {
+        self.looked_up.set(self.looked_up.get() + 1);
         let table = self.ct.borrow();
         let entry = NonNull::new(table.get(key)?.get())?;
         // SAFETY: deleted entries are kept as long as the table, so the pointer stays valid.

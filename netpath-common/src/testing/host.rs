@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     addr::V6,
-    datapath::{self, Bucket, Work},
+    datapath::{self, Bucket, Vetted, Work},
     drop_reason::DropReason,
     event::Hook,
     packet::Family,
@@ -110,6 +110,7 @@ fn tc<A: Family>(
     frame: &mut Frame,
     t: &MemTables<A>,
     w: &mut Work<A>,
+    hint: &mut bool,
 ) -> Result<Verdict, DropReason> {
     let result = match hook {
         Hook::Veth => {
@@ -123,7 +124,7 @@ fn tc<A: Family>(
             result
         }
         Hook::UplinkEgress => {
-            let result = datapath::uplink_egress(frame, t, w);
+            let result = datapath::uplink_egress(frame, t, w, *hint);
             if result == Ok(Action::Pass) {
                 datapath::note_sender(t, w);
             }
@@ -132,11 +133,16 @@ fn tc<A: Family>(
         Hook::Loopback => datapath::loopback_ingress(frame, t, w),
         Hook::Bridge | Hook::Xdp => Ok(Action::Pass),
     };
+    *hint = result == Ok(Action::Visible);
     result.map(|action| w.verdict(action))
 }
 
 /// A host: tables and hooks.
-pub struct Host {
+///
+/// `VISIBLE`: its networks are visible to the host's firewall, and what they leave to the host's stack the
+/// stack forwards (`stack.rs`): a packet goes its whole way, and its outcome is what comes of it
+/// in the end.
+pub struct HostOf<const VISIBLE: bool> {
     /// Everything but packets.
     pub tables: MemTables,
     /// The same of IPv6. Counters and numbers are those of both families, as in the maps; what user
@@ -149,15 +155,22 @@ pub struct Host {
     work: Work,
     work6: Work<V6>,
     refused: Bucket,
+    /// What an endpoint's hook tells that of the uplink.
+    pub(super) hint: bool,
+    /// What it has told that of the bridge.
+    pub vetted: Vetted,
 }
 
-impl Default for Host {
+/// A host whose packets netpath forwards itself.
+pub type Host = HostOf<false>;
+
+impl<const VISIBLE: bool> Default for HostOf<VISIBLE> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Host {
+impl<const VISIBLE: bool> HostOf<VISIBLE> {
     /// The standard host.
     #[must_use]
     pub fn new() -> Self {
@@ -167,8 +180,12 @@ impl Host {
     /// The standard host with other random numbers.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        let tables = MemTables::standard(seed);
+        let mut tables = MemTables::standard(seed);
         let mut tables6 = MemTables::standard6(seed);
+        if VISIBLE {
+            tables.make_visible();
+            tables6.make_visible();
+        }
         tables6.count_with(&tables);
         Self {
             tables,
@@ -178,18 +195,31 @@ impl Host {
             work: Work::default(),
             work6: Work::default(),
             refused: Bucket::default(),
+            hint: false,
+            vetted: Vetted::No,
         }
     }
 
     /// Runs a hook on a frame.
     #[track_caller]
     pub fn run(&mut self, hook: Hook, input: &Frame) -> Outcome {
+        let out = self.run_hook(hook, input);
+        if VISIBLE {
+            self.forward(hook, input, out)
+        } else {
+            out
+        }
+    }
+
+    /// Runs one hook on a frame.
+    #[track_caller]
+    pub(super) fn run_hook(&mut self, hook: Hook, input: &Frame) -> Outcome {
         let mut frame = input.clone();
         let (t, w) = (&self.tables, &mut self.work);
         let mut result = match hook {
-            Hook::Bridge => datapath::bridge_ingress(false).map(|action| w.verdict(action)),
+            Hook::Bridge => datapath::bridge_ingress(self.vetted).map(|action| w.verdict(action)),
             Hook::Veth | Hook::UplinkIngress | Hook::UplinkEgress | Hook::Loopback => {
-                tc(hook, &mut frame, t, w)
+                tc(hook, &mut frame, t, w, &mut self.hint)
             }
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp if self.xdp_translates => {
@@ -201,7 +231,8 @@ impl Host {
         };
         let is_v6 = result == Ok(Verdict::Ipv6);
         if is_v6 {
-            result = tc(hook, &mut frame, &self.tables6, &mut self.work6);
+            let (t, w) = (&self.tables6, &mut self.work6);
+            result = tc(hook, &mut frame, t, w, &mut self.hint);
         }
         let mut out = Outcome {
             result,
@@ -211,7 +242,7 @@ impl Host {
         if let Err(reason) = result {
             *self.drops.entry(reason.as_str()).or_default() += 1;
             let mut answer = out.frame.clone();
-            if matches!(hook, Hook::Veth)
+            if matches!(hook, Hook::Veth | Hook::UplinkEgress)
                 && datapath::is_told(reason as u32)
                 && self.refuse(&mut answer, is_v6)
             {
@@ -223,7 +254,7 @@ impl Host {
             }
             return out;
         }
-        if matches!(result, Ok(Verdict::Pass | Verdict::Held)) {
+        if matches!(result, Ok(Verdict::Pass | Verdict::Within | Verdict::Held)) {
             let untouched = Frame {
                 again: input.again.clone(),
                 ..out.frame.clone()
@@ -235,13 +266,14 @@ impl Host {
             panic!("{result:?}: {fault}");
         }
         match result {
-            Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. }) => {
+            Ok(Verdict::ToUplink { .. } | Verdict::ToEndpoint { .. } | Verdict::ByQueue { .. }) => {
                 assert!(input.ttl() > 1, "forwarded with a TTL of {}", input.ttl());
                 assert_eq!(out.frame.ttl(), input.ttl() - 1, "one hop");
             }
             Ok(
                 Verdict::TranslatedToStack
                 | Verdict::Pass
+                | Verdict::Within
                 | Verdict::Ipv6
                 | Verdict::Held
                 | Verdict::ToNeighbour { .. },
@@ -261,6 +293,18 @@ impl Host {
             datapath::refuse(packet, &self.tables, &mut self.work)
         };
         told != 0
+    }
+
+    /// The next hop that the last packet was sent to; none where the kernel is to find it.
+    #[must_use]
+    pub const fn gateway(&self) -> [u8; 4] {
+        self.work.gateway
+    }
+
+    /// The same of IPv6.
+    #[must_use]
+    pub const fn gateway6(&self) -> V6 {
+        self.work6.gateway
     }
 
     /// A container sends a packet to its gateway's MAC address.

@@ -1,6 +1,6 @@
 //! The same host as IPv6 sees it.
 //!
-//! Owns nothing but names: `tables` are those of IPv6, as they are IPv4's in [`Host`], so that a test
+//! Owns nothing but names: `tables` are those of IPv6, as they are IPv4's in [`HostOf`], so that a test
 //! can be the same for both.
 
 use core::{mem::swap, ops::Deref};
@@ -8,34 +8,37 @@ use core::{mem::swap, ops::Deref};
 use super::{
     build6::Datagram6,
     frame::Frame,
-    host::{Host, Outcome},
+    host::{HostOf, Outcome},
     tables::MemTables,
     topology::Container,
 };
 use crate::{addr::V6, event::Hook, records::LOOPBACK_IFINDEX};
 
 /// A host: tables and hooks. IPv4's come first all the same: they find that a packet is not theirs.
-pub struct Host6 {
+pub struct Host6Of<const VISIBLE: bool> {
     /// Everything but packets.
     pub tables: MemTables<V6>,
-    host: Host,
+    host: HostOf<VISIBLE>,
 }
 
-impl Default for Host6 {
+/// A host whose packets netpath forwards itself.
+pub type Host6 = Host6Of<false>;
+
+impl<const VISIBLE: bool> Default for Host6Of<VISIBLE> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Deref for Host6 {
-    type Target = Host;
+impl<const VISIBLE: bool> Deref for Host6Of<VISIBLE> {
+    type Target = HostOf<VISIBLE>;
 
-    fn deref(&self) -> &Host {
+    fn deref(&self) -> &HostOf<VISIBLE> {
         &self.host
     }
 }
 
-impl Host6 {
+impl<const VISIBLE: bool> Host6Of<VISIBLE> {
     /// The standard host.
     #[must_use]
     pub fn new() -> Self {
@@ -45,9 +48,13 @@ impl Host6 {
     /// The standard host with other random numbers.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
+        let mut tables = MemTables::standard6(seed);
+        if VISIBLE {
+            tables.make_visible();
+        }
         Self {
-            tables: MemTables::standard6(seed),
-            host: Host::seeded(seed),
+            tables,
+            host: HostOf::seeded(seed),
         }
     }
 
@@ -64,7 +71,13 @@ impl Host6 {
         out
     }
 
-    /// [`Host::from`].
+    /// [`HostOf::gateway`].
+    #[must_use]
+    pub const fn gateway(&self) -> V6 {
+        self.host.gateway6()
+    }
+
+    /// [`HostOf::from`].
     #[track_caller]
     pub fn from(&mut self, c: &Container, packet: &Datagram6) -> Outcome {
         self.swap();
@@ -73,7 +86,7 @@ impl Host6 {
         out
     }
 
-    /// [`Host::from_outside`].
+    /// [`HostOf::from_outside`].
     #[track_caller]
     pub fn from_outside(&mut self, packet: &Datagram6) -> Outcome {
         self.swap();
@@ -82,14 +95,14 @@ impl Host6 {
         out
     }
 
-    /// [`Host::from_itself`].
+    /// [`HostOf::from_itself`].
     #[track_caller]
     pub fn from_itself(&mut self, packet: &Datagram6) -> Outcome {
         let frame = packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX);
         self.run(Hook::Loopback, &frame)
     }
 
-    /// [`Host::from_stack`].
+    /// [`HostOf::from_stack`].
     #[track_caller]
     pub fn from_stack(&mut self, packet: &Datagram6) -> Outcome {
         self.swap();

@@ -46,8 +46,8 @@ impl<A: Addr> PublishedPorts for MemTables<A> {
 
     fn is_listed(&self, source: &SourceKey<A>) -> bool {
         let key = source.key;
-        let holds = |(rule, net, len): &(u16, A, u8)| {
-            u32::from(*rule) == key.rule && routes::in_prefix(key.addr, *net, *len)
+        let holds = |(rule, net, len): &(u32, A, u8)| {
+            *rule == key.rule && routes::in_prefix(key.addr, *net, *len)
         };
         self.allowed.iter().any(holds)
     }
@@ -128,8 +128,8 @@ impl<A: Addr> MemTables<A> {
     /// Gives a rule another allow list, none for everybody, as user space does: the rule's revision
     /// grows.
     pub fn allow(&mut self, rule: u16, sources: &[(A, u8)]) {
-        self.allowed.retain(|(r, _, _)| *r != rule);
-        let list = sources.iter().map(|(net, len)| (rule, *net, *len));
+        self.allowed.retain(|(r, _, _)| *r != rule.into());
+        let list = sources.iter().map(|(net, len)| (rule.into(), *net, *len));
         self.allowed.extend(list);
         let record = &mut self.rules[usize::from(rule)];
         record.flags = if sources.is_empty() { 0 } else { RULE_ALLOW };

@@ -26,8 +26,9 @@ use crate::{
     maps,
     publish::{Backends, START_PROTOCOLS, Starts},
     records::{
-        Config, EndpointRecord, EndpointStats, IfaceRecord, LOOPBACK_IFINDEX, LOOPBACK_UPLINK,
-        NetworkRecord, Published, PublishedKey, RuleRecord, RuleStats, UplinkRecord,
+        CONFIG_VISIBLE, Config, ENDPOINT_VISIBLE, EndpointRecord, EndpointStats, IfaceRecord,
+        LOOPBACK_IFINDEX, LOOPBACK_UPLINK, NetworkRecord, Published, PublishedKey, RuleRecord,
+        RuleStats, UplinkRecord,
     },
     tuple::Tuple,
 };
@@ -64,8 +65,8 @@ pub struct MemTables<A: Addr = V4> {
     pub starts: Vec<Starts>,
     /// Groups of endpoints behind a port, by slot.
     pub backends: Vec<Backends>,
-    /// What the allow lists of rules hold: rule, prefix, its length.
-    pub allowed: Vec<(u16, A, u8)>,
+    /// What the trie of allow lists holds: rule or network, prefix, its length.
+    pub allowed: Vec<(u32, A, u8)>,
     /// Interfaces that are gone though user space's records still name them.
     pub gone: HashSet<u32>,
     /// The configuration; `None`: not written yet.
@@ -76,6 +77,10 @@ pub struct MemTables<A: Addr = V4> {
     pub host_sockets: HashSet<Tuple<A>>,
     /// Protocols and ports at which a socket of the host takes packets from everybody.
     pub host_listeners: HashSet<(u8, u16)>,
+    /// `ENDPOINT_*` bits of endpoints that are added.
+    pub endpoint_flags: u32,
+    /// How often the conntrack table has been looked at.
+    pub looked_up: Cell<u64>,
     /// Entries that the conntrack table takes.
     pub ct_capacity: usize,
     pub(super) reserved: Vec<u64>,
@@ -129,6 +134,8 @@ impl<A: Addr> MemTables<A> {
             routes: Vec::new(),
             host_sockets: HashSet::new(),
             host_listeners: HashSet::new(),
+            endpoint_flags: 0,
+            looked_up: Cell::new(0),
             ct_capacity: maps::CT4_ENTRIES,
             reserved: vec![0; maps::RESERVED_WORDS],
             random: Cell::new(seed.wrapping_mul(2).wrapping_add(1)),
@@ -140,6 +147,19 @@ impl<A: Addr> MemTables<A> {
             common: Rc::default(),
             interlopers: RefCell::default(),
             onlookers: RefCell::default(),
+        }
+    }
+
+    /// Every network becomes visible to the host's firewall.
+    pub fn make_visible(&mut self) {
+        self.endpoint_flags |= ENDPOINT_VISIBLE;
+        for endpoint in &mut self.endpoints {
+            if endpoint.ifindex != 0 {
+                endpoint.flags |= ENDPOINT_VISIBLE;
+            }
+        }
+        if let Some(config) = &mut self.config {
+            config.flags |= CONFIG_VISIBLE;
         }
     }
 

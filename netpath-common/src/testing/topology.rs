@@ -152,6 +152,7 @@ pub fn endpoint_record(c: &Container) -> EndpointRecord {
         mac: c.mac,
         network: c.network,
         mtu: 1500,
+        flags: 0,
     }
 }
 
@@ -250,6 +251,7 @@ impl<A: Addr> MemTables<A> {
         let old = self.endpoints[usize::from(c.slot)].generation;
         self.endpoints[usize::from(c.slot)] = EndpointRecord {
             generation: old + 1,
+            flags: self.endpoint_flags,
             ..record
         };
         self.endpoint_by_addr

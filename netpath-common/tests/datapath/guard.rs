@@ -3,7 +3,7 @@
 use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, SYN},
-    datapath::bridge_ingress,
+    datapath::{Vetted, bridge_ingress},
     event::Hook,
 };
 
@@ -65,8 +65,8 @@ fn loopback_and_multicast() {
 
 #[test]
 fn frames_of_unknown_ports_stop_at_the_bridge() {
-    assert_eq!(bridge_ingress(false), Err(DropReason::UnknownPort));
-    assert!(bridge_ingress(true).is_ok());
+    assert_eq!(bridge_ingress(Vetted::No), Err(DropReason::UnknownPort));
+    assert!(bridge_ingress(Vetted::Yes).is_ok());
 }
 
 #[test]

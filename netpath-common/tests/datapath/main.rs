@@ -22,6 +22,8 @@ mod tcp_table;
 mod truncate;
 mod v4;
 mod v6;
+mod visible4;
+mod visible6;
 mod xdp;
 mod xdp_model;
 mod xdp_nat;

@@ -9,8 +9,8 @@ use netpath_common::{
 
 use super::family::*;
 
-const UPLINK2: u16 = 2;
-const UPLINK2_IF: u32 = 77;
+pub(super) const UPLINK2: u16 = 2;
+pub(super) const UPLINK2_IF: u32 = 77;
 
 fn question() -> Datagram {
     udp(C1.ip(), 5000, S, 53, b"?")
@@ -24,7 +24,7 @@ fn is_leased(out: &Outcome) -> bool {
 }
 
 /// A second uplink, where no route leads yet.
-fn two_uplinks() -> Host {
+pub(super) fn two_uplinks() -> Host {
     let mut h = Host::new();
     let mut uplink = UplinkRecord {
         ifindex: UPLINK2_IF,
@@ -66,6 +66,33 @@ fn without_a_neighbour_every_packet_goes_through_the_kernel() {
     for _ in 0..3 {
         assert!(!is_leased(&h.from(&C1, &question())));
     }
+}
+
+#[test]
+fn what_the_kernel_is_to_send_goes_to_the_next_hop_that_was_found() {
+    let mut h = Host::new();
+    let nobody = h.gateway();
+    // Known by its address, and not yet by its MAC address.
+    (h.tables.routes[0].2.gateway, h.tables.routes[0].2.dst_mac) = (R, [0; 6]);
+    for _ in 0..2 {
+        let _ = h.from(&C1, &question()).to_uplink();
+        assert_eq!(h.gateway(), R);
+    }
+    for part in udp(C1.ip(), 5001, S, 53, &[7; 4000]).parts(1) {
+        let _ = h.from(&C1, &part).to_uplink();
+        assert_eq!(h.gateway(), R, "later fragments too");
+    }
+    h.from_outside(&udp(S, 4000, H, 5353, b"?"));
+    for _ in 0..2 {
+        let _ = h.from(&C1, &answer()).to_uplink();
+        assert_eq!(h.gateway(), R, "and answers");
+    }
+    let asked = udp(S, 4000, C1.ip(), 53, b"?");
+    let _ = h.from(&C1, &no_port(C1.ip(), S, &asked)).to_uplink();
+    assert_eq!(h.gateway(), R, "and errors");
+    // Forgotten with the packet.
+    let _ = h.from_outside(&udp(S, 4001, H, 5353, b"?"));
+    assert_eq!(h.gateway(), nobody);
 }
 
 #[test]

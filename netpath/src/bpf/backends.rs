@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use netpath_common::{
     Addr, maps,
     publish::{Backend, Backends},
-    records::{ALLOWED_RULE_BITS, AllowedKey},
+    records::{ALLOWED_RULE_BITS, AllowedKey, KEPT_NETWORKS},
 };
 
 use super::{Datapath, Error, batch, sys};
@@ -61,6 +61,28 @@ impl Datapath {
         Ok(())
     }
 
+    /// Makes the destinations to which containers of a network keep their addresses these.
+    ///
+    /// # Errors
+    /// There is no room for more, or a map cannot be read or written.
+    pub fn set_kept(&self, network: u16, want: &[IpNet]) -> Result<(), Error> {
+        let rule = KEPT_NETWORKS | u32::from(network);
+        let mut found = Vec::new();
+        for key in self.allowed_keys::<[u8; 4]>(maps::ALLOWED4)? {
+            found.extend(net_of(&key, IpAddr::from(key.data().addr)).filter(|(r, _)| *r == rule));
+        }
+        for key in self.allowed_keys::<[u8; 16]>(maps::ALLOWED6)? {
+            found.extend(net_of(&key, IpAddr::from(key.data().addr)).filter(|(r, _)| *r == rule));
+        }
+        for net in want.iter().filter(|net| !found.contains(&(rule, **net))) {
+            self.allow(rule, *net, true)?;
+        }
+        for (_, net) in found.iter().filter(|(_, net)| !want.contains(net)) {
+            self.allow(rule, *net, false)?;
+        }
+        Ok(())
+    }
+
     /// The sources that rules let in.
     pub fn allowed(&self) -> Result<Allowed, Error> {
         let mut all = Allowed::new();
@@ -88,16 +110,16 @@ impl Datapath {
         for (rule, nets) in want {
             let old = found.get(rule).unwrap_or(&none);
             for net in nets.difference(old) {
-                self.allow(*rule, *net, true)?;
+                self.allow(u32::from(*rule), *net, true)?;
             }
             for net in old.difference(nets) {
-                self.allow(*rule, *net, false)?;
+                self.allow(u32::from(*rule), *net, false)?;
             }
         }
         Ok(())
     }
 
-    fn allow(&self, rule: u16, net: IpNet, on: bool) -> Result<(), Error> {
+    fn allow(&self, rule: u32, net: IpNet, on: bool) -> Result<(), Error> {
         match net {
             IpNet::V4(net) => {
                 let addr = net.addr().octets();
@@ -113,7 +135,7 @@ impl Datapath {
     fn change_allowed<A: Addr>(
         &self,
         map: &str,
-        rule: u16,
+        rule: u32,
         addr: A,
         len: u8,
         on: bool,
@@ -121,7 +143,6 @@ impl Datapath {
     where
         AllowedKey<A>: Pod,
     {
-        let rule = u32::from(rule);
         let key = Key::new(
             ALLOWED_RULE_BITS + u32::from(len),
             AllowedKey { rule, addr },
@@ -157,11 +178,20 @@ fn add<A: Addr>(all: &mut Allowed, key: &Key<AllowedKey<A>>, addr: IpAddr)
 where
     AllowedKey<A>: Pod,
 {
-    let len = key.prefix_len().saturating_sub(ALLOWED_RULE_BITS);
-    let net = u8::try_from(len)
-        .ok()
-        .and_then(|len| IpNet::new(addr, len).ok());
-    if let (Some(net), Ok(rule)) = (net, u16::try_from(key.data().rule)) {
+    // Those of networks have larger numbers than rules.
+    if let Some((rule, net)) = net_of(key, addr)
+        && let Ok(rule) = u16::try_from(rule)
+    {
         all.entry(rule).or_default().insert(net);
     }
+}
+
+/// The rule or network of a key, and the prefix.
+fn net_of<A: Addr>(key: &Key<AllowedKey<A>>, addr: IpAddr) -> Option<(u32, IpNet)>
+where
+    AllowedKey<A>: Pod,
+{
+    let len = key.prefix_len().saturating_sub(ALLOWED_RULE_BITS);
+    let net = IpNet::new(addr, u8::try_from(len).ok()?).ok()?;
+    Some((key.data().rule, net))
 }

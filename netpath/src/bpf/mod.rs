@@ -31,7 +31,7 @@ mod xdp;
 
 pub use netpath_common::event::Hook;
 use netpath_common::records::{
-    CONFIG_BINDINGS, CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts,
+    CONFIG_BINDINGS, CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, CONFIG_VISIBLE, Config, Timeouts,
 };
 
 use crate::config::{Nat, Quotas};
@@ -78,6 +78,8 @@ pub struct LoadOptions {
     pub quotas: Quotas,
     /// A network maps independently of endpoints.
     pub bindings: bool,
+    /// A network is visible to the host's firewall.
+    pub visible: bool,
 }
 
 impl LoadOptions {
@@ -92,7 +94,8 @@ impl LoadOptions {
             port_max,
             flags: flag(self.nat.preserve_ports, CONFIG_PRESERVE_PORTS)
                 | flag(self.nat.mss_clamp, CONFIG_MSS_CLAMP)
-                | flag(self.bindings, CONFIG_BINDINGS),
+                | flag(self.bindings, CONFIG_BINDINGS)
+                | flag(self.visible, CONFIG_VISIBLE),
             endpoint_flows,
             endpoint_ports,
             inbound_embryonic,

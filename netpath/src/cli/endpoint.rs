@@ -91,6 +91,7 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             addr: args.ip,
             addr6: args.ip6,
             mac: args.mac,
+            rates: config::Rates::default(),
             publish: args.publish.clone(),
         },
     };

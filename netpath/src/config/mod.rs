@@ -15,8 +15,10 @@ mod mac;
 mod name;
 mod nat;
 mod netns_ref;
+mod options;
 mod pools;
 mod port_range;
+mod rate;
 mod raw;
 mod rules;
 mod spec;
@@ -29,7 +31,7 @@ use std::{
     path::Path,
 };
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpath_common::records::Timeouts;
 
 pub use binding::HostBinding;
@@ -42,8 +44,10 @@ pub use mac::Mac;
 pub use name::{check_ifname, check_name};
 pub use nat::{Nat, Quotas};
 pub use netns_ref::{FILL_IN, NetnsRef};
+pub use options::Firewall;
 pub use pools::{choose_subnet, nameservers, overlaps};
 pub use port_range::{PortRange, Protocol};
+pub use rate::{Rate, Rates};
 pub use rules::check_endpoint_addr;
 pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
@@ -106,6 +110,8 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// Destinations outside to which containers keep their addresses all the same, in order.
+    pub no_masquerade: Vec<IpNet>,
     /// The outside port does not depend on the destination, and takes packets from everybody.
     pub bindings: bool,
     /// Fixed outside address.
@@ -114,6 +120,10 @@ pub struct Network {
     pub snat6: Option<Ipv6Addr>,
     /// Nothing leaves or enters.
     pub internal: bool,
+    /// The host has no address in it either.
+    pub isolated: bool,
+    /// Whether the host's own firewall sees the packets.
+    pub firewall: Firewall,
     /// Host address of published ports that name none.
     pub host_binding: HostBinding,
     /// Where the way in by the uplinks begins.
@@ -179,6 +189,8 @@ pub struct Endpoint {
     pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side; `None` has one made up.
     pub mac: Option<Mac>,
+    /// Bandwidth limits.
+    pub rates: Rates,
     /// Published ports.
     pub publish: Vec<PortSpec>,
 }

@@ -75,6 +75,7 @@ pub(super) struct Network {
     pub(super) gso_max_size: Option<i64>,
     pub(super) icc: Option<bool>,
     pub(super) masquerade: Option<bool>,
+    pub(super) no_masquerade: Option<Vec<String>>,
     pub(super) snat: Option<String>,
     pub(super) snat6: Option<String>,
     pub(super) internal: Option<bool>,
@@ -101,6 +102,8 @@ pub(super) struct Endpoint {
     pub(super) ip: Option<String>,
     pub(super) ip6: Option<String>,
     pub(super) mac: Option<String>,
+    pub(super) rate_in: Option<String>,
+    pub(super) rate_out: Option<String>,
     #[serde(default)]
     pub(super) publish: Vec<String>,
 }

@@ -10,7 +10,9 @@ use super::{
     check_ifname, check_name,
     ipam::{Subnet, ipam, subnet},
     ipv6::{IPV6_MTU_MIN, ipv6},
-    nat, raw,
+    nat, options,
+    rate::rates,
+    raw,
     rules::{addresses, ports, subnets, unique},
     timeouts,
 };
@@ -59,6 +61,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     };
     check_name(&raw.name).map_err(|reason| invalid("name", &raw.name, reason))?;
     refuse_unsupported(&raw)?;
+    let options = options::options(&raw)?;
     let v6 = ipv6(&raw)?;
     let bridge = raw.bridge.clone().unwrap_or_else(|| DEFAULT_BRIDGE.into());
     check_ifname(&bridge).map_err(|reason| invalid("bridge", &bridge, reason))?;
@@ -190,6 +193,7 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         gso_max_size,
         icc: raw.icc.unwrap_or(true),
         masquerade: raw.masquerade.unwrap_or(true),
+        no_masquerade: options.no_masquerade,
         bindings,
         snat,
         ipv6: v6.subnet,
@@ -198,6 +202,8 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         snat6: v6.snat,
         mode: v6.mode,
         internal: raw.internal.unwrap_or(false),
+        isolated: options.isolated,
+        firewall: options.firewall,
         host_binding,
         uplink_hook,
         early_drop,
@@ -222,56 +228,16 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
             remedy,
         })
     };
-    struct Word<'a> {
-        key: &'static str,
-        value: &'a Option<String>,
-        default: &'static str,
-        others: &'static [&'static str],
-        remedy: &'static str,
-    }
-    let word = |key, value, default, others, remedy| Word {
-        key,
-        value,
-        default,
-        others,
-        remedy,
-    };
-    let kinds = &["macvlan", "ipvlan", "host", "none", "null"];
-    let words = [
-        word("driver", &raw.driver, "bridge", kinds, "use \"bridge\""),
-        word(
-            "firewall",
-            &raw.firewall,
-            "bypass",
-            &["visible"],
-            "use \"bypass\"",
-        ),
-    ];
-    for Word {
-        key,
-        value,
-        default,
-        others,
-        remedy,
-    } in words
-    {
-        match value.as_deref() {
-            None => {}
-            Some(v) if v == default => {}
-            Some(v) if others.contains(&v) => return unsupported(key, &format!("{v:?}"), remedy),
-            Some(v) => {
-                return Err(Error::Invalid {
-                    object: format!("network `{}`", raw.name),
-                    key,
-                    value: format!("{v:?}"),
-                    reason: format!("the values are {default}, {}", others.join(", ")),
-                });
-            }
-        }
-    }
-    match raw.isolated {
-        Some(true) => unsupported("isolated", "true", "leave it out"),
-        Some(false) | None => Ok(()),
+    let kinds = ["macvlan", "ipvlan", "host", "none", "null"];
+    match raw.driver.as_deref() {
+        None | Some("bridge") => Ok(()),
+        Some(v) if kinds.contains(&v) => unsupported("driver", &format!("{v:?}"), "use \"bridge\""),
+        Some(v) => Err(Error::Invalid {
+            object: format!("network `{}`", raw.name),
+            key: "driver",
+            value: format!("{v:?}"),
+            reason: format!("the values are bridge, {}", kinds.join(", ")),
+        }),
     }
 }
 
@@ -312,6 +278,7 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         addr: addr.transpose()?,
         addr6: addr6.transpose()?,
         mac: mac.transpose()?,
+        rates: rates(&raw)?,
         publish,
         name: raw.name.clone(),
     })

@@ -1,18 +1,15 @@
 //! Who else works on the host's network: its firewall, and what manages interfaces.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
-
-use serde::Deserialize;
+use std::{fs, path::Path};
 
 use super::{Finding, Patient};
-use crate::lab::netfilter;
+use crate::{
+    config::{DEFAULT_BRIDGE, Firewall},
+    firewall::{self, Unknown},
+};
 
 pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
-    let mut findings = vec![firewall()];
+    let mut findings = vec![firewall(patient)];
     if is_first_namespace() {
         let own: Vec<(&str, u32)> = patient
             .own_links()
@@ -32,97 +29,44 @@ fn is_first_namespace() -> bool {
 }
 
 /// What the firewall does with what netpath leaves to the kernel.
-fn firewall() -> Finding {
+fn firewall(patient: &Patient) -> Finding {
     const CHECK: &str = "firewall";
-    let Ok(there) = netfilter::look() else {
-        return Finding::warning(CHECK, "the kernel does not tell", "run it as root");
-    };
-    if there.nft_tables == 0 && there.iptables_tables.is_empty() {
-        return Finding::ok(CHECK, "no rules");
+    let networks = patient.state.iter().flat_map(|state| &state.networks);
+    let (seen, mut bridges): (Vec<_>, Vec<_>) = (
+        networks
+            .clone()
+            .filter(|n| n.firewall == Firewall::Visible)
+            .map(|n| n.name.as_str())
+            .collect(),
+        networks
+            .filter(|n| n.firewall == Firewall::Bypass)
+            .map(|n| n.bridge.as_str())
+            .collect(),
+    );
+    if seen.is_empty() && bridges.is_empty() {
+        bridges.push(DEFAULT_BRIDGE);
     }
-    let mut dropping = Vec::new();
-    if there.nft_tables > 0 {
-        let text = output("nft", &["-j", "list", "chains"]);
-        match text.and_then(|text| nft_chains(&text)) {
-            Some(chains) => dropping.extend(chains),
-            None => {
-                return Finding::warning(
-                    CHECK,
-                    format!("{} nftables tables, not looked at", there.nft_tables),
-                    "install nft (apt-get install nftables) and run it again",
-                );
-            }
+    match firewall::dropping(&bridges) {
+        Err(Unknown::Kernel) => {
+            Finding::warning(CHECK, "the kernel does not tell", "run it as root")
         }
-    }
-    if there.iptables_tables.iter().any(|name| name == "filter") {
-        let text = output("iptables-legacy-save", &["-t", "filter"]);
-        if text.is_none_or(|text| text.lines().any(|line| line.starts_with(":FORWARD DROP"))) {
-            dropping.push("iptables-legacy FORWARD".to_owned());
-        }
-    }
-    judge(&dropping)
-}
-
-fn judge(dropping: &[String]) -> Finding {
-    const CHECK: &str = "firewall";
-    if dropping.is_empty() {
-        return Finding::ok(CHECK, "no forward chain drops by default");
-    }
-    Finding::warning(
-        CHECK,
-        format!(
-            "{} drops by default: not what netpath forwards, but what it leaves to the kernel, such \
-             as packets to be fragmented",
-            dropping.join(", ")
+        Err(Unknown::Program(name)) => Finding::warning(
+            CHECK,
+            format!("there are rules, not looked at: no {name}"),
+            format!("install {name} and run it again"),
         ),
-        "accept there what comes from and goes to netpath's bridges",
-    )
-}
-
-#[derive(Deserialize)]
-struct Ruleset {
-    nftables: Vec<Object>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    chain: Option<Chain>,
-}
-
-#[derive(Deserialize)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-    hook: Option<String>,
-    policy: Option<String>,
-}
-
-/// The forward chains that drop what no rule accepts, of `nft -j list chains`; `None` where that is
-/// something else.
-fn nft_chains(json: &str) -> Option<Vec<String>> {
-    let ruleset: Ruleset = serde_json::from_str(json).ok()?;
-    let chains = ruleset.nftables.into_iter().filter_map(|it| it.chain);
-    let chains = chains
-        .filter(|it| it.hook.as_deref() == Some("forward") && it.policy.as_deref() == Some("drop"))
-        .map(|it| format!("{} {} {}", it.family, it.table, it.name))
-        .collect();
-    Some(chains)
-}
-
-/// What a tool prints; `None` where there is none, or it fails.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let run = Command::new(program)
-        .args(arguments)
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    run.status
-        .success()
-        .then(|| String::from_utf8_lossy(&run.stdout).into_owned())
+        Ok(None) => Finding::ok(CHECK, "no rules"),
+        Ok(Some(found)) => match firewall::judge(&found, &bridges) {
+            Some((what, remedy)) if !bridges.is_empty() => Finding::warning(CHECK, what, remedy),
+            _ if seen.is_empty() => {
+                Finding::ok(CHECK, "no forward chain drops what concerns netpath")
+            }
+            _ => Finding::ok(
+                CHECK,
+                format!("judges network {}, as asked", seen.join(", ")),
+            ),
+        },
+    }
 }
 
 /// Services that may change interfaces, by what they note about each below `run`.
@@ -173,29 +117,6 @@ fn managers(run: &Path, own: &[(&str, u32)]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::doctor::Level;
-
-    #[test]
-    fn forward_chains_that_drop_are_named() {
-        let json = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}},
-            {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 1,
-             "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}},
-            {"chain": {"family": "inet", "table": "t", "name": "input", "handle": 2,
-             "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}},
-            {"chain": {"family": "inet", "table": "t", "name": "forward", "handle": 3,
-             "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}},
-            {"chain": {"family": "inet", "table": "t", "name": "of_its_own", "handle": 4}}]}"#;
-        let chains = nft_chains(json).unwrap();
-        assert_eq!(chains, ["ip filter FORWARD"]);
-        let found = judge(&chains);
-        assert_eq!(found.level, Level::Warning);
-        assert!(
-            found.found.starts_with("ip filter FORWARD drops"),
-            "{}",
-            found.found
-        );
-        assert_eq!(judge(&[]).level, Level::Ok);
-        assert_eq!(nft_chains("no JSON"), None, "nothing is known");
-    }
 
     #[test]
     fn who_manages_netpaths_interfaces_is_named() {

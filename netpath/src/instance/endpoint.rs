@@ -3,11 +3,15 @@
 use std::{collections::HashSet, os::fd::AsFd as _};
 
 use ipnet::Ipv6Net;
-use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
+use netpath_common::records::{
+    ENDPOINT_ISOLATED, ENDPOINT_SHAPED, ENDPOINT_VISIBLE, EndpointRecord, IFACE_ENDPOINT,
+    IfaceRecord,
+};
 
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
+    config::Firewall,
     net::{Announced, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
     state::{Endpoint, Network},
 };
@@ -91,7 +95,11 @@ impl Work<'_> {
             gateway: (!network.internal).then_some(network.gateway),
             ipv6: side6(&network, &e),
         };
-        Ok(container::configure(&netns, side)?)
+        container::configure(&netns, side)?;
+        if e.rates.out.is_some() {
+            self.shape_container(&e)?;
+        }
+        Ok(())
     }
 
     /// Makes the host's side and the records of an endpoint be right; changes nothing that is.
@@ -112,6 +120,9 @@ impl Work<'_> {
         self.put_endpoint_segments(&network, &e, &link).await?;
         // Before its address is known: from then on packets may come.
         self.put_endpoint_gro(&network, &e, &link).await?;
+        if e.rates.into.is_some() {
+            self.shape_host_side(&e).await?;
+        }
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;
@@ -136,7 +147,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn put_endpoint_record(
+    pub(super) fn put_endpoint_record(
         &mut self,
         datapath: &Datapath,
         network: &Network,
@@ -150,13 +161,21 @@ impl Work<'_> {
             mac: e.mac.0,
             network: network.slot,
             mtu: network.mtu,
+            flags: flags(network, e),
             addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
         };
         if record != found || record.generation == 0 {
             if found.ifindex == 0 {
                 datapath.reset_endpoint_stats(e.slot)?;
             }
-            record.generation = self.state.next_generation(found.generation);
+            // No flow depends on how its packets go.
+            let same = EndpointRecord {
+                flags: record.flags,
+                ..found
+            };
+            if record != same || record.generation == 0 {
+                record.generation = self.state.next_generation(found.generation);
+            }
             datapath.set_endpoint(e.slot, &record)?;
         }
         datapath.set_endpoint_addr(e.addr, e.slot)?;
@@ -231,6 +250,14 @@ impl Work<'_> {
             ),
         })
     }
+}
+
+/// How an endpoint's packets go.
+fn flags(network: &Network, e: &Endpoint) -> u32 {
+    let flag = |on, bit| if on { bit } else { 0 };
+    flag(network.firewall == Firewall::Visible, ENDPOINT_VISIBLE)
+        | flag(network.isolated, ENDPOINT_ISOLATED)
+        | flag(e.rates.into.is_some(), ENDPOINT_SHAPED)
 }
 
 /// The IPv6 half of the container's side.

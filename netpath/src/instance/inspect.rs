@@ -5,10 +5,11 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    config::{Mode, Pool, UplinkHook, Uplinks},
+    config::{Firewall, Mode, Pool, UplinkHook, Uplinks},
     state::{Endpoint, Network},
 };
 
@@ -162,15 +163,24 @@ impl From<&Network> for NetworkView {
     }
 }
 
+fn joined(nets: &[IpNet]) -> String {
+    let nets: Vec<_> = nets.iter().map(ToString::to_string).collect();
+    nets.join(",")
+}
+
 /// How the gateways treat addresses, where that is not the default.
 fn gateway_modes(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
     let v4 = Some("com.docker.network.bridge.gateway_mode_ipv4");
     let v6 = n
         .ipv6
         .map(|_| "com.docker.network.bridge.gateway_mode_ipv6");
-    let routed = n.mode == Mode::Routed;
-    let names = [v4, v6].into_iter().flatten().filter(move |_| routed);
-    names.map(|name| (name, "routed".to_owned()))
+    let mode = match (n.isolated, n.mode) {
+        (true, _) => Some("isolated"),
+        (false, Mode::Routed) => Some("routed"),
+        (false, Mode::Nat) => None,
+    };
+    let names = [v4, v6].into_iter().flatten();
+    names.filter_map(move |name| Some((name, mode?.to_owned())))
 }
 
 fn container(n: &Network, e: &Endpoint) -> ContainerView {
@@ -241,6 +251,10 @@ fn more_options(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
         ("com.docker.network.host_ipv6", snat6.map(|a| a.to_string())),
         ("netpath.early_drop", set(n.early_drop, "true")),
         (
+            "netpath.firewall",
+            set(n.firewall == Firewall::Visible, "visible"),
+        ),
+        (
             "netpath.gso_max_size",
             n.gso_max_size.map(|size| size.to_string()),
         ),
@@ -249,6 +263,10 @@ fn more_options(n: &Network) -> impl Iterator<Item = (&'static str, String)> {
             n.host_binding6.map(|a| a.to_string()),
         ),
         ("netpath.mapping", set(n.bindings, "endpoint-independent")),
+        (
+            "netpath.no_masquerade",
+            (!n.no_masquerade.is_empty()).then(|| joined(&n.no_masquerade)),
+        ),
         ("netpath.port_holder", set(n.ports_held, "engine")),
         ("netpath.uplink_hook", hook),
         ("netpath.uplinks", uplinks),
@@ -267,6 +285,11 @@ pub struct EndpointView {
     pub sandbox_key: String,
     pub ports: BTreeMap<String, Vec<PortBinding>>,
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Bandwidth limits, which Docker has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<String>,
 }
 
 /// Where a port of a container is published.
@@ -334,6 +357,8 @@ impl From<(&Network, &Endpoint)> for EndpointView {
             sandbox_key: e.netns.path().display().to_string(),
             ports,
             networks: BTreeMap::from([(n.name.clone(), settings)]),
+            rate_in: e.rates.into.map(|rate| rate.to_string()),
+            rate_out: e.rates.out.map(|rate| rate.to_string()),
         }
     }
 }

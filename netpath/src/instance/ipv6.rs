@@ -108,11 +108,11 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
 }
 
 impl Work<'_> {
-    /// Turns IPv6 on or off on the bridge of a network. With it, the bridge is a router: it takes
+    /// Turns IPv6 on or off on the bridge of a network, off in an isolated one. With it, the bridge is a router: it takes
     /// neither addresses nor routes from router advertisements.
     pub(super) fn put_bridge_ipv6(&mut self, n: &Network) -> Result<(), Error> {
         let (off, network) = (sysctl::disable_ipv6(&n.bridge), Some(n.name.as_str()));
-        if n.ipv6.is_none() {
+        if n.ipv6.is_none() || n.isolated {
             return self.set_sysctl(&off, "1", network);
         }
         for setting in ["accept_ra", "autoconf"] {
@@ -180,6 +180,7 @@ mod tests {
             addr: None,
             addr6: addr6.map(|a| a.parse().unwrap()),
             mac: None,
+            rates: config::Rates::default(),
             publish: Vec::new(),
         };
         address6(n, &wanted).map_err(|e| e.to_string())

@@ -27,6 +27,7 @@ mod report;
 mod rollback;
 mod rules;
 mod segments;
+mod shaping;
 mod sync;
 mod up;
 mod uplinks;

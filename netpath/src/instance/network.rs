@@ -2,8 +2,8 @@
 
 use netpath_common::records::{
     IFACE_BRIDGE, IfaceRecord, NETWORK_BINDINGS, NETWORK_DIRECT, NETWORK_ICC, NETWORK_INTERNAL,
-    NETWORK_MASQUERADE, NETWORK_PORTS_FREE, NETWORK_PORTS_HELD, NETWORK_ROUTED, NETWORK_XDP,
-    NetworkRecord,
+    NETWORK_KEEPS, NETWORK_MASQUERADE, NETWORK_PORTS_FREE, NETWORK_PORTS_HELD, NETWORK_ROUTED,
+    NETWORK_XDP, NetworkRecord,
 };
 
 use super::{Error, error::known, rollback::Undo, work::Work};
@@ -65,6 +65,10 @@ impl Work<'_> {
             // … and as long as any is.
             self.put_all_gro(&network).await?;
         }
+        for e in network.endpoints.iter().filter(|e| e.ifindex != 0) {
+            let datapath = self.datapath()?;
+            self.put_endpoint_record(&datapath, &network, e)?;
+        }
         for e in &network.endpoints {
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.
@@ -105,9 +109,11 @@ impl Work<'_> {
         };
         if n.adopted && n.found.is_none() {
             let addresses = netlink.addresses().await?;
-            let addressed = addresses
-                .iter()
-                .any(|a| a.index == link.index && a.addr.addr() == n.gateway);
+            // With another prefix it is another address, and stays beside.
+            let addressed = addresses.iter().any(|a| {
+                let same = a.addr.addr() == n.gateway && a.addr.prefix_len() == prefix;
+                a.index == link.index && same
+            });
             let addresses6 = netlink.addresses6().await?.into_iter();
             let of_link = addresses6.filter(|a| a.index == link.index && a.permanent);
             n.found = Some(Found {
@@ -140,6 +146,10 @@ impl Work<'_> {
 
         let record = record(&n);
         let before = datapath.network(n.slot)?;
+        if (before.flags | record.flags) & NETWORK_KEEPS != 0 {
+            // Before the flag that has them asked for.
+            datapath.set_kept(n.slot, &n.no_masquerade)?;
+        }
         if before != record {
             datapath.set_network(n.slot, &record)?;
         }
@@ -158,8 +168,15 @@ impl Work<'_> {
         datapath.attach(Hook::Bridge, &n.bridge, n.ifindex)?;
 
         let netlink = &self.instance.netlink;
-        netlink.add_address(n.ifindex, n.gateway, prefix).await?;
-        self.put_bridge_addresses6(&n).await?;
+        let was_there = n.found.as_ref().is_some_and(|found| found.addressed);
+        if n.isolated {
+            if !was_there {
+                netlink.remove_address(n.ifindex, n.gateway, prefix).await?;
+            }
+        } else {
+            netlink.add_address(n.ifindex, n.gateway, prefix).await?;
+            self.put_bridge_addresses6(&n).await?;
+        }
         if !link.up {
             netlink.set_up(n.ifindex, true).await?;
         }
@@ -222,6 +239,9 @@ impl Work<'_> {
                 datapath.remove_subnet(ipv6.subnet)?;
             }
             datapath.set_network(n.slot, &NetworkRecord::default())?;
+            if !n.no_masquerade.is_empty() {
+                datapath.set_kept(n.slot, &[])?;
+            }
         }
         self.state.networks.retain(|other| other.name != name);
         self.save()
@@ -245,15 +265,18 @@ impl Work<'_> {
 /// What decides whether and how containers reach the outside.
 fn leaves_by(n: &Network) -> impl PartialEq + use<> {
     let snat6 = n.ipv6.and_then(|v6| v6.snat);
-    (n.internal, n.masquerade, n.bindings, n.snat, snat6)
+    let kept = n.no_masquerade.clone();
+    (n.internal, n.masquerade, n.bindings, n.snat, snat6, kept)
 }
 
 fn record(n: &Network) -> NetworkRecord {
     let flag = |on, bit| if on { bit } else { 0 };
+    // Without the host nobody is the gateway.
+    let hosts = !n.isolated;
     let (routed, ipv6) = (n.mode == Mode::Routed, n.ipv6);
     NetworkRecord {
         bridge_ifindex: n.ifindex,
-        gateway: n.gateway.octets(),
+        gateway: if hosts { n.gateway.octets() } else { [0; 4] },
         subnet: n.subnet.network().octets(),
         mask: n.subnet.netmask().octets(),
         flags: flag(n.masquerade && !routed, NETWORK_MASQUERADE)
@@ -261,12 +284,16 @@ fn record(n: &Network) -> NetworkRecord {
             | flag(n.icc, NETWORK_ICC | NETWORK_DIRECT)
             | flag(n.bindings, NETWORK_BINDINGS)
             | flag(n.internal, NETWORK_INTERNAL)
+            | flag(!n.no_masquerade.is_empty(), NETWORK_KEEPS)
             | flag(n.xdp_translate, NETWORK_XDP)
             | flag(n.ports_held, NETWORK_PORTS_HELD),
         snat: n.snat.map(|a| a.octets()).unwrap_or_default(),
         bridge_mac: n.mac.0,
         zero: 0,
-        gateway6: ipv6.map(|v6| v6.gateway.octets()).unwrap_or_default(),
+        gateway6: ipv6
+            .filter(|_| hosts)
+            .map(|v6| v6.gateway.octets())
+            .unwrap_or_default(),
         subnet6: ipv6
             .map(|v6| v6.subnet.network().octets())
             .unwrap_or_default(),

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::{Error, facts::Facts, forwarding, ports::Ports};
 use crate::{
-    config::Config,
+    config::{Config, Rates},
     state::{Endpoint, Ipv6, Network, Origin, Rule, State},
 };
 
@@ -31,6 +31,8 @@ pub enum Step {
     Publish(String, Vec<Rule>),
     /// Give rules of an endpoint other allow lists.
     Allow(String, Vec<Rule>),
+    /// Give an endpoint other bandwidth limits.
+    Shape(String, Rates),
     /// Turn IPv6 forwarding on; these interfaces keep listening to router advertisements.
     ForwardIpv6(Vec<String>),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Step {
                 write!(f, "change allowed sources of {e}")?;
                 specs(f, rules)
             }
+            Self::Shape(e, rates) => write!(f, "limit {e} to {rates}"),
             Self::ForwardIpv6(advertised) => {
                 write!(f, "turn IPv6 forwarding on")?;
                 if advertised.is_empty() {
@@ -157,7 +160,10 @@ impl<'a> Planner<'a> {
                         added.insert(wanted.name.as_str());
                         self.insert_endpoint(&network.name, e);
                     }
-                    Some(_) => self.withdraw_rules(&wanted.name, &wanted.publish),
+                    Some(_) => {
+                        self.shape(&wanted.name, wanted.rates);
+                        self.withdraw_rules(&wanted.name, &wanted.publish);
+                    }
                 }
             }
         }
@@ -184,6 +190,18 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(self.finish())
+    }
+
+    /// Plans other bandwidth limits of an endpoint.
+    fn shape(&mut self, endpoint: &str, rates: Rates) {
+        if let Some(e) = self.next.endpoint_mut(endpoint)
+            && e.rates != rates
+        {
+            e.rates = rates;
+            self.plan
+                .steps
+                .push(Step::Shape(endpoint.to_owned(), rates));
+        }
     }
 
     /// The plan in its order, with what its networks need of the host.
@@ -249,7 +267,7 @@ impl Step {
             Self::RemoveEndpoint(_) => 1,
             Self::RemoveNetwork(_) => 2,
             Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,
-            Self::AddEndpoint(..) => 4,
+            Self::AddEndpoint(..) | Self::Shape(..) => 4,
             Self::Publish(..) => 5,
             Self::ForwardIpv6(_) => 6,
         }

@@ -127,6 +127,7 @@ impl Planner<'_> {
             ifname: self.ifname()?,
             ifindex: 0,
             gro: false,
+            rates: wanted.rates,
             rules: Vec::new(),
         })
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{self, Mac, Uplinks, choose_subnet, overlaps},
-    net::{hex_id, random_mac},
+    net::{Link, hex_id, random_mac},
     state::{Endpoint, Ipv6, Network, Origin},
 };
 
@@ -96,6 +96,9 @@ impl Planner<'_> {
                 what: format!("network `{}`", n.name),
             });
         }
+        if let Some(bridge) = found {
+            self.warn_of_strangers(&wanted.name, bridge);
+        }
         let (subnet, mtu) = (self.subnet(wanted)?, self.mtu(wanted));
         self.check_ipv6_mtu(wanted, mtu)?;
         let network = Network {
@@ -122,11 +125,14 @@ impl Planner<'_> {
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
+            no_masquerade: wanted.no_masquerade.clone(),
             bindings: wanted.bindings,
             snat: wanted.snat,
             internal: wanted.internal,
             host_binding: wanted.host_binding.addr,
             host_binding6: wanted.host_binding.addr6,
+            isolated: wanted.isolated,
+            firewall: wanted.firewall,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
@@ -163,6 +169,7 @@ impl Planner<'_> {
             gso_max_size: wanted.gso_max_size,
             icc: wanted.icc,
             masquerade: wanted.masquerade,
+            no_masquerade: wanted.no_masquerade.clone(),
             bindings: wanted.bindings,
             snat: wanted.snat,
             ipv6: n.ipv6.map(|ipv6| Ipv6 {
@@ -174,6 +181,8 @@ impl Planner<'_> {
             internal: wanted.internal,
             host_binding: wanted.host_binding.addr,
             host_binding6: wanted.host_binding.addr6,
+            isolated: wanted.isolated,
+            firewall: wanted.firewall,
             uplink_hook: wanted.uplink_hook,
             early_drop: wanted.early_drop,
             xdp_translate: wanted.xdp_translate,
@@ -208,6 +217,21 @@ impl Planner<'_> {
             self.plan.steps.push(Step::ChangeNetwork(Box::new(new)));
         }
         Ok(())
+    }
+
+    /// Warns of the ports that a bridge to be adopted has already: behind them is no endpoint.
+    fn warn_of_strangers(&self, network: &str, bridge: &Link) {
+        let ports = self.facts.links.iter();
+        let ports = ports.filter(|l| l.controller == Some(bridge.index));
+        let names: Vec<_> = ports.map(|l| l.name.as_str()).collect();
+        if !names.is_empty() {
+            tracing::warn!(
+                "network `{network}`: bridge {} has ports of others ({}), which reach each other but \
+                 no longer the host, nor the outside by it; give the network a bridge of its own",
+                bridge.name,
+                names.join(", ")
+            );
+        }
     }
 
     fn subnet(&self, wanted: &config::Network) -> Result<Ipv4Net, Error> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{Error, Instance, host_access, xdp};
 use crate::{
     bpf::{Datapath, Family as _},
-    config::Mode,
-    ct,
+    config::{Firewall, Mode},
+    ct, firewall,
     state::{Network, State, Uplink},
 };
 
@@ -152,6 +152,7 @@ impl Instance {
             warnings.extend(host_access::warning(&datapath, &attachments)?);
         }
         warnings.extend(self.translation_warnings(&state, &links).await);
+        warnings.extend(firewall::warning(&state));
         Ok(Report {
             instance: self.name.clone(),
             networks: state.networks.iter().map(network).collect(),
@@ -196,6 +197,9 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
         (!n.masquerade, "no-masquerade"),
         (n.bindings, "endpoint-independent"),
         (n.internal, "internal"),
+        (n.isolated, "isolated"),
+        (n.firewall == Firewall::Visible, "visible"),
+        (!n.no_masquerade.is_empty(), "no-masquerade-list"),
         (n.mode == Mode::Routed, "routed"),
         (n.snat.is_some(), "snat"),
         (n.ipv6.is_some_and(|v6| v6.snat.is_some()), "snat6"),

@@ -4,7 +4,10 @@
 //! done its first half; taking back what was never done is harmless.
 
 use super::{Error, work::Work};
-use crate::state::{Endpoint, Network, Rule};
+use crate::{
+    config::Rates,
+    state::{Endpoint, Network, Rule},
+};
 
 /// How to take one step back.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +30,8 @@ pub(super) enum Undo {
     Publish(String, Vec<Rule>),
     /// Give rules of the endpoint of this name their former allow lists.
     Allow(String, Vec<Rule>),
+    /// Give the endpoint of this name its former bandwidth limits.
+    Shape(String, Rates),
     /// Look at the uplinks and addresses of the host again, for the networks that are left.
     SyncHost,
     /// Look again at what the networks ask of the uplinks' drivers.
@@ -89,6 +94,7 @@ impl Work<'_> {
             Undo::Unpublish(endpoint, slots) => self.unpublish(&endpoint, &slots),
             Undo::Publish(endpoint, rules) => self.publish(&[(endpoint, rules)]),
             Undo::Allow(endpoint, rules) => self.change_lists(&endpoint, &rules),
+            Undo::Shape(endpoint, rates) => self.shape(&endpoint, rates).await,
             Undo::SyncHost => self.sync_host().await.map(|_| ()),
             Undo::SyncXdp => self.sync_xdp().await,
             Undo::Sysctl(key) => self.restore_sysctl(&key),

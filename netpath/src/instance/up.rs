@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bpf::{self, LoadOptions},
-    config::{Config, default_conntrack},
+    config::{Config, Firewall, default_conntrack},
     state::State,
 };
 
@@ -107,6 +107,7 @@ impl Work<'_> {
                 | Step::AddEndpoint(..)
                 | Step::Publish(..)
                 | Step::Allow(..)
+                | Step::Shape(..)
                 | Step::ForwardIpv6(_) => None,
             })
             .collect();
@@ -152,6 +153,7 @@ impl Work<'_> {
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
                 | Step::Allow(..)
+                | Step::Shape(..)
                 | Step::ForwardIpv6(_) => self.step(step).await?,
             }
         }
@@ -174,6 +176,7 @@ impl Work<'_> {
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
             Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),
+            Step::Shape(endpoint, rates) => self.shape(endpoint, *rates).await,
             Step::ForwardIpv6(_) => self.enable_forwarding().await,
         }
     }
@@ -200,6 +203,14 @@ pub(super) fn load_options(
         quotas: config.quotas,
         bindings: config.networks.iter().any(|n| n.bindings)
             || state.networks.iter().any(|n| n.bindings),
+        visible: config
+            .networks
+            .iter()
+            .any(|n| n.firewall == Firewall::Visible)
+            || state
+                .networks
+                .iter()
+                .any(|n| n.firewall == Firewall::Visible),
     })
 }
 

@@ -48,18 +48,29 @@ impl Netfilter {
 /// # Errors
 /// When it does not answer, other than by having no such subsystem.
 pub fn look() -> Result<Netfilter, Error> {
-    let nft_tables = count(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE)
-        .map_err(Error::io("list the nftables tables"))?;
     let connections = count(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET)
         .map_err(Error::io("list the kernel's connections"))?;
-    // Absent where the kernel has no legacy iptables.
-    let names = fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();
-    let iptables_tables = names.lines().map(str::to_owned).collect();
     Ok(Netfilter {
-        nft_tables,
+        nft_tables: nft_tables()?,
         connections,
-        iptables_tables,
+        iptables_tables: legacy_tables("ip_tables_names"),
     })
+}
+
+/// How many nftables tables there are.
+///
+/// # Errors
+/// As [`look`].
+pub(crate) fn nft_tables() -> Result<usize, Error> {
+    count(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE)
+        .map_err(Error::io("list the nftables tables"))
+}
+
+/// The tables of legacy iptables: `ip_tables_names`, or `ip6_tables_names`.
+pub(crate) fn legacy_tables(file: &str) -> Vec<String> {
+    // Absent where the kernel has none.
+    let names = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    names.lines().map(str::to_owned).collect()
 }
 
 /// How many objects a dump of this message type lists.

@@ -18,6 +18,7 @@ mod peer;
 mod random;
 mod route;
 pub mod segments;
+mod shaping;
 mod sock_diag;
 pub mod sysctl;
 mod uplink;

@@ -15,7 +15,7 @@ use super::{Error, Netlink, error::is_errno};
 /// The main routing table (`RT_TABLE_MAIN`).
 const TABLE_MAIN: u32 = 254;
 
-/// A route of the main table.
+/// A unicast route.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Route<N = Ipv4Net> {
     /// Destination; a prefix length of 0 is the default route.
@@ -28,15 +28,27 @@ pub(crate) struct Route<N = Ipv4Net> {
     pub(crate) metric: u32,
     /// A router advertisement has brought it (`proto ra`).
     pub(crate) advertised: bool,
+    /// It is in the main table; rules (`ip rule`) lead to the others.
+    main: bool,
 }
 
 /// A destination of a route.
 pub(crate) trait Prefix: Sized {
+    /// Of IPv6.
+    const IS_IPV6: bool;
+    /// Every destination.
+    fn is_default(&self) -> bool;
     /// Of this address, `None` for the default route's, and length in bits; `None` for another family.
     fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self>;
 }
 
 impl Prefix for Ipv4Net {
+    const IS_IPV6: bool = false;
+
+    fn is_default(&self) -> bool {
+        self.prefix_len() == 0
+    }
+
     fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self> {
         let address = match address {
             None => Ipv4Addr::UNSPECIFIED,
@@ -48,6 +60,12 @@ impl Prefix for Ipv4Net {
 }
 
 impl Prefix for Ipv6Net {
+    const IS_IPV6: bool = true;
+
+    fn is_default(&self) -> bool {
+        self.prefix_len() == 0
+    }
+
     fn of(address: Option<&RouteAddress>, bits: u8) -> Option<Self> {
         let address = match address {
             None => Ipv6Addr::UNSPECIFIED,
@@ -59,6 +77,12 @@ impl Prefix for Ipv6Net {
 }
 
 impl<N: Prefix> Route<N> {
+    /// Table, family, metric and interfaces of a default route.
+    fn as_default(&self) -> Option<(bool, bool, u32, Vec<u32>)> {
+        let is_default = self.destination.is_default();
+        is_default.then(|| (self.main, N::IS_IPV6, self.metric, self.interfaces.clone()))
+    }
+
     fn from_message(m: &RouteMessage) -> Option<Self> {
         let mut table = u32::from(m.header.table);
         let mut address = None;
@@ -79,7 +103,7 @@ impl<N: Prefix> Route<N> {
                 on_link = false;
             }
         }
-        if table != TABLE_MAIN || m.header.kind != RouteType::Unicast {
+        if m.header.kind != RouteType::Unicast {
             return None;
         }
         Some(Self {
@@ -88,6 +112,7 @@ impl<N: Prefix> Route<N> {
             on_link,
             metric: priority,
             advertised: m.header.protocol == RouteProtocol::Ra,
+            main: table == TABLE_MAIN,
         })
     }
 }
@@ -95,12 +120,47 @@ impl<N: Prefix> Route<N> {
 impl Netlink {
     /// The unicast IPv4 routes of the main table.
     pub(crate) async fn routes(&self) -> Result<Vec<Route>, Error> {
-        let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        self.list_routes(request, "listing IPv4 routes").await
+        let mut routes = self.all_routes().await?;
+        routes.retain(|r| r.main);
+        Ok(routes)
     }
 
     /// The unicast IPv6 routes of the main table.
     pub(crate) async fn routes6(&self) -> Result<Vec<Route<Ipv6Net>>, Error> {
+        let mut routes = self.all_routes6().await?;
+        routes.retain(|r| r.main);
+        Ok(routes)
+    }
+
+    /// Where the default routes of either family lead, in all tables: the best ones of the main table
+    /// first, IPv4's before IPv6's, then those that rules lead to.
+    pub(crate) async fn default_interfaces(&self) -> Result<Vec<u32>, Error> {
+        let mut found = Vec::new();
+        found.extend(
+            self.all_routes()
+                .await?
+                .iter()
+                .filter_map(Route::as_default),
+        );
+        found.extend(
+            self.all_routes6()
+                .await?
+                .iter()
+                .filter_map(Route::as_default),
+        );
+        found.sort_by_key(|(main, is_ipv6, metric, _)| (!main, *is_ipv6, *metric));
+        Ok(found
+            .into_iter()
+            .flat_map(|(.., interfaces)| interfaces)
+            .collect())
+    }
+
+    async fn all_routes(&self) -> Result<Vec<Route>, Error> {
+        let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        self.list_routes(request, "listing IPv4 routes").await
+    }
+
+    async fn all_routes6(&self) -> Result<Vec<Route<Ipv6Net>>, Error> {
         let request = RouteMessageBuilder::<Ipv6Addr>::new().build();
         self.list_routes(request, "listing IPv6 routes").await
     }

@@ -25,7 +25,7 @@ pub struct Uplink {
 
 impl Netlink {
     /// The uplinks that exist of those that `wanted` names; auto means the interfaces of the default
-    /// routes, those of IPv4 first. `not` are interfaces that never are: the bridges of netpath
+    /// routes of any table. `not` are interfaces that never are: the bridges of netpath
     /// itself. What has no Ethernet header is none: the programs read frames from that on.
     ///
     /// # Errors
@@ -38,17 +38,10 @@ impl Netlink {
                 .filter_map(|n| links.iter().find(|l| l.name == *n && l.ethernet))
                 .collect(),
             Uplinks::Auto => {
-                let mut routes = self.routes().await?;
-                routes.retain(|r| r.destination.prefix_len() == 0);
-                routes.sort_by_key(|r| r.metric);
-                let mut routes6 = self.routes6().await?;
-                routes6.retain(|r| r.destination.prefix_len() == 0);
-                routes6.sort_by_key(|r| r.metric);
-                let interfaces = routes.iter().flat_map(|r| &r.interfaces);
-                let interfaces6 = routes6.iter().flat_map(|r| &r.interfaces);
                 let mut seen = BTreeSet::new();
+                let interfaces = self.default_interfaces().await?;
                 interfaces
-                    .chain(interfaces6)
+                    .iter()
                     .filter(|i| !not.contains(i) && seen.insert(**i))
                     .filter_map(|i| links.iter().find(|l| l.index == *i && l.ethernet))
                     .collect()

@@ -19,13 +19,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bpf::XdpProgram,
-    config::{Ipam, Mac, Mode, NetnsRef, UplinkHook, Uplinks},
+    config::{Firewall, Ipam, Mac, Mode, NetnsRef, Rates, UplinkHook, Uplinks},
     net::SegmentSizes,
 };
 pub use error::Error;
@@ -128,6 +128,9 @@ pub struct Network {
     pub icc: bool,
     /// What leaves is masqueraded.
     pub masquerade: bool,
+    /// Destinations outside to which containers keep their addresses all the same.
+    #[serde(default)]
+    pub no_masquerade: Vec<IpNet>,
     /// The outside port does not depend on the destination, and takes packets from everybody.
     #[serde(default)]
     pub bindings: bool,
@@ -135,6 +138,12 @@ pub struct Network {
     pub snat: Option<Ipv4Addr>,
     /// Nothing leaves or enters.
     pub internal: bool,
+    /// The bridge has no address.
+    #[serde(default)]
+    pub isolated: bool,
+    /// Whether the host's own firewall sees the packets.
+    #[serde(default)]
+    pub firewall: Firewall,
     /// Host address of published ports that name none.
     pub host_binding: IpAddr,
     /// One of IPv6 beside it.
@@ -207,6 +216,9 @@ pub struct Endpoint {
     /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
     #[serde(default)]
     pub gro: bool,
+    /// Bandwidth limits.
+    #[serde(default)]
+    pub rates: Rates,
     /// Published ports.
     pub rules: Vec<Rule>,
 }
@@ -258,6 +270,7 @@ impl Network {
             ipam: self.ipam.clone(),
             labels: self.labels.clone(),
             uplinks: self.uplinks.clone(),
+            no_masquerade: self.no_masquerade.clone(),
             endpoints: Vec::new(),
             ..*self
         }

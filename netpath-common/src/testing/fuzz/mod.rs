@@ -298,9 +298,11 @@ impl Run {
             }
             Verdict::TranslatedToStack => hook != Hook::UplinkEgress,
             Verdict::Pass
+            | Verdict::Within
             | Verdict::Ipv6
             | Verdict::Held
             | Verdict::ToUplink { .. }
+            | Verdict::ByQueue { .. }
             | Verdict::ToNeighbour { .. } => false,
         };
         if !inwards {

@@ -17,6 +17,7 @@ mod bulk;
 mod coexist;
 mod collector;
 mod doctor;
+mod drivers;
 mod flood;
 mod fragment;
 mod guard;

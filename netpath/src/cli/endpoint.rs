@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{self, Mac, NetnsRef, PortSpec, SPEC_FORM},
     instance::{self, EndpointView, Instance, NewEndpoint},
-    state::{Endpoint, Network},
+    state::{Endpoint, Member, Network, Unbridged},
 };
 
 /// The commands on endpoints.
@@ -94,10 +94,17 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             publish: args.publish.clone(),
         },
     };
-    let e = instance.add_endpoint(&new).await?;
-    let state = instance.state()?.unwrap_or_default();
-    let gone = || instance::Error::no_endpoint(&e.name, std::iter::empty());
-    let (n, e) = state.endpoint(&e.name).ok_or_else(gone)?;
+    let state = instance.add_endpoint(&new).await?;
+    if let Some((n, m)) = state.member(&args.name) {
+        if json {
+            return output::json(&member_view(n, m));
+        }
+        let words = [m.name.clone(), member_addresses(m), member_mac(m)];
+        let words: Vec<_> = words.into_iter().filter(|w| !w.is_empty()).collect();
+        return output::lines([words.join(" ")]);
+    }
+    let gone = || instance::Error::no_endpoint(&args.name, state.endpoint_names());
+    let (n, e) = state.endpoint(&args.name).ok_or_else(gone)?;
     if json {
         return output::json(&view(n, e));
     }
@@ -110,10 +117,8 @@ fn inspect(instance: &Instance, names: &[String]) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     let find = |name: &String| {
         let found = state.endpoint(name).map(EndpointView::from);
-        found.ok_or_else(|| {
-            let known = state.endpoints().map(|(_, e)| e.name.as_str());
-            instance::Error::no_endpoint(name, known)
-        })
+        let found = found.or_else(|| state.member(name).map(EndpointView::from));
+        found.ok_or_else(|| instance::Error::no_endpoint(name, state.endpoint_names()))
     };
     let views = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     output::json(&views)
@@ -126,6 +131,7 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
             &state
                 .endpoints()
                 .map(|(n, e)| view(n, e))
+                .chain(state.members().map(|(n, m)| member_view(n, m)))
                 .collect::<Vec<_>>(),
         );
     }
@@ -151,7 +157,51 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
         "NETNS",
         "PORTS",
     ];
-    output::lines(table(&header, state.endpoints().map(row)))
+    let members = state.members().map(|(n, m)| {
+        let parent = n.lan.as_ref().map(|l| l.parent.clone());
+        vec![
+            m.name.clone(),
+            n.name.clone(),
+            member_addresses(m),
+            member_mac(m),
+            parent.unwrap_or_default(),
+            m.netns.to_string(),
+            String::new(),
+        ]
+    });
+    let rows = state.endpoints().map(row).chain(members);
+    output::lines(table(&header, rows))
+}
+
+/// The address of each family that it has.
+fn member_addresses(m: &Member) -> String {
+    let both = m.port.as_ref().map(|p| {
+        let addr6 = p.addr6.map(|a| format!(" {a}")).unwrap_or_default();
+        format!("{}{addr6}", p.addr)
+    });
+    both.unwrap_or_default()
+}
+
+fn member_mac(m: &Member) -> String {
+    let mac = m.port.as_ref().and_then(|p| p.mac);
+    mac.map(|mac| mac.to_string()).unwrap_or_default()
+}
+
+fn member_view(network: &Unbridged, m: &Member) -> serde_json::Value {
+    let port = m.port.as_ref();
+    serde_json::json!({
+        "name": m.name,
+        "network": network.name,
+        "driver": network.driver.as_str(),
+        "id": m.id,
+        "address": port.map(|p| p.addr),
+        "address6": port.and_then(|p| p.addr6),
+        "mac": port.and_then(|p| p.mac),
+        "interface": network.lan.as_ref().map(|l| l.parent.as_str()),
+        "container_interface": port.map(|p| p.ifname.as_str()),
+        "netns": m.netns,
+        "ports": [],
+    })
 }
 
 /// The published ports.
@@ -170,6 +220,7 @@ fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
         "network": network.name,
+        "driver": "bridge",
         "id": e.id,
         "address": e.addr,
         "address6": e.addr6,

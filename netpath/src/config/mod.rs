@@ -7,6 +7,7 @@
 mod binding;
 mod claims;
 mod create;
+mod driver;
 mod driver_options;
 mod error;
 mod ipam;
@@ -21,6 +22,7 @@ mod raw;
 mod rules;
 mod spec;
 mod timeouts;
+mod unbridged;
 mod validate;
 
 use std::{
@@ -34,7 +36,8 @@ use netpath_common::records::Timeouts;
 
 pub use binding::HostBinding;
 pub use claims::{Claim, Claims, Taker};
-pub use create::NetworkOptions;
+pub use create::{AnyNetwork, NetworkOptions};
+pub use driver::{Driver, IpvlanMode, MacvlanMode};
 pub use error::Error;
 pub use ipam::{Ipam, Pool, Usage};
 pub use ipv6::{IPV6_MTU_MIN, first_host6};
@@ -47,6 +50,7 @@ pub use port_range::{PortRange, Protocol};
 pub use rules::check_endpoint_addr;
 pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
+pub use unbridged::{Unbridged, check_publish};
 
 /// Where `netpath up` looks when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/netpath/netpath.toml";
@@ -69,8 +73,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How masquerade translates.
     pub nat: Nat,
-    /// Networks in the order of the file.
+    /// Networks with a bridge, in the order of the file.
     pub networks: Vec<Network>,
+    /// Networks without one, in the order of the file.
+    pub unbridged: Vec<Unbridged>,
 }
 
 /// A checked network.

@@ -181,7 +181,6 @@ fn a_port_is_published_once() {
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
     for (line, key) in [
-        ("driver = \"macvlan\"", "driver"),
         ("isolated = true", "isolated"),
         ("firewall = \"visible\"", "firewall"),
     ] {

@@ -4,15 +4,17 @@
 use std::{net::Ipv4Addr, str::FromStr};
 
 use super::{
-    Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, UplinkHook, Uplinks,
+    Config, DEFAULT_BRIDGE, Driver, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac,
+    Network, PortSpec, UplinkHook, Uplinks,
     binding::host_binding,
     check_ifname, check_name,
+    driver::driver,
     ipam::{Subnet, ipam, subnet},
     ipv6::{IPV6_MTU_MIN, ipv6},
-    nat, raw,
+    nat, raw, rules,
     rules::{addresses, ports, subnets, unique},
     timeouts,
+    unbridged::unbridged,
 };
 
 /// Smallest MTU of IPv4 (RFC 791).
@@ -21,18 +23,24 @@ const MTU_MIN: i64 = 68;
 const MTU_MAX: i64 = 65_535;
 
 pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
+    let (mut bridged, mut others) = (Vec::new(), Vec::new());
+    for raw in file.network {
+        match driver(&raw)? {
+            Driver::Bridge => bridged.push(network(raw)?),
+            other => others.push(unbridged(raw, other)?),
+        }
+    }
     let config = Config {
         conntrack: timeouts::conntrack(&file.limits)?,
         quotas: nat::quotas(&file.limits)?,
         timeouts: timeouts::timeouts(&file.timeouts)?,
         nat: nat::nat(&file.nat)?,
-        networks: file
-            .network
-            .into_iter()
-            .map(network)
-            .collect::<Result<_, _>>()?,
+        networks: bridged,
+        unbridged: others,
     };
-    unique("network", config.networks.iter().map(|n| n.name.as_str()))?;
+    let others = || config.unbridged.iter().map(|n| &n.common);
+    let all: Vec<&Network> = config.networks.iter().chain(others()).collect();
+    unique("network", all.iter().map(|n| n.name.as_str()))?;
     unique("bridge", config.networks.iter().map(|n| n.bridge.as_str()))?;
     let endpoints = || {
         config
@@ -40,8 +48,10 @@ pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
             .iter()
             .flat_map(|n| n.endpoints.iter().map(move |e| (n, e)))
     };
-    unique("endpoint", endpoints().map(|(_, e)| e.name.as_str()))?;
-    subnets(&config.networks)?;
+    let names = all.iter().flat_map(|n| &n.endpoints);
+    unique("endpoint", names.map(|e| e.name.as_str()))?;
+    subnets(&all)?;
+    rules::unbridged(&config.unbridged)?;
     for n in &config.networks {
         addresses(n)?;
     }
@@ -236,17 +246,13 @@ fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
         others,
         remedy,
     };
-    let kinds = &["macvlan", "ipvlan", "host", "none", "null"];
-    let words = [
-        word("driver", &raw.driver, "bridge", kinds, "use \"bridge\""),
-        word(
-            "firewall",
-            &raw.firewall,
-            "bypass",
-            &["visible"],
-            "use \"bypass\"",
-        ),
-    ];
+    let words = [word(
+        "firewall",
+        &raw.firewall,
+        "bypass",
+        &["visible"],
+        "use \"bypass\"",
+    )];
     for Word {
         key,
         value,

@@ -8,7 +8,9 @@ use netpath_common::records::{EndpointRecord, IFACE_ENDPOINT, IfaceRecord};
 use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
-    net::{Announced, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
+    net::{
+        Announced, Hop, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl,
+    },
     state::{Endpoint, Network},
 };
 
@@ -81,12 +83,14 @@ impl Work<'_> {
             .await?;
         self.put_endpoint(name).await?;
         let side = container::Side {
+            ifname: container::IFNAME,
             addr: e.addr,
             prefix: network.subnet.prefix_len(),
-            gateway: (!network.internal).then_some(network.gateway),
+            gateway: (!network.internal).then_some(Hop::V4(Some(network.gateway))),
             ipv6: side6(&network, &e),
         };
-        Ok(container::configure(&netns, side)?)
+        container::configure(&netns, side)?;
+        Ok(())
     }
 
     /// Makes the host's side and the records of an endpoint be right; changes nothing that is.
@@ -168,6 +172,9 @@ impl Work<'_> {
     /// Removes an endpoint: frees its ports, ends its flows, deletes its interfaces. Fine if a part
     /// of it, or all, is gone.
     pub(super) async fn remove_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        if self.state.member(name).is_some() {
+            return self.leave(name);
+        }
         let Some((network, e)) = self.state.endpoint(name) else {
             return Ok(());
         };
@@ -233,6 +240,6 @@ fn side6(network: &Network, e: &Endpoint) -> Option<container::Side6> {
     let (ipv6, addr) = network.ipv6.zip(e.addr6)?;
     Some(container::Side6 {
         addr: Ipv6Net::new(addr, ipv6.subnet.prefix_len()).ok()?,
-        gateway: (!network.internal).then_some(ipv6.gateway),
+        gateway: (!network.internal).then_some(Hop::V6(Some(ipv6.gateway))),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use super::AddressError;
+use super::{AddressError, ParentError};
 use crate::{bpf, config, net, state};
 
 /// An error of an instance.
@@ -24,6 +24,9 @@ pub enum Error {
     /// Addresses are used up.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A parent is not as it must be.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
     /// No network is called so.
     #[error(transparent)]
     Lookup(#[from] state::LookupError),
@@ -194,6 +197,17 @@ pub enum Error {
         /// Its namespace.
         netns: String,
     },
+    /// The container is not in the host's namespace.
+    #[error(
+        "endpoint `{endpoint}`: `{netns}` is not the host's network namespace, and a container of the \
+         driver host shares that; name the host's, such as /proc/1/ns/net, or take another network"
+    )]
+    NotHost {
+        /// The endpoint.
+        endpoint: String,
+        /// Its namespace.
+        netns: String,
+    },
     /// No such network.
     #[error("network `{name}` does not exist; {known}")]
     NoNetwork {
@@ -203,14 +217,12 @@ pub enum Error {
         known: String,
     },
     /// The name is taken.
-    #[error(
-        "network `{name}` exists already, on bridge {bridge}; remove it first or choose another name"
-    )]
+    #[error("network `{name}` exists already, {place}; remove it first or choose another name")]
     NetworkExists {
         /// The name.
         name: String,
-        /// Its bridge.
-        bridge: String,
+        /// Its bridge or driver.
+        place: String,
     },
     /// No such endpoint.
     #[error("endpoint `{name}` does not exist; {known}")]

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::{Error, facts::Facts, forwarding, ports::Ports};
 use crate::{
     config::Config,
-    state::{Endpoint, Ipv6, Network, Origin, Rule, State},
+    state::{Endpoint, Ipv6, Member, Network, Origin, Rule, State, Unbridged},
 };
 
 /// One step of a plan.
@@ -25,6 +25,12 @@ pub enum Step {
     AddNetwork(Box<Network>),
     /// Give a network other properties in place.
     ChangeNetwork(Box<Network>),
+    /// Add a network that has no bridge, without endpoints.
+    AddUnbridged(Box<Unbridged>),
+    /// Give a network that has no bridge other properties in place.
+    ChangeUnbridged(Box<Unbridged>),
+    /// Add an endpoint to the network of this name, which has no bridge.
+    Join(String, Box<Member>),
     /// Add an endpoint to the network of this name.
     AddEndpoint(String, Box<Endpoint>),
     /// Publish ports of an endpoint.
@@ -62,6 +68,24 @@ impl fmt::Display for Step {
                 write!(f, ")")
             }
             Self::ChangeNetwork(n) => write!(f, "change network {}", n.name),
+            Self::AddUnbridged(n) => {
+                write!(f, "add network {} (driver {}", n.name, n.driver.as_str())?;
+                if let Some(lan) = &n.lan {
+                    write!(f, " on {}, {}", lan.parent, lan.subnet)?;
+                    if let Some(v6) = lan.ipv6 {
+                        write!(f, ", {}", v6.subnet)?;
+                    }
+                }
+                write!(f, ")")
+            }
+            Self::ChangeUnbridged(n) => write!(f, "change network {}", n.name),
+            Self::Join(n, m) => {
+                write!(f, "add endpoint {} (", m.name)?;
+                if let Some(port) = &m.port {
+                    write!(f, "{} ", port.addr)?;
+                }
+                write!(f, "in `{}`) to network {n}", m.netns)
+            }
             Self::AddEndpoint(n, e) => {
                 write!(f, "add endpoint {} ({}", e.name, e.addr)?;
                 if let Some(addr6) = e.addr6 {
@@ -135,9 +159,15 @@ impl<'a> Planner<'a> {
         for n in &mut config.networks {
             self.settle6(n)?;
         }
+        for n in &mut config.unbridged {
+            self.settle6(&mut n.common)?;
+        }
         let config = &config;
-        self.claimed = config.networks.iter().filter_map(|n| n.subnet).collect();
+        let others = config.unbridged.iter().map(|n| &n.common);
+        let all = config.networks.iter().chain(others);
+        self.claimed = all.filter_map(|n| n.subnet).collect();
         self.remove_what_is_gone(config);
+        self.remove_unbridged(config);
         for wanted in &config.networks {
             let missing = self.next.network(&wanted.name).is_none();
             if missing {
@@ -146,6 +176,7 @@ impl<'a> Planner<'a> {
                 self.change_network(wanted)?;
             }
         }
+        self.put_unbridged(config)?;
         let mut additions = Vec::new();
         let mut added = HashSet::new();
         for network in &config.networks {
@@ -161,6 +192,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        self.put_members(config)?;
         // Ports last: every one that is given up is free by now.
         let (facts, freed) = (self.facts, self.next.clone());
         let mut ports = Ports::new(&freed, facts);
@@ -203,6 +235,11 @@ impl<'a> Planner<'a> {
         wanted: &crate::config::Endpoint,
     ) -> Result<Plan, Error> {
         self.remove_dead();
+        self.remove_dead_members();
+        if self.next.unbridged(network).is_some() {
+            self.join(network, wanted, Origin::Command)?;
+            return Ok(self.plan);
+        }
         let e = self.new_endpoint(network, wanted, Origin::Command)?;
         self.insert_endpoint(network, e);
         let before = self.next.clone();
@@ -247,8 +284,11 @@ impl Step {
             Self::Unpublish(..) | Self::Allow(..) => 0,
             Self::RemoveEndpoint(_) => 1,
             Self::RemoveNetwork(_) => 2,
-            Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,
-            Self::AddEndpoint(..) => 4,
+            Self::AddNetwork(_)
+            | Self::ChangeNetwork(_)
+            | Self::AddUnbridged(_)
+            | Self::ChangeUnbridged(_) => 3,
+            Self::AddEndpoint(..) | Self::Join(..) => 4,
             Self::Publish(..) => 5,
             Self::ForwardIpv6(_) => 6,
         }

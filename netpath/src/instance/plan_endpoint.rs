@@ -74,15 +74,12 @@ impl Planner<'_> {
     ) -> Result<Endpoint, Error> {
         let n = self.next.network(network).ok_or_else(|| Error::NoNetwork {
             name: network.to_owned(),
-            known: known(
-                "network",
-                self.next.networks.iter().map(|n| n.name.as_str()),
-            ),
+            known: known("network", self.next.network_names()),
         })?;
-        if let Some((n, e)) = self.next.endpoint(&wanted.name) {
+        if let Some(network) = self.next.network_of(&wanted.name) {
             return Err(Error::EndpointExists {
-                name: e.name.clone(),
-                network: n.name.clone(),
+                name: wanted.name.clone(),
+                network: network.to_owned(),
             });
         }
         let wrong = |source| Error::Container {
@@ -105,7 +102,13 @@ impl Planner<'_> {
         // Two endpoints of one plan may not share a namespace; one that goes first is in no way.
         let cleared = self.before.endpoints().any(|(_, e)| ours(e) && goes(e));
         let shared = self.next.endpoints().any(|(_, e)| ours(e));
-        if shared || (!cleared && container::is_taken(&netns).map_err(wrong)?) {
+        if shared
+            || (!cleared
+                && container::interfaces(&netns)
+                    .map_err(wrong)?
+                    .iter()
+                    .any(|name| name == container::IFNAME))
+        {
             return Err(wrong(net::Error::InterfaceTaken {
                 netns: wanted.netns.to_string(),
                 ifname: container::IFNAME.to_owned(),

@@ -4,7 +4,7 @@
 //! done its first half; taking back what was never done is harmless.
 
 use super::{Error, work::Work};
-use crate::state::{Endpoint, Network, Rule};
+use crate::state::{Endpoint, Member, Network, Rule, Unbridged};
 
 /// How to take one step back.
 #[derive(Clone, PartialEq, Debug)]
@@ -17,6 +17,12 @@ pub(super) enum Undo {
     AddNetwork(Box<Network>),
     /// Give a network its former properties.
     ChangeNetwork(Box<Network>),
+    /// Add a network without a bridge that was removed, without its endpoints.
+    AddUnbridged(Box<Unbridged>),
+    /// Give a network without a bridge its former properties.
+    ChangeUnbridged(Box<Unbridged>),
+    /// Add an endpoint that was removed, to the network of this name, which has no bridge.
+    Join(String, Box<Member>),
     /// Remove an endpoint that was added.
     RemoveEndpoint(String),
     /// Add an endpoint that was removed, to the network of this name.
@@ -82,6 +88,12 @@ impl Work<'_> {
             Undo::RemoveNetwork(name) => self.remove_network(&name).await,
             Undo::AddNetwork(network) => self.add_network(*network).await,
             Undo::ChangeNetwork(network) => self.change_network(*network).await,
+            Undo::AddUnbridged(n) => self.add_unbridged(*n).await,
+            Undo::ChangeUnbridged(n) => {
+                self.change_unbridged(*n);
+                Ok(())
+            }
+            Undo::Join(n, member) => self.join(&n, &member).await,
             Undo::RemoveEndpoint(name) => self.remove_endpoint(&name).await,
             Undo::AddEndpoint(network, endpoint) => {
                 self.add_endpoints(&[(&network, &endpoint)]).await

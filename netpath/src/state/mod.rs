@@ -13,6 +13,7 @@ mod rule;
 mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unbridged;
 
 use std::{
     collections::BTreeMap,
@@ -32,8 +33,9 @@ pub use error::Error;
 pub use file::Store;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
-pub use lookup::LookupError;
+pub use lookup::{AnyNetwork, LookupError};
 pub use rule::{Homes, Rule, addrs_of};
+pub use unbridged::{Lan, Made, Member, Port, Unbridged};
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -56,8 +58,11 @@ pub struct State {
     /// `None` before they are and while they are being replaced.
     #[serde(default)]
     pub loaded: Option<String>,
-    /// Networks in the order they were made.
+    /// Networks with a bridge in the order they were made.
     pub networks: Vec<Network>,
+    /// Networks without one in the order they were made.
+    #[serde(default)]
+    pub unbridged: Vec<Unbridged>,
     /// Uplinks in use.
     pub uplinks: Vec<Uplink>,
     /// Kernel settings that were changed.

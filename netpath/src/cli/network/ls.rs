@@ -37,7 +37,7 @@ pub struct Args {
 pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     let filter = Filter::parse(&args.filters)?;
-    let views = state.networks.iter().map(NetworkView::from);
+    let views = state.all_networks().map(NetworkView::from);
     let views: Vec<_> = views.filter(|view| filter.matches(view)).collect();
     let rows: Vec<_> = views.iter().map(|view| row(view, args.no_trunc)).collect();
     if json {

@@ -208,37 +208,63 @@ fn kinds_that_the_kernel_may_lack() {
     let world = World::new(&["a"]);
     let a = world.container("a");
     let before = snapshots(&world, &["a"]);
-    let lan = "subnet = \"198.51.100.0/24\"\nip_range = \"198.51.100.128/25\"\n";
-    for (kind, module, lines) in [
+    let (host, outside) = (&world.host, &world.outside);
+    let ip = |namespace: &Namespace, words: &str| {
+        let words: Vec<_> = words.split(' ').collect();
+        command(namespace, "ip", &words).status.success()
+    };
+    let lan = "subnet = \"198.51.100.0/24\"\nip_range = \"198.51.100.128/25\"\ngateway = \"198.51.100.2\"";
+    let other = "subnet = \"192.0.2.0/24\"";
+    for (kind, module, lines, prepare, answers) in [
         (
-            "ipvlan",
+            "link uplink0 name probe type ipvlan",
             "ipvlan",
             format!("driver = \"ipvlan\"\nparent = \"uplink0\"\n{lan}"),
+            "",
+            Some(OUTSIDE),
         ),
         (
-            "vlan id 10",
-            "8021q",
-            format!("driver = \"macvlan\"\nparent = \"uplink0.10\"\n{lan}"),
+            "link uplink0 name probe type ipvlan",
+            "ipvlan",
+            format!("driver = \"ipvlan\"\nparent = \"uplink0\"\nipvlan_mode = \"l3\"\n{other}"),
+            "route add 192.0.2.0/24 via 198.51.100.1",
+            Some(OUTSIDE),
         ),
-        ("dummy", "dummy", format!("driver = \"macvlan\"\n{lan}")),
+        (
+            "link uplink0 name probe type vlan id 10",
+            "8021q",
+            format!("driver = \"macvlan\"\nparent = \"uplink0.10\"\n{other}"),
+            "link add link eth0 name eth0.10 type vlan id 10|addr add 192.0.2.1/24 dev eth0.10|\
+             link set eth0.10 up",
+            Some(Ipv4Addr::new(192, 0, 2, 1)),
+        ),
+        (
+            "probe type dummy",
+            "dummy",
+            format!("driver = \"macvlan\"\n{other}"),
+            "",
+            None,
+        ),
     ] {
-        let probe = format!("link add link uplink0 name probe type {kind}");
-        let probe = probe.replace(" link uplink0 name probe type dummy", " probe type dummy");
-        let probe: Vec<_> = probe.split(' ').collect();
-        let has = command(&world.host, "ip", &probe).status.success();
+        let has = ip(host, &format!("link add {kind}"));
         if has {
-            command(&world.host, "ip", &["link", "del", "probe"]);
+            assert!(ip(host, "link del probe"), "{kind}");
+            for words in prepare.split('|').filter(|words| !words.is_empty()) {
+                assert!(ip(outside, words), "{words}");
+            }
         }
-        let config = network("lan", &lines) + &endpoint(&world, "a", "a", "");
-        let output = world.try_up(&config);
+        let output = world.try_up(&(network("lan", &lines) + &endpoint(&world, "a", "a", "")));
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), has, "{kind}: {errors}");
+        assert_eq!(output.status.success(), has, "{lines}: {errors}");
         if has {
             assert_eq!(names(a), ["lo", "eth0"]);
+            assert!(answers.is_none_or(|to| pings(a, to, SOON)), "{lines}");
             world.run(&["down", "--all"]);
+            ip(outside, "link del eth0.10");
+            ip(outside, "route del 192.0.2.0/24");
         } else {
             let remedy = format!("modprobe {module}");
-            assert!(errors.contains(&remedy), "{kind}: {errors}");
+            assert!(errors.contains(&remedy), "{lines}: {errors}");
         }
         assert_same(&snapshots(&world, &["a"])[..1], &before[..1]);
         assert_eq!(names(a), ["lo"]);

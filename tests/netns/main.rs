@@ -50,6 +50,7 @@ mod reachability;
 mod refuse;
 mod rules;
 mod scale;
+mod several_networks;
 mod uplink_kinds;
 mod uplinks;
 mod vlan;

@@ -56,9 +56,31 @@ pub struct AddArgs {
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
+    /// Name of the container's interface; left out, the lowest ethN that is free
+    #[arg(long, value_name = "NAME", value_parser = ifname)]
+    ifname: Option<String>,
+    /// Of a container in several networks the one with the highest is its way out
+    #[arg(long, value_name = "N", default_value_t, allow_negative_numbers = true)]
+    gw_priority: i32,
+    /// An option of Docker's for endpoints: com.docker.network.endpoint.ifname=NAME
+    #[arg(long, value_name = "KEY=VALUE", value_parser = ifname_option)]
+    driver_opt: Option<String>,
     /// Publish a port
     #[arg(short, long, value_name = "SPEC", long_help = format!("Publish a port: {SPEC_FORM}"))]
     publish: Vec<PortSpec>,
+}
+
+fn ifname(text: &str) -> Result<String, String> {
+    config::check_ifname(text)?;
+    Ok(text.to_owned())
+}
+
+/// The name of an interface in Docker's words.
+pub(super) fn ifname_option(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some(("com.docker.network.endpoint.ifname", name)) => ifname(name),
+        _ => Err("the one option is com.docker.network.endpoint.ifname=NAME".into()),
+    }
 }
 
 pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> Result<(), Error> {
@@ -91,6 +113,8 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             addr: args.ip,
             addr6: args.ip6,
             mac: args.mac,
+            ifname: args.ifname.clone().or_else(|| args.driver_opt.clone()),
+            gw_priority: args.gw_priority,
             publish: args.publish.clone(),
         },
     };
@@ -199,6 +223,7 @@ fn member_view(network: &Unbridged, m: &Member) -> serde_json::Value {
         "mac": port.and_then(|p| p.mac),
         "interface": network.lan.as_ref().map(|l| l.parent.as_str()),
         "container_interface": port.map(|p| p.ifname.as_str()),
+        "gw_priority": port.map(|p| p.gw_priority),
         "netns": m.netns,
         "ports": [],
     })
@@ -226,6 +251,8 @@ fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
         "address6": e.addr6,
         "mac": e.mac,
         "interface": e.ifname,
+        "container_interface": e.container_ifname,
+        "gw_priority": e.gw_priority,
         "netns": e.netns,
         "ports": ports(network, e).collect::<Vec<_>>(),
     })

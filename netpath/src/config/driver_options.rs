@@ -5,7 +5,7 @@ use super::{Error, raw};
 
 /// What all keys begin with.
 const PREFIX: &str = "com.docker.network.";
-/// The interface of every container, which netpath names.
+/// What the names of containers' interfaces begin with.
 const INTERFACE: &str = "eth";
 
 /// The options of one network that concern more than a value each.
@@ -102,8 +102,8 @@ impl<'a> DriverOptions<'a> {
             }
             "container_iface_prefix" => {
                 if value != INTERFACE {
-                    let reason = "the interface of a container is eth0; leave it out, or rename it \
-                                  inside";
+                    let reason = "the interfaces of containers are ethN; leave it out, or give each \
+                                  endpoint its ifname";
                     return Err(self.invalid(key, value, reason));
                 }
             }

@@ -185,6 +185,10 @@ pub struct Endpoint {
     pub addr6: Option<Ipv6Addr>,
     /// MAC address of the container side; `None` has one made up.
     pub mac: Option<Mac>,
+    /// Name of the container's interface; `None` takes the lowest `ethN` that is free.
+    pub ifname: Option<String>,
+    /// Of a container in several networks the one with the highest is its way out.
+    pub gw_priority: i32,
     /// Published ports.
     pub publish: Vec<PortSpec>,
 }

@@ -104,6 +104,8 @@ pub(super) struct Endpoint {
     pub(super) ip: Option<String>,
     pub(super) ip6: Option<String>,
     pub(super) mac: Option<String>,
+    pub(super) ifname: Option<String>,
+    pub(super) gw_priority: Option<i32>,
     #[serde(default)]
     pub(super) publish: Vec<String>,
 }

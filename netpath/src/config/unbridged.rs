@@ -48,6 +48,7 @@ pub(super) fn unbridged(raw: raw::Network, driver: Driver) -> Result<Unbridged, 
                 ("ip", e.addr.map(|a| a.to_string())),
                 ("ip6", e.addr6.map(|a| a.to_string())),
                 ("mac", e.mac.map(|a| a.to_string())),
+                ("ifname", e.ifname.clone()),
             ];
             if let Some((key, value)) = own.iter().find_map(|(k, v)| Some((*k, v.as_ref()?))) {
                 return Err(invalid(object(), key, value, no_interface(driver)));

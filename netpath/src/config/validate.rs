@@ -310,7 +310,12 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         t.parse::<Mac>()
             .map_err(|e| invalid("mac", t, e.to_string()))
     });
+    if let Some(name) = &raw.ifname {
+        check_ifname(name).map_err(|r| invalid("ifname", name, r))?;
+    }
     Ok(Endpoint {
+        ifname: raw.ifname.clone(),
+        gw_priority: raw.gw_priority.unwrap_or_default(),
         netns: raw
             .netns
             .parse()

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use super::{AddressError, ParentError};
+use super::{AddressError, ParentError, PlaceError};
 use crate::{bpf, config, net, state};
 
 /// An error of an instance.
@@ -24,6 +24,9 @@ pub enum Error {
     /// Addresses are used up.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The container cannot be in the network.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// A parent is not as it must be.
     #[error(transparent)]
     Parent(#[from] ParentError),
@@ -192,17 +195,6 @@ pub enum Error {
          container's namespace"
     )]
     OwnNamespace {
-        /// The endpoint.
-        endpoint: String,
-        /// Its namespace.
-        netns: String,
-    },
-    /// The container is not in the host's namespace.
-    #[error(
-        "endpoint `{endpoint}`: `{netns}` is not the host's network namespace, and a container of the \
-         driver host shares that; name the host's, such as /proc/1/ns/net, or take another network"
-    )]
-    NotHost {
         /// The endpoint.
         endpoint: String,
         /// Its namespace.

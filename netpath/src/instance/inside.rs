@@ -28,12 +28,14 @@ impl Planner<'_> {
         );
         // What was netpath's and goes in this plan is in no way.
         let others = there.into_iter().filter(|name| !before.contains(name));
-        choose(&others.collect(), &next, None).map_err(|ifname| Error::Container {
-            endpoint: wanted.name.clone(),
-            source: net::Error::InterfaceTaken {
-                netns: wanted.netns.to_string(),
-                ifname,
-            },
+        choose(&others.collect(), &next, wanted.ifname.as_deref()).map_err(|ifname| {
+            Error::Container {
+                endpoint: wanted.name.clone(),
+                source: net::Error::InterfaceTaken {
+                    netns: wanted.netns.to_string(),
+                    ifname,
+                },
+            }
         })
     }
 }
@@ -64,7 +66,7 @@ fn names_in(state: &State, ino: u64) -> HashSet<String> {
     let here = state.endpoints().filter(|(_, e)| e.netns_ino == ino);
     ports
         .map(|p| p.ifname.clone())
-        .chain(here.map(|_| container::IFNAME.to_owned()))
+        .chain(here.map(|(_, e)| e.container_ifname.clone()))
         .collect()
 }
 

@@ -301,6 +301,7 @@ pub struct EndpointSettings {
     pub global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     pub global_ipv6_prefix_len: u8,
+    pub gw_priority: i32,
 }
 
 impl From<(&Network, &Endpoint)> for EndpointView {
@@ -320,6 +321,7 @@ impl From<(&Network, &Endpoint)> for EndpointView {
                 .unwrap_or_default(),
             global_ipv6_address: v6.map(|(_, a)| a.to_string()).unwrap_or_default(),
             global_ipv6_prefix_len: v6.map_or(0, |(v6, _)| v6.subnet.prefix_len()),
+            gw_priority: e.gw_priority,
         };
         let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
         for rule in &e.rules {

@@ -192,6 +192,8 @@ mod tests {
             addr: None,
             addr6: addr6.map(|a| a.parse().unwrap()),
             mac: None,
+            ifname: None,
+            gw_priority: 0,
             publish: Vec::new(),
         };
         address6(n, &wanted).map_err(|e| e.to_string())

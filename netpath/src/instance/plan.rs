@@ -33,6 +33,8 @@ pub enum Step {
     Join(String, Box<Member>),
     /// Add an endpoint to the network of this name.
     AddEndpoint(String, Box<Endpoint>),
+    /// Give an endpoint another priority as its container's way out.
+    Prefer(String, i32),
     /// Publish ports of an endpoint.
     Publish(String, Vec<Rule>),
     /// Give rules of an endpoint other allow lists.
@@ -97,6 +99,9 @@ impl fmt::Display for Step {
                 }
                 write!(f, ", publish")?;
                 specs(f, &e.rules)
+            }
+            Self::Prefer(e, priority) => {
+                write!(f, "give endpoint {e} the gateway priority {priority}")
             }
             Self::Publish(e, rules) => {
                 write!(f, "publish {e}")?;
@@ -188,7 +193,11 @@ impl<'a> Planner<'a> {
                         added.insert(wanted.name.as_str());
                         self.insert_endpoint(&network.name, e);
                     }
-                    Some(_) => self.withdraw_rules(&wanted.name, &wanted.publish),
+                    Some((_, e)) => {
+                        let now = e.gw_priority;
+                        self.prefer(wanted, now);
+                        self.withdraw_rules(&wanted.name, &wanted.publish);
+                    }
                 }
             }
         }
@@ -253,6 +262,15 @@ impl<'a> Planner<'a> {
         Ok(self.plan)
     }
 
+    /// Plans another priority for an endpoint that has `now`.
+    pub(super) fn prefer(&mut self, wanted: &crate::config::Endpoint, now: i32) {
+        let priority = wanted.gw_priority;
+        if priority != now {
+            let step = Step::Prefer(wanted.name.clone(), priority);
+            self.plan.steps.push(step);
+        }
+    }
+
     /// Plans more published ports of an endpoint.
     pub(super) fn publish(
         mut self,
@@ -289,8 +307,9 @@ impl Step {
             | Self::AddUnbridged(_)
             | Self::ChangeUnbridged(_) => 3,
             Self::AddEndpoint(..) | Self::Join(..) => 4,
-            Self::Publish(..) => 5,
-            Self::ForwardIpv6(_) => 6,
+            Self::Prefer(..) => 5,
+            Self::Publish(..) => 6,
+            Self::ForwardIpv6(_) => 7,
         }
     }
 }

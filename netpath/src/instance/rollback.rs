@@ -23,6 +23,8 @@ pub(super) enum Undo {
     ChangeUnbridged(Box<Unbridged>),
     /// Add an endpoint that was removed, to the network of this name, which has no bridge.
     Join(String, Box<Member>),
+    /// Give an endpoint its former priority as its container's way out.
+    Prefer(String, i32),
     /// Remove an endpoint that was added.
     RemoveEndpoint(String),
     /// Add an endpoint that was removed, to the network of this name.
@@ -94,6 +96,7 @@ impl Work<'_> {
                 Ok(())
             }
             Undo::Join(n, member) => self.join(&n, &member).await,
+            Undo::Prefer(name, priority) => self.prefer(&name, priority),
             Undo::RemoveEndpoint(name) => self.remove_endpoint(&name).await,
             Undo::AddEndpoint(network, endpoint) => {
                 self.add_endpoints(&[(&network, &endpoint)]).await

@@ -98,7 +98,7 @@ impl Work<'_> {
             .partition(|s| {
                 matches!(
                     s,
-                    Step::AddEndpoint(..) | Step::Join(..) | Step::Publish(..)
+                    Step::AddEndpoint(..) | Step::Join(..) | Step::Prefer(..) | Step::Publish(..)
                 )
             });
         let going: Vec<&str> = networks
@@ -113,6 +113,7 @@ impl Work<'_> {
                 | Step::ChangeUnbridged(_)
                 | Step::AddEndpoint(..)
                 | Step::Join(..)
+                | Step::Prefer(..)
                 | Step::Publish(..)
                 | Step::Allow(..)
                 | Step::ForwardIpv6(_) => None,
@@ -166,6 +167,7 @@ impl Work<'_> {
                 | Step::AddUnbridged(_)
                 | Step::ChangeUnbridged(_)
                 | Step::Join(..)
+                | Step::Prefer(..)
                 | Step::Allow(..)
                 | Step::ForwardIpv6(_) => self.step(step).await?,
             }
@@ -192,6 +194,7 @@ impl Work<'_> {
                 Ok(())
             }
             Step::Join(n, m) => self.join(n, m).await,
+            Step::Prefer(name, priority) => self.prefer(name, *priority),
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
             Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),

@@ -24,6 +24,7 @@ pub mod sysctl;
 mod uplink;
 mod veth;
 mod watch;
+pub mod ways;
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -44,6 +45,7 @@ pub use segments::SegmentSizes;
 pub use uplink::Uplink;
 pub use veth::VethPair;
 pub use watch::Watch;
+pub use ways::Way;
 
 /// A connection to the kernel's rtnetlink in the current network namespace.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
@@ -122,13 +122,72 @@ impl Netlink {
 
     /// Adds a default route; one that is there already is no error.
     pub(crate) async fn add_default_route(&self, index: u32, hop: Hop) -> Result<(), Error> {
-        let route = hop.route(index, TABLE_MAIN);
-        match self.handle.route().add(route).execute().await {
-            Err(e) if !is_errno(&e, Errno::EEXIST) => Err(Error::request(
-                format!("adding the default route {hop}"),
-                &e,
-            )),
-            _ => Ok(()),
+        self.set_default_route(index, hop, TABLE_MAIN, true).await
+    }
+
+    /// Removes a default route of the main table; one that is not there is no error.
+    pub(crate) async fn remove_default_route(&self, index: u32, hop: Hop) -> Result<(), Error> {
+        self.set_default_route(index, hop, TABLE_MAIN, false).await
+    }
+
+    /// Has a default route be in a table, or not.
+    pub(crate) async fn set_default_route(
+        &self,
+        index: u32,
+        hop: Hop,
+        table: u32,
+        on: bool,
+    ) -> Result<(), Error> {
+        let route = hop.route(index, table);
+        self.set_route(route, on, || format!("the default route {hop}"))
+            .await
+    }
+
+    /// Has a route without a gateway be in a table, or not.
+    pub(crate) async fn set_link_route(
+        &self,
+        index: u32,
+        net: IpNet,
+        table: u32,
+        on: bool,
+    ) -> Result<(), Error> {
+        let route = match net {
+            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(net.addr(), net.prefix_len())
+                .output_interface(index)
+                .scope(RouteScope::Link)
+                .table_id(table)
+                .build(),
+            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(net.addr(), net.prefix_len())
+                .output_interface(index)
+                .table_id(table)
+                .build(),
+        };
+        self.set_route(route, on, || format!("the route to {net}"))
+            .await
+    }
+
+    async fn set_route(
+        &self,
+        route: RouteMessage,
+        on: bool,
+        what: impl Fn() -> String,
+    ) -> Result<(), Error> {
+        if on {
+            match self.handle.route().add(route).execute().await {
+                Err(e) if !is_errno(&e, Errno::EEXIST) => {
+                    Err(Error::request(format!("adding {}", what()), &e))
+                }
+                _ => Ok(()),
+            }
+        } else {
+            match self.handle.route().del(route).execute().await {
+                Err(e) if !is_errno(&e, Errno::ESRCH) && !is_errno(&e, Errno::ENOENT) => {
+                    Err(Error::request(format!("removing {}", what()), &e))
+                }
+                _ => Ok(()),
+            }
         }
     }
 }

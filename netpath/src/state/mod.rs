@@ -4,6 +4,7 @@
 //! is written before the host is changed, so that what a killed command left can be found again.
 
 mod addresses;
+mod container;
 mod error;
 mod file;
 mod ipv6;
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bpf::XdpProgram,
     config::{Ipam, Mac, Mode, NetnsRef, UplinkHook, Uplinks},
-    net::SegmentSizes,
+    net::{SegmentSizes, container::IFNAME},
 };
 pub use error::Error;
 pub use file::Store;
@@ -209,6 +210,12 @@ pub struct Endpoint {
     pub ifname: String,
     /// Interface index of the host side, 0 before it exists.
     pub ifindex: u32,
+    /// Name of the container side.
+    #[serde(default = "first_ifname")]
+    pub container_ifname: String,
+    /// Of a container in several networks the one with the highest is its way out.
+    #[serde(default)]
+    pub gw_priority: i32,
     /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
     #[serde(default)]
     pub gro: bool,
@@ -250,6 +257,10 @@ pub struct Sysctl {
     pub network: Option<String>,
 }
 
+fn first_ifname() -> String {
+    IFNAME.to_owned()
+}
+
 impl Network {
     /// The network without its endpoints, which may be thousands.
     #[must_use]
@@ -288,6 +299,7 @@ impl Endpoint {
             name: self.name.clone(),
             netns: self.netns.clone(),
             ifname: self.ifname.clone(),
+            container_ifname: self.container_ifname.clone(),
             rules: Vec::new(),
             ..*self
         }

@@ -91,6 +91,9 @@ pub struct Member {
 pub struct Port {
     /// Name.
     pub ifname: String,
+    /// Of a container in several networks the one with the highest is its way out.
+    #[serde(default)]
+    pub gw_priority: i32,
     /// Interface index in the container's namespace, 0 before it exists.
     pub ifindex: u32,
     /// MAC address; `None` for the parent's.
@@ -192,6 +195,12 @@ impl State {
     #[must_use]
     pub fn member(&self, name: &str) -> Option<(&Unbridged, &Member)> {
         self.members().find(|(_, m)| m.name == name)
+    }
+
+    /// The endpoint of this name in a network without a bridge.
+    pub fn member_mut(&mut self, name: &str) -> Option<&mut Member> {
+        let mut all = self.unbridged.iter_mut().flat_map(|n| &mut n.members);
+        all.find(|m| m.name == name)
     }
 
     /// The network of an endpoint, whatever its driver.

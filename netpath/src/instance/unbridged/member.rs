@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::{
-    AddressError, Error,
+    AddressError, Error, PlaceError,
     plan::{Planner, Step},
 };
 use crate::{
@@ -50,14 +50,25 @@ impl Planner<'_> {
             source,
         };
         let netns = Namespace::open(&wanted.netns).map_err(wrong)?;
+        if let Some(m) = n.members.iter().find(|m| m.netns_ino == netns.ino())
+            && n.driver != Driver::Host
+        {
+            return Err(PlaceError::AlreadyConnected {
+                endpoint: wanted.name.clone(),
+                other: m.name.clone(),
+                network: n.name.clone(),
+            }
+            .into());
+        }
         let own = netns.ino() == self.facts.own_netns;
         match n.driver {
             Driver::Host if own => {}
             Driver::Host => {
-                return Err(Error::NotHost {
+                return Err(PlaceError::NotHost {
                     endpoint: wanted.name.clone(),
                     netns: wanted.netns.to_string(),
-                });
+                }
+                .into());
             }
             _ if own => {
                 return Err(Error::OwnNamespace {
@@ -75,6 +86,7 @@ impl Planner<'_> {
             Some(lan) => Some(Port {
                 ifname: self.inside_name(&netns, wanted)?,
                 ifindex: 0,
+                gw_priority: wanted.gw_priority,
                 mac: self.member_mac(wanted, n)?,
                 addr: addr4(n, lan, wanted)?,
                 addr6: addr6(n, lan, wanted)?,
@@ -115,6 +127,10 @@ pub(super) fn same_member(wanted: &config::Endpoint, m: &Member) -> bool {
         wanted.addr.is_none_or(|a| a == port.addr)
             && wanted.addr6.is_none_or(|a| Some(a) == port.addr6)
             && wanted.mac.is_none_or(|mac| Some(mac) == port.mac)
+            && wanted
+                .ifname
+                .as_ref()
+                .is_none_or(|name| *name == port.ifname)
     });
     wanted.netns == m.netns && port
 }
@@ -135,6 +151,7 @@ fn no_addresses(wanted: &config::Endpoint, n: &Unbridged) -> Result<(), Error> {
         ("ip", wanted.addr.map(|a| a.to_string())),
         ("ip6", wanted.addr6.map(|a| a.to_string())),
         ("mac", wanted.mac.map(|a| a.to_string())),
+        ("ifname", wanted.ifname.clone()),
     ];
     match own.into_iter().find_map(|(k, v)| Some((k, v?))) {
         None => Ok(()),

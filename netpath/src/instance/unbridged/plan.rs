@@ -125,8 +125,14 @@ impl Planner<'_> {
     pub(in super::super) fn put_members(&mut self, config: &Config) -> Result<(), Error> {
         for n in &config.unbridged {
             for wanted in &n.common.endpoints {
-                if self.next.member(&wanted.name).is_none() {
-                    self.join(&n.common.name, wanted, Origin::Config)?;
+                match self.next.member(&wanted.name) {
+                    None => self.join(&n.common.name, wanted, Origin::Config)?,
+                    Some((_, m)) => {
+                        if let Some(port) = &m.port {
+                            let now = port.gw_priority;
+                            self.prefer(wanted, now);
+                        }
+                    }
                 }
             }
         }

@@ -134,6 +134,7 @@ impl From<(&Unbridged, &Member)> for EndpointView {
             ipv6_gateway: text(leads.and_then(|l| Some(l.ipv6?.gateway.to_string()))),
             global_ipv6_address: text(v6.map(|(_, addr)| addr.to_string())),
             global_ipv6_prefix_len: v6.map_or(0, |(v6, _)| v6.subnet.prefix_len()),
+            gw_priority: port.map_or(0, |p| p.gw_priority),
         };
         Self {
             name: m.name.clone(),

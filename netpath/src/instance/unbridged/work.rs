@@ -6,7 +6,7 @@ use ipnet::Ipv6Net;
 
 use super::{
     super::{Error, ParentError, error::known, rollback::Undo, work::Work},
-    is_alive, is_port, namespace,
+    is_alive, is_port, namespace, ways,
 };
 use crate::{
     net::{Announced, Hop, LanPort, Link, container, namespace::Namespace},
@@ -127,7 +127,7 @@ impl Work<'_> {
                 if let Some(port) = stored.and_then(|m| m.port.as_mut()) {
                     port.ifindex = link.index;
                 }
-                Ok(())
+                self.put_several_ways(&member.netns, member.netns_ino)
             }
             // The host's own is up, or down for a reason.
             _ if n.driver == crate::config::Driver::Host => Ok(()),
@@ -156,22 +156,21 @@ impl Work<'_> {
                 netns_name: netns.name(),
             })
             .await?;
-        let hop = |hop, by_device| match (lan.internal, n.driver.routes_by_device()) {
-            (true, _) => None,
-            (false, true) => Some(by_device),
-            (false, false) => Some(hop),
-        };
-        let ipv6 = lan.ipv6.zip(port.addr6).and_then(|(v6, addr)| {
+        // Which of several interfaces leads out is decided when they are there.
+        let alone = self.is_alone_in(netns.ino());
+        let (v4, v6) = ways(n.driver, lan, port);
+        let hop = |way: Option<(_, Hop)>| way.filter(|_| alone).map(|(_, hop)| hop);
+        let ipv6 = lan.ipv6.zip(port.addr6).and_then(|(ipv6, addr)| {
             Some(container::Side6 {
-                addr: Ipv6Net::new(addr, v6.subnet.prefix_len()).ok()?,
-                gateway: hop(Hop::V6(Some(v6.gateway)), Hop::V6(None)),
+                addr: Ipv6Net::new(addr, ipv6.subnet.prefix_len()).ok()?,
+                gateway: hop(v6),
             })
         });
         let side = container::Side {
             ifname: &port.ifname,
             addr: port.addr,
             prefix: lan.subnet.prefix_len(),
-            gateway: hop(Hop::V4(Some(lan.gateway)), Hop::V4(None)),
+            gateway: hop(v4),
             ipv6,
         };
         let link = container::configure(netns, side)?;
@@ -198,12 +197,13 @@ impl Work<'_> {
         let (network, driver, m) = (n.name.clone(), n.driver, m.clone());
         let undo = Undo::Join(network.clone(), Box::new(m.clone()));
         self.undo.push(undo);
-        if let (Some(port), Some(netns)) = (&m.port, namespace(&m)) {
+        if let (Some(port), Some(netns)) = (&m.port, namespace(&m.netns, m.netns_ino)) {
             container::remove(&netns, &port.ifname, |link| is_port(driver, port, link))?;
         }
         if let Some(n) = self.state.unbridged_mut(&network) {
             n.members.retain(|other| other.name != name);
         }
+        self.put_ways_left(&m.netns, m.netns_ino);
         Ok(())
     }
 

@@ -149,7 +149,7 @@ fn refusals_name_the_option() {
         (
             &[],
             "com.docker.network.container_iface_prefix=net".into(),
-            "is eth0",
+            "give each endpoint its ifname",
         ),
         (
             &[],

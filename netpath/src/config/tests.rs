@@ -193,6 +193,20 @@ fn what_is_not_supported_yet_is_refused_by_name() {
 }
 
 #[test]
+fn interfaces_of_containers() {
+    let with = |extra: &str| network("") + &endpoint("a", extra);
+    let c = Config::parse(&with("ifname = \"net1\"\ngw_priority = -5"), "t").unwrap();
+    let e = &c.networks[0].endpoints[0];
+    assert_eq!((e.ifname.as_deref(), e.gw_priority), (Some("net1"), -5));
+    let c = Config::parse(&with(""), "t").unwrap();
+    let e = &c.networks[0].endpoints[0];
+    assert_eq!((e.ifname.as_deref(), e.gw_priority), (None, 0));
+    let e = error(&with("ifname = \"a/b\""));
+    assert!(e.contains("endpoint `a`: ifname"), "{e}");
+    assert!(error(&with("gw_priority = 3000000000")).contains("line"));
+}
+
+#[test]
 fn ipv6() {
     let v6 = |lines: &str| network(&format!("ipv6 = \"fd00:17::/64\"\n{lines}"));
     let n = Config::parse(&v6("snat6 = \"2001:db8::7\""), "t").unwrap();

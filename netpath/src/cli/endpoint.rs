@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{self, Mac, NetnsRef, PortSpec, SPEC_FORM},
     instance::{self, EndpointView, Instance, NewEndpoint},
-    state::{Endpoint, Network},
+    state::{Endpoint, Member, Network, Unbridged},
 };
 
 /// The commands on endpoints.
@@ -56,9 +56,31 @@ pub struct AddArgs {
     /// MAC address; left out, a random one
     #[arg(long)]
     mac: Option<Mac>,
+    /// Name of the container's interface; left out, the lowest ethN that is free
+    #[arg(long, value_name = "NAME", value_parser = ifname)]
+    ifname: Option<String>,
+    /// Of a container in several networks the one with the highest is its way out
+    #[arg(long, value_name = "N", default_value_t, allow_negative_numbers = true)]
+    gw_priority: i32,
+    /// An option of Docker's for endpoints: com.docker.network.endpoint.ifname=NAME
+    #[arg(long, value_name = "KEY=VALUE", value_parser = ifname_option)]
+    driver_opt: Option<String>,
     /// Publish a port
     #[arg(short, long, value_name = "SPEC", long_help = format!("Publish a port: {SPEC_FORM}"))]
     publish: Vec<PortSpec>,
+}
+
+fn ifname(text: &str) -> Result<String, String> {
+    config::check_ifname(text)?;
+    Ok(text.to_owned())
+}
+
+/// The name of an interface in Docker's words.
+pub(super) fn ifname_option(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some(("com.docker.network.endpoint.ifname", name)) => ifname(name),
+        _ => Err("the one option is com.docker.network.endpoint.ifname=NAME".into()),
+    }
 }
 
 pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> Result<(), Error> {
@@ -92,13 +114,22 @@ async fn add(instance: &Instance, args: &AddArgs, json: bool) -> Result<(), Erro
             addr6: args.ip6,
             mac: args.mac,
             rates: config::Rates::default(),
+            ifname: args.ifname.clone().or_else(|| args.driver_opt.clone()),
+            gw_priority: args.gw_priority,
             publish: args.publish.clone(),
         },
     };
-    let e = instance.add_endpoint(&new).await?;
-    let state = instance.state()?.unwrap_or_default();
-    let gone = || instance::Error::no_endpoint(&e.name, std::iter::empty());
-    let (n, e) = state.endpoint(&e.name).ok_or_else(gone)?;
+    let state = instance.add_endpoint(&new).await?;
+    if let Some((n, m)) = state.member(&args.name) {
+        if json {
+            return output::json(&member_view(n, m));
+        }
+        let words = [m.name.clone(), member_addresses(m), member_mac(m)];
+        let words: Vec<_> = words.into_iter().filter(|w| !w.is_empty()).collect();
+        return output::lines([words.join(" ")]);
+    }
+    let gone = || instance::Error::no_endpoint(&args.name, state.endpoint_names());
+    let (n, e) = state.endpoint(&args.name).ok_or_else(gone)?;
     if json {
         return output::json(&view(n, e));
     }
@@ -111,10 +142,8 @@ fn inspect(instance: &Instance, names: &[String]) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     let find = |name: &String| {
         let found = state.endpoint(name).map(EndpointView::from);
-        found.ok_or_else(|| {
-            let known = state.endpoints().map(|(_, e)| e.name.as_str());
-            instance::Error::no_endpoint(name, known)
-        })
+        let found = found.or_else(|| state.member(name).map(EndpointView::from));
+        found.ok_or_else(|| instance::Error::no_endpoint(name, state.endpoint_names()))
     };
     let views = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     output::json(&views)
@@ -127,6 +156,7 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
             &state
                 .endpoints()
                 .map(|(n, e)| view(n, e))
+                .chain(state.members().map(|(n, m)| member_view(n, m)))
                 .collect::<Vec<_>>(),
         );
     }
@@ -152,7 +182,52 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
         "NETNS",
         "PORTS",
     ];
-    output::lines(table(&header, state.endpoints().map(row)))
+    let members = state.members().map(|(n, m)| {
+        let parent = n.lan.as_ref().map(|l| l.parent.clone());
+        vec![
+            m.name.clone(),
+            n.name.clone(),
+            member_addresses(m),
+            member_mac(m),
+            parent.unwrap_or_default(),
+            m.netns.to_string(),
+            String::new(),
+        ]
+    });
+    let rows = state.endpoints().map(row).chain(members);
+    output::lines(table(&header, rows))
+}
+
+/// The address of each family that it has.
+fn member_addresses(m: &Member) -> String {
+    let both = m.port.as_ref().map(|p| {
+        let addr6 = p.addr6.map(|a| format!(" {a}")).unwrap_or_default();
+        format!("{}{addr6}", p.addr)
+    });
+    both.unwrap_or_default()
+}
+
+fn member_mac(m: &Member) -> String {
+    let mac = m.port.as_ref().and_then(|p| p.mac);
+    mac.map(|mac| mac.to_string()).unwrap_or_default()
+}
+
+fn member_view(network: &Unbridged, m: &Member) -> serde_json::Value {
+    let port = m.port.as_ref();
+    serde_json::json!({
+        "name": m.name,
+        "network": network.name,
+        "driver": network.driver.as_str(),
+        "id": m.id,
+        "address": port.map(|p| p.addr),
+        "address6": port.and_then(|p| p.addr6),
+        "mac": port.and_then(|p| p.mac),
+        "interface": network.lan.as_ref().map(|l| l.parent.as_str()),
+        "container_interface": port.map(|p| p.ifname.as_str()),
+        "gw_priority": port.map(|p| p.gw_priority),
+        "netns": m.netns,
+        "ports": [],
+    })
 }
 
 /// The published ports.
@@ -171,11 +246,14 @@ fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
     serde_json::json!({
         "name": e.name,
         "network": network.name,
+        "driver": "bridge",
         "id": e.id,
         "address": e.addr,
         "address6": e.addr6,
         "mac": e.mac,
         "interface": e.ifname,
+        "container_interface": e.container_ifname,
+        "gw_priority": e.gw_priority,
         "netns": e.netns,
         "ports": ports(network, e).collect::<Vec<_>>(),
     })

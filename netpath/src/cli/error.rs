@@ -52,6 +52,16 @@ pub enum Error {
         /// The port.
         port: String,
     },
+    /// A container is not in a network; Docker's words.
+    #[error(
+        "container {container} is not connected to network {network}; `netpath endpoint ls` shows who is"
+    )]
+    NotConnected {
+        /// The container.
+        container: String,
+        /// The network.
+        network: String,
+    },
     /// Networks would be removed.
     #[error("this would remove {what}; say so with --force")]
     NeedsForce {

@@ -27,11 +27,9 @@ fn ports(all: &[String]) -> String {
 }
 
 /// What there is of either family.
-fn both(v4: &impl Display, v6: Option<&impl Display>) -> String {
-    match v6 {
-        Some(v6) => format!("{v4} {v6}"),
-        None => v4.to_string(),
-    }
+fn both(v4: Option<&impl Display>, v6: Option<&impl Display>) -> String {
+    let parts = [v4.map(ToString::to_string), v6.map(ToString::to_string)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn text(r: &Report) -> Vec<String> {
@@ -45,12 +43,16 @@ fn text(r: &Report) -> Vec<String> {
     part(
         "networks",
         table(
-            &["NAME", "BRIDGE", "SUBNET", "GATEWAY", "MTU", "FLAGS"],
+            &[
+                "NAME", "DRIVER", "BRIDGE", "SUBNET", "GATEWAY", "MTU", "FLAGS",
+            ],
             r.networks.iter().map(|n| {
-                let gateway = both(&n.gateway, n.gateway6.as_ref());
-                let (subnet, mtu) = (both(&n.subnet, n.subnet6.as_ref()), n.mtu.to_string());
+                let gateway = both(n.gateway.as_ref(), n.gateway6.as_ref());
+                let subnet = both(n.subnet.as_ref(), n.subnet6.as_ref());
+                let mtu = n.mtu.map(|mtu| mtu.to_string()).unwrap_or_default();
                 vec![
                     n.name.clone(),
+                    n.driver.to_owned(),
                     n.bridge.clone(),
                     subnet,
                     gateway,
@@ -79,7 +81,7 @@ fn text(r: &Report) -> Vec<String> {
                 let mut row = vec![
                     e.name.clone(),
                     e.network.clone(),
-                    both(&e.addr, e.addr6.as_ref()),
+                    both(e.addr.as_ref(), e.addr6.as_ref()),
                     e.interface.clone(),
                 ];
                 row.extend(counts);
@@ -94,7 +96,7 @@ fn text(r: &Report) -> Vec<String> {
             &["NAME", "ADDRESS", "MTU", "HOOK"],
             r.uplinks.iter().map(|u| {
                 let addr = match (u.addr, u.addr6) {
-                    (Some(addr), addr6) => both(&addr, addr6.as_ref()),
+                    (Some(addr), addr6) => both(Some(&addr), addr6.as_ref()),
                     (None, Some(addr6)) => addr6.to_string(),
                     (None, None) => "none".to_owned(),
                 };

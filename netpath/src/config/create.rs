@@ -4,7 +4,10 @@
 //! Options of the bridge driver are [`super::driver_options`]'s; what the values may be is for the
 //! configuration's own checks.
 
-use super::{Error, Network, driver_options::DriverOptions, raw, rules, validate};
+use super::{
+    Driver, Error, Network, Unbridged, driver::driver, driver_options::DriverOptions, raw, rules,
+    unbridged::unbridged, validate,
+};
 
 /// Options of `network create`.
 #[derive(Clone, Debug, Default)]
@@ -47,16 +50,24 @@ pub struct NetworkOptions {
     pub ipam_options: Vec<String>,
 }
 
+/// A checked network of any driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AnyNetwork {
+    /// With a bridge.
+    Bridged(Box<Network>),
+    /// Without one.
+    Unbridged(Box<Unbridged>),
+}
+
 impl NetworkOptions {
     /// The checked network, without endpoints.
     ///
     /// # Errors
     /// The first option that is wrong.
-    pub fn check(self) -> Result<Network, Error> {
+    pub fn check(self) -> Result<AnyNetwork, Error> {
         self.refuse_swarm()?;
         let mut raw = raw::Network {
             name: self.name.clone(),
-            bridge: Some(self.bridge.clone()),
             driver: self.driver.clone(),
             internal: Some(self.internal),
             ..raw::Network::default()
@@ -76,16 +87,21 @@ impl NetworkOptions {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
             raw.labels.insert(name.to_owned(), value.to_owned());
         }
-        let mut driver = DriverOptions::new(&self.name);
+        let mut options = DriverOptions::new(&self.name);
         for option in &self.options {
             let (key, value) = self.pair("--opt", option, "KEY=VALUE")?;
-            driver.option(key, value, &mut raw)?;
+            options.option(key, value, &mut raw)?;
         }
-        self.families(&driver, &mut raw)?;
-        driver.finish(&mut raw)?;
+        self.families(&options, &mut raw)?;
+        options.finish(&mut raw)?;
+        let driver = driver(&raw)?;
+        if driver != Driver::Bridge {
+            return Ok(AnyNetwork::Unbridged(Box::new(unbridged(raw, driver)?)));
+        }
+        raw.bridge.get_or_insert_with(|| self.bridge.clone());
         let network = validate::network(raw)?;
         rules::addresses(&network)?;
-        Ok(network)
+        Ok(AnyNetwork::Bridged(Box::new(network)))
     }
 
     /// Which families it has.

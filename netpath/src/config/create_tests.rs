@@ -13,6 +13,13 @@ fn options(subnets: &[&str], opts: &[&str]) -> NetworkOptions {
     }
 }
 
+fn bridged(any: AnyNetwork) -> Network {
+    match any {
+        AnyNetwork::Bridged(n) => *n,
+        AnyNetwork::Unbridged(n) => panic!("{n:?}"),
+    }
+}
+
 fn own(all: &[&str]) -> Vec<String> {
     all.iter().map(|s| (*s).to_owned()).collect()
 }
@@ -43,6 +50,7 @@ fn dockers_options() {
         ..o
     }
     .check()
+    .map(bridged)
     .unwrap();
     assert_eq!(n.subnet, "10.1.0.0/24".parse().ok());
     assert_eq!(n.ipv6, "fd00:17::/64".parse().ok());
@@ -70,6 +78,7 @@ fn bindings_and_fixed_sources() {
         ],
     )
     .check()
+    .map(bridged)
     .unwrap();
     assert_eq!(n.host_binding.addr.to_string(), "::1");
     assert_eq!(n.snat, "192.0.2.7".parse().ok());
@@ -80,7 +89,7 @@ fn bindings_and_fixed_sources() {
 #[test]
 fn ipv6_is_asked_for_by_a_flag_a_key_or_a_subnet() {
     let size = |o: NetworkOptions| {
-        let n = o.check().unwrap();
+        let n = bridged(o.check().unwrap());
         (n.ipv6.is_some(), n.ipv6_size)
     };
     let none = options(&[], &[]);
@@ -140,7 +149,7 @@ fn refusals_name_the_option() {
         (
             &[],
             "com.docker.network.container_iface_prefix=net".into(),
-            "is eth0",
+            "give each endpoint its ifname",
         ),
         (
             &[],

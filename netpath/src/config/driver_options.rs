@@ -5,7 +5,7 @@ use super::{Error, raw};
 
 /// What all keys begin with.
 const PREFIX: &str = "com.docker.network.";
-/// The interface of every container, which netpath names.
+/// What the names of containers' interfaces begin with.
 const INTERFACE: &str = "eth";
 
 /// The options of one network that concern more than a value each.
@@ -40,6 +40,26 @@ impl<'a> DriverOptions<'a> {
     ) -> Result<(), Error> {
         let text = || Some(value.to_owned());
         let truth = || truth(value).ok_or_else(|| self.invalid(key, value, "it is true or false"));
+        match key {
+            "parent" => {
+                raw.parent = text();
+                return Ok(());
+            }
+            "macvlan_mode" => {
+                raw.macvlan_mode = text();
+                return Ok(());
+            }
+            "ipvlan_mode" => {
+                raw.ipvlan_mode = text();
+                return Ok(());
+            }
+            "ipvlan_flag" if value != "bridge" => {
+                let reason = "the one flag is bridge; leave it out, or use macvlan";
+                return Err(self.invalid(key, value, reason));
+            }
+            "ipvlan_flag" => return Ok(()),
+            _ => {}
+        }
         match key.strip_prefix(PREFIX).unwrap_or_default() {
             "bridge.name" => raw.bridge = text(),
             "bridge.enable_icc" => raw.icc = Some(truth()?),
@@ -82,8 +102,8 @@ impl<'a> DriverOptions<'a> {
             }
             "container_iface_prefix" => {
                 if value != INTERFACE {
-                    let reason = "the interface of a container is eth0; leave it out, or rename it \
-                                  inside";
+                    let reason = "the interfaces of containers are ethN; leave it out, or give each \
+                                  endpoint its ifname";
                     return Err(self.invalid(key, value, reason));
                 }
             }
@@ -91,7 +111,8 @@ impl<'a> DriverOptions<'a> {
                 let reason = "the options are com.docker.network.bridge.name, .enable_icc, \
                               .enable_ip_masquerade, .host_binding_ipv4, .gateway_mode_ipv4 and \
                               _ipv6, and com.docker.network.driver.mtu, .host_ipv4, .host_ipv6, \
-                              .enable_ipv4 and .enable_ipv6";
+                              .enable_ipv4 and .enable_ipv6, and of macvlan \
+                              and ipvlan parent, macvlan_mode, ipvlan_mode";
                 return Err(self.invalid(key, value, reason));
             }
         }

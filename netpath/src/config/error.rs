@@ -52,6 +52,44 @@ pub enum Error {
         /// What works.
         remedy: &'static str,
     },
+    /// A key that the network's driver has no use for.
+    #[error("network `{network}`: {key} is not for the driver {driver}: {why}; leave it out")]
+    NotOfDriver {
+        /// The network.
+        network: String,
+        /// The key.
+        key: &'static str,
+        /// Its driver.
+        driver: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+    /// Two networks of one interface.
+    #[error(
+        "network `{network}`: parent {parent} is network `{other}`'s already; choose another, such as a \
+         VLAN of it ({parent}.10), or put the endpoints into that network"
+    )]
+    ParentTaken {
+        /// The later network.
+        network: String,
+        /// The interface.
+        parent: String,
+        /// The earlier network.
+        other: String,
+    },
+    /// A second network of what there is only one of; the first sentence is Docker's.
+    #[error(
+        "only one instance of \"{driver}\" network is allowed (network `{network}`; `{other}` is one \
+         already: add the endpoint to that)"
+    )]
+    OnlyOne {
+        /// The later network.
+        network: String,
+        /// Its driver.
+        driver: &'static str,
+        /// The earlier network.
+        other: String,
+    },
     /// A value out of its range or form.
     #[error("{object}: {key} = {value} is not valid: {reason}")]
     Invalid {

@@ -7,6 +7,7 @@
 mod binding;
 mod claims;
 mod create;
+mod driver;
 mod driver_options;
 mod error;
 mod ipam;
@@ -23,6 +24,7 @@ mod raw;
 mod rules;
 mod spec;
 mod timeouts;
+mod unbridged;
 mod validate;
 
 use std::{
@@ -36,7 +38,8 @@ use netpath_common::records::Timeouts;
 
 pub use binding::HostBinding;
 pub use claims::{Claim, Claims, Taker};
-pub use create::NetworkOptions;
+pub use create::{AnyNetwork, NetworkOptions};
+pub use driver::{Driver, IpvlanMode, MacvlanMode};
 pub use error::Error;
 pub use ipam::{Ipam, Pool, Usage};
 pub use ipv6::{IPV6_MTU_MIN, first_host6};
@@ -51,6 +54,7 @@ pub use rate::{Rate, Rates};
 pub use rules::check_endpoint_addr;
 pub use spec::{PortSpec, SPEC_FORM, SpecError, host_text};
 pub use timeouts::{CONNTRACK_MAX, CONNTRACK_MIN, default_conntrack};
+pub use unbridged::{Unbridged, check_publish};
 
 /// Where `netpath up` looks when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/netpath/netpath.toml";
@@ -73,8 +77,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How masquerade translates.
     pub nat: Nat,
-    /// Networks in the order of the file.
+    /// Networks with a bridge, in the order of the file.
     pub networks: Vec<Network>,
+    /// Networks without one, in the order of the file.
+    pub unbridged: Vec<Unbridged>,
 }
 
 /// A checked network.
@@ -191,6 +197,10 @@ pub struct Endpoint {
     pub mac: Option<Mac>,
     /// Bandwidth limits.
     pub rates: Rates,
+    /// Name of the container's interface; `None` takes the lowest `ethN` that is free.
+    pub ifname: Option<String>,
+    /// Of a container in several networks the one with the highest is its way out.
+    pub gw_priority: i32,
     /// Published ports.
     pub publish: Vec<PortSpec>,
 }

@@ -60,6 +60,9 @@ pub(super) struct Timeouts {
 pub(super) struct Network {
     pub(super) name: String,
     pub(super) driver: Option<String>,
+    pub(super) parent: Option<String>,
+    pub(super) macvlan_mode: Option<String>,
+    pub(super) ipvlan_mode: Option<String>,
     pub(super) bridge: Option<String>,
     pub(super) subnet: Option<String>,
     pub(super) gateway: Option<String>,
@@ -104,6 +107,8 @@ pub(super) struct Endpoint {
     pub(super) mac: Option<String>,
     pub(super) rate_in: Option<String>,
     pub(super) rate_out: Option<String>,
+    pub(super) ifname: Option<String>,
+    pub(super) gw_priority: Option<i32>,
     #[serde(default)]
     pub(super) publish: Vec<String>,
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Claim, Claims, Endpoint, Error, HostBinding, Mode, Network, Pool, Taker, ipam};
+use super::{
+    Claim, Claims, Driver, Endpoint, Error, HostBinding, Mode, Network, Pool, Taker, Unbridged,
+    ipam,
+};
 
 pub(super) fn unique<'a>(
     kind: &'static str,
@@ -22,7 +25,31 @@ pub(super) fn unique<'a>(
     Ok(())
 }
 
-pub(super) fn subnets(networks: &[Network]) -> Result<(), Error> {
+/// Networks without a bridge: one of a parent, one of the host, one of nothing.
+pub(super) fn unbridged(networks: &[Unbridged]) -> Result<(), Error> {
+    for (i, n) in networks.iter().enumerate() {
+        for other in &networks[..i] {
+            let (network, other_name) = (n.common.name.clone(), other.common.name.clone());
+            if let Some(parent) = n.parent.clone().filter(|_| n.parent == other.parent) {
+                return Err(Error::ParentTaken {
+                    network,
+                    parent,
+                    other: other_name,
+                });
+            }
+            if n.driver == other.driver && matches!(n.driver, Driver::Host | Driver::None) {
+                return Err(Error::OnlyOne {
+                    network,
+                    driver: n.driver.as_str(),
+                    other: other_name,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn subnets(networks: &[&Network]) -> Result<(), Error> {
     for (i, n) in networks.iter().enumerate() {
         for subnet in subnets_of(n) {
             for other in &networks[..i] {

@@ -180,14 +180,23 @@ fn a_port_is_published_once() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
-    let e = error(&network("driver = \"macvlan\""));
-    assert!(
-        e.contains("driver") && e.contains("is not supported yet"),
-        "{e}"
-    );
     let e = error(&(network("") + &endpoint("a", "publish = [\"80:80,allow=x\"]")));
     assert!(e.contains("endpoint `a`") && e.contains("allow=`x`"), "{e}");
     assert!(error(&network("mode = \"magic\"")).contains("the values are nat, routed"));
+}
+
+#[test]
+fn interfaces_of_containers() {
+    let with = |extra: &str| network("") + &endpoint("a", extra);
+    let c = Config::parse(&with("ifname = \"net1\"\ngw_priority = -5"), "t").unwrap();
+    let e = &c.networks[0].endpoints[0];
+    assert_eq!((e.ifname.as_deref(), e.gw_priority), (Some("net1"), -5));
+    let c = Config::parse(&with(""), "t").unwrap();
+    let e = &c.networks[0].endpoints[0];
+    assert_eq!((e.ifname.as_deref(), e.gw_priority), (None, 0));
+    let e = error(&with("ifname = \"a/b\""));
+    assert!(e.contains("endpoint `a`: ifname"), "{e}");
+    assert!(error(&with("gw_priority = 3000000000")).contains("line"));
 }
 
 #[test]

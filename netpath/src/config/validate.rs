@@ -4,17 +4,19 @@
 use std::{net::Ipv4Addr, str::FromStr};
 
 use super::{
-    Config, DEFAULT_BRIDGE, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac, Network,
-    PortSpec, UplinkHook, Uplinks,
+    Config, DEFAULT_BRIDGE, Driver, Endpoint, Error, GSO_LEGACY_MAX_SIZE, GSO_MAX_SIZE, Mac,
+    Network, PortSpec, UplinkHook, Uplinks,
     binding::host_binding,
     check_ifname, check_name,
+    driver::driver,
     ipam::{Subnet, ipam, subnet},
     ipv6::{IPV6_MTU_MIN, ipv6},
     nat, options,
     rate::rates,
-    raw,
+    raw, rules,
     rules::{addresses, ports, subnets, unique},
     timeouts,
+    unbridged::unbridged,
 };
 
 /// Smallest MTU of IPv4 (RFC 791).
@@ -23,18 +25,24 @@ const MTU_MIN: i64 = 68;
 const MTU_MAX: i64 = 65_535;
 
 pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
+    let (mut bridged, mut others) = (Vec::new(), Vec::new());
+    for raw in file.network {
+        match driver(&raw)? {
+            Driver::Bridge => bridged.push(network(raw)?),
+            other => others.push(unbridged(raw, other)?),
+        }
+    }
     let config = Config {
         conntrack: timeouts::conntrack(&file.limits)?,
         quotas: nat::quotas(&file.limits)?,
         timeouts: timeouts::timeouts(&file.timeouts)?,
         nat: nat::nat(&file.nat)?,
-        networks: file
-            .network
-            .into_iter()
-            .map(network)
-            .collect::<Result<_, _>>()?,
+        networks: bridged,
+        unbridged: others,
     };
-    unique("network", config.networks.iter().map(|n| n.name.as_str()))?;
+    let others = || config.unbridged.iter().map(|n| &n.common);
+    let all: Vec<&Network> = config.networks.iter().chain(others()).collect();
+    unique("network", all.iter().map(|n| n.name.as_str()))?;
     unique("bridge", config.networks.iter().map(|n| n.bridge.as_str()))?;
     let endpoints = || {
         config
@@ -42,8 +50,10 @@ pub(super) fn validate(file: raw::File) -> Result<Config, Error> {
             .iter()
             .flat_map(|n| n.endpoints.iter().map(move |e| (n, e)))
     };
-    unique("endpoint", endpoints().map(|(_, e)| e.name.as_str()))?;
-    subnets(&config.networks)?;
+    let names = all.iter().flat_map(|n| &n.endpoints);
+    unique("endpoint", names.map(|e| e.name.as_str()))?;
+    subnets(&all)?;
+    rules::unbridged(&config.unbridged)?;
     for n in &config.networks {
         addresses(n)?;
     }
@@ -60,7 +70,6 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
         reason,
     };
     check_name(&raw.name).map_err(|reason| invalid("name", &raw.name, reason))?;
-    refuse_unsupported(&raw)?;
     let options = options::options(&raw)?;
     let v6 = ipv6(&raw)?;
     let bridge = raw.bridge.clone().unwrap_or_else(|| DEFAULT_BRIDGE.into());
@@ -219,28 +228,6 @@ pub(super) fn network(raw: raw::Network) -> Result<Network, Error> {
     })
 }
 
-fn refuse_unsupported(raw: &raw::Network) -> Result<(), Error> {
-    let unsupported = |key, value: &str, remedy| {
-        Err(Error::Unsupported {
-            network: raw.name.clone(),
-            key,
-            value: value.to_owned(),
-            remedy,
-        })
-    };
-    let kinds = ["macvlan", "ipvlan", "host", "none", "null"];
-    match raw.driver.as_deref() {
-        None | Some("bridge") => Ok(()),
-        Some(v) if kinds.contains(&v) => unsupported("driver", &format!("{v:?}"), "use \"bridge\""),
-        Some(v) => Err(Error::Invalid {
-            object: format!("network `{}`", raw.name),
-            key: "driver",
-            value: format!("{v:?}"),
-            reason: format!("the values are bridge, {}", kinds.join(", ")),
-        }),
-    }
-}
-
 fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
     let object = || format!("endpoint `{}`", raw.name);
     let invalid = |key, value: &str, reason: String| Error::Invalid {
@@ -270,7 +257,12 @@ fn endpoint(raw: raw::Endpoint) -> Result<Endpoint, Error> {
         t.parse::<Mac>()
             .map_err(|e| invalid("mac", t, e.to_string()))
     });
+    if let Some(name) = &raw.ifname {
+        check_ifname(name).map_err(|r| invalid("ifname", name, r))?;
+    }
     Ok(Endpoint {
+        ifname: raw.ifname.clone(),
+        gw_priority: raw.gw_priority.unwrap_or_default(),
         netns: raw
             .netns
             .parse()

@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{
     bpf::{self, Datapath},
-    config::{self, Config},
-    state::{Network, Origin, State},
+    config::{AnyNetwork, Config},
+    state::{Origin, State},
 };
 
 impl Instance {
-    /// Adds a network and returns it. It stays until a command removes it, whatever the configuration
+    /// Adds a network and returns what there is then. It stays until a command removes it, whatever the configuration
     /// says.
     ///
     /// # Errors
     /// After an error the host is as it was.
-    pub async fn create_network(&self, wanted: &config::Network) -> Result<Network, Error> {
+    pub async fn create_network(&self, wanted: &AnyNetwork) -> Result<State, Error> {
         bpf::check_kernel()?;
         // An instance that is up keeps its settings; else it comes up with the defaults.
         let is_up = self.store.exists() && Datapath::exists(&self.name);
@@ -43,16 +43,26 @@ impl Instance {
             Some(load_options(&work.state, &defaults, self.cookie)?)
         };
         let done = work.converge(&plan, load.as_ref()).await;
-        let made = work.state.network(&wanted.name).cloned();
+        let made = work.state.clone();
         work.finish(done).await?;
-        made.ok_or_else(|| Error::no_network(&wanted.name, std::iter::empty()))
+        Ok(made)
     }
 
-    async fn plan_network(&self, state: &State, wanted: &config::Network) -> Result<Plan, Error> {
-        if let Some(n) = state.network(&wanted.name) {
+    async fn plan_network(&self, state: &State, wanted: &AnyNetwork) -> Result<Plan, Error> {
+        let name = match wanted {
+            AnyNetwork::Bridged(n) => &n.name,
+            AnyNetwork::Unbridged(n) => &n.common.name,
+        };
+        if let Some(n) = state.network(name) {
             return Err(Error::NetworkExists {
                 name: n.name.clone(),
-                bridge: n.bridge.clone(),
+                place: format!("on bridge {}", n.bridge),
+            });
+        }
+        if let Some(n) = state.unbridged(name) {
+            return Err(Error::NetworkExists {
+                name: n.name.clone(),
+                place: format!("of driver {}", n.driver.as_str()),
             });
         }
         let facts = Facts::gather(self).await?;
@@ -61,10 +71,17 @@ impl Instance {
 }
 
 impl Planner<'_> {
-    fn create_network(mut self, wanted: &config::Network) -> Result<Plan, Error> {
-        let mut wanted = wanted.clone();
-        self.settle6(&mut wanted)?;
-        self.add_network(&wanted, Origin::Command)?;
+    fn create_network(mut self, wanted: &AnyNetwork) -> Result<Plan, Error> {
+        match wanted.clone() {
+            AnyNetwork::Bridged(mut n) => {
+                self.settle6(&mut n)?;
+                self.add_network(&n, Origin::Command)?;
+            }
+            AnyNetwork::Unbridged(mut n) => {
+                self.settle6(&mut n.common)?;
+                self.add_unbridged(&n, Origin::Command)?;
+            }
+        }
         Ok(self.finish())
     }
 }

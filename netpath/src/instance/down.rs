@@ -1,10 +1,10 @@
 //! `down`: remove networks, or everything.
 
-use super::{Error, Instance, forwarding, work::Work};
+use super::{Error, Instance, forwarding, unbridged::is_alive, work::Work};
 use crate::{
     bpf::Datapath,
     net::Link,
-    state::{Endpoint, LookupError},
+    state::{AnyNetwork, Endpoint, LookupError},
 };
 
 /// How `network rm` goes about it.
@@ -45,18 +45,27 @@ impl Instance {
                 let interface = |l: &Link| l.name == e.ifname && l.index == e.ifindex;
                 links.iter().any(interface)
             };
-            let live: Vec<_> = n.endpoints.iter().filter(is_live).collect();
+            let live: Vec<_> = match n {
+                AnyNetwork::Bridged(n) => {
+                    let live = n.endpoints.iter().filter(is_live);
+                    live.map(|e| e.name.as_str()).collect()
+                }
+                AnyNetwork::Unbridged(n) => {
+                    let live = n.members.iter().filter(|m| is_alive(n.driver, m));
+                    live.map(|m| m.name.as_str()).collect()
+                }
+            };
             if !live.is_empty() && !options.with_endpoints {
-                let live: Vec<_> = live.iter().map(|e| e.name.as_str()).collect();
                 return Err(Error::ActiveEndpoints {
-                    network: n.name.clone(),
-                    id: n.id.clone(),
+                    network: n.name().to_owned(),
+                    id: n.id().to_owned(),
                     endpoints: live.join(", "),
                 });
             }
             found.push(word.clone());
-            if !names.contains(&n.name) {
-                names.push(n.name.clone());
+            let name = n.name().to_owned();
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         if !names.is_empty() {
@@ -73,7 +82,9 @@ impl Instance {
     pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
         let work = Work::begin_running(self)?;
         for name in networks {
-            work.existing_network(name)?;
+            if work.state.unbridged(name).is_none() {
+                work.existing_network(name)?;
+            }
         }
         work.remove_networks(networks).await
     }
@@ -94,8 +105,8 @@ impl Instance {
 impl Work<'_> {
     /// Removes networks that exist.
     async fn remove_networks(mut self, names: &[String]) -> Result<Vec<String>, Error> {
-        let mut all = self.state.networks.iter();
-        if all.all(|n| names.contains(&n.name)) {
+        let named = |name: &str| names.iter().any(|n| n == name);
+        if self.state.network_names().all(named) {
             return self.remove_all().await;
         }
         for name in names {
@@ -115,7 +126,7 @@ impl Work<'_> {
     }
 
     async fn remove_all(mut self) -> Result<Vec<String>, Error> {
-        let names: Vec<String> = self.state.networks.iter().map(|n| n.name.clone()).collect();
+        let names: Vec<String> = self.state.network_names().map(str::to_owned).collect();
         let mut left = Vec::new();
         let mut note = |result: Result<(), Error>| {
             if let Err(e) = result {

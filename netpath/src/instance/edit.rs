@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{self, PortSpec},
-    state::{Endpoint, Homes, Rule, State},
+    state::{Homes, Rule, State},
 };
 
 /// An endpoint to be added by a command.
@@ -22,22 +22,19 @@ pub struct NewEndpoint {
 }
 
 impl Instance {
-    /// Adds an endpoint and returns it.
+    /// Adds an endpoint and returns what there is then.
     ///
     /// # Errors
     /// After an error the host is as it was.
-    pub async fn add_endpoint(&self, new: &NewEndpoint) -> Result<Endpoint, Error> {
+    pub async fn add_endpoint(&self, new: &NewEndpoint) -> Result<State, Error> {
         config::check_name(&new.endpoint.name).map_err(|reason| config::Error::Invalid {
             object: "endpoint".into(),
             key: "name",
             value: format!("{:?}", new.endpoint.name),
             reason,
         })?;
-        let state = self
-            .plan_and_do(|p| p.add_endpoint(&new.network, &new.endpoint))
-            .await?;
-        let found = state.endpoint(&new.endpoint.name).map(|(_, e)| e.clone());
-        found.ok_or_else(|| no_endpoint(&state, &new.endpoint.name))
+        self.plan_and_do(|p| p.add_endpoint(&new.network, &new.endpoint))
+            .await
     }
 
     /// Removes an endpoint.
@@ -46,7 +43,9 @@ impl Instance {
     /// It does not exist, or a step failed.
     pub async fn remove_endpoint(&self, name: &str) -> Result<(), Error> {
         let mut work = Work::begin_running(self)?;
-        work.existing_endpoint(name)?;
+        if work.state.member(name).is_none() {
+            work.existing_endpoint(name)?;
+        }
         let done = work.remove_endpoint(name).await;
         work.finish(done).await
     }
@@ -62,6 +61,7 @@ impl Instance {
         specs: &[PortSpec],
     ) -> Result<(Homes, Vec<Rule>), Error> {
         let mut slots = Vec::new();
+        self.refuse_ports(endpoint, specs)?;
         let state = self
             .plan_and_do(|p| {
                 let plan = p.publish(endpoint, specs)?;
@@ -87,6 +87,7 @@ impl Instance {
     /// # Errors
     /// One of them is not published.
     pub async fn unpublish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<(), Error> {
+        self.refuse_ports(endpoint, specs)?;
         let mut work = Work::begin_running(self)?;
         let (network, _) = work.existing_endpoint(endpoint)?;
         let rules = work.state.endpoint(endpoint).map(|(_, e)| e.rules.clone());
@@ -109,6 +110,15 @@ impl Instance {
         }
         let done = work.unpublish(endpoint, &slots);
         work.finish(done).await
+    }
+
+    /// Refuses ports of an endpoint whose network has none to publish.
+    fn refuse_ports(&self, endpoint: &str, specs: &[PortSpec]) -> Result<(), Error> {
+        let state = self.state()?.unwrap_or_default();
+        match state.member(endpoint) {
+            Some((n, m)) => Ok(config::check_publish(&m.name, n.driver, specs.first())?),
+            None => Ok(()),
+        }
     }
 
     async fn plan_and_do(
@@ -134,6 +144,6 @@ impl Instance {
 fn no_endpoint(state: &State, name: &str) -> Error {
     Error::NoEndpoint {
         name: name.to_owned(),
-        known: known("endpoint", state.endpoints().map(|(_, e)| e.name.as_str())),
+        known: known("endpoint", state.endpoint_names()),
     }
 }

@@ -12,7 +12,9 @@ use super::{Error, error::known, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
     config::Firewall,
-    net::{Announced, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl},
+    net::{
+        Announced, Hop, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl,
+    },
     state::{Endpoint, Network},
 };
 
@@ -81,7 +83,7 @@ impl Work<'_> {
             .create_veth(&VethPair {
                 host: &e.ifname,
                 host_mac: random_mac()?,
-                peer: container::IFNAME,
+                peer: &e.container_ifname,
                 peer_mac: e.mac,
                 mtu: network.mtu,
                 netns: netns.as_fd(),
@@ -89,17 +91,20 @@ impl Work<'_> {
             })
             .await?;
         self.put_endpoint(name).await?;
+        // Which of several interfaces leads out is decided when they are there.
+        let leads = !network.internal && self.is_alone_in(e.netns_ino);
         let side = container::Side {
+            ifname: &e.container_ifname,
             addr: e.addr,
             prefix: network.subnet.prefix_len(),
-            gateway: (!network.internal).then_some(network.gateway),
-            ipv6: side6(&network, &e),
+            gateway: leads.then_some(Hop::V4(Some(network.gateway))),
+            ipv6: side6(&network, &e, leads),
         };
         container::configure(&netns, side)?;
         if e.rates.out.is_some() {
             self.shape_container(&e)?;
         }
-        Ok(())
+        self.put_several_ways(&e.netns, e.netns_ino)
     }
 
     /// Makes the host's side and the records of an endpoint be right; changes nothing that is.
@@ -192,6 +197,9 @@ impl Work<'_> {
     /// Removes an endpoint: frees its ports, ends its flows, deletes its interfaces. Fine if a part
     /// of it, or all, is gone.
     pub(super) async fn remove_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        if self.state.member(name).is_some() {
+            return self.leave(name);
+        }
         let Some((network, e)) = self.state.endpoint(name) else {
             return Ok(());
         };
@@ -233,6 +241,7 @@ impl Work<'_> {
         if let Some(n) = self.state.network_mut(&network) {
             n.endpoints.retain(|other| other.name != name);
         }
+        self.put_ways_left(&e.netns, e.netns_ino);
         Ok(())
     }
 
@@ -261,10 +270,10 @@ fn flags(network: &Network, e: &Endpoint) -> u32 {
 }
 
 /// The IPv6 half of the container's side.
-fn side6(network: &Network, e: &Endpoint) -> Option<container::Side6> {
+fn side6(network: &Network, e: &Endpoint, leads: bool) -> Option<container::Side6> {
     let (ipv6, addr) = network.ipv6.zip(e.addr6)?;
     Some(container::Side6 {
         addr: Ipv6Net::new(addr, ipv6.subnet.prefix_len()).ok()?,
-        gateway: (!network.internal).then_some(ipv6.gateway),
+        gateway: leads.then_some(Hop::V6(Some(ipv6.gateway))),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use super::AddressError;
+use super::{AddressError, ParentError, PlaceError};
 use crate::{bpf, config, net, state};
 
 /// An error of an instance.
@@ -24,6 +24,12 @@ pub enum Error {
     /// Addresses are used up.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The container cannot be in the network.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// A parent is not as it must be.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
     /// No network is called so.
     #[error(transparent)]
     Lookup(#[from] state::LookupError),
@@ -203,14 +209,12 @@ pub enum Error {
         known: String,
     },
     /// The name is taken.
-    #[error(
-        "network `{name}` exists already, on bridge {bridge}; remove it first or choose another name"
-    )]
+    #[error("network `{name}` exists already, {place}; remove it first or choose another name")]
     NetworkExists {
         /// The name.
         name: String,
-        /// Its bridge.
-        bridge: String,
+        /// Its bridge or driver.
+        place: String,
     },
     /// No such endpoint.
     #[error("endpoint `{name}` does not exist; {known}")]

@@ -199,35 +199,39 @@ fn container(n: &Network, e: &Endpoint) -> ContainerView {
 
 fn ipam(n: &Network) -> Vec<IpamConfig> {
     let pools = [Some(n.pool()), n.pool6()].into_iter().flatten();
-    let config = |pool: Pool<'_>| {
-        let own = |(_, a): &(&String, &IpAddr)| a.is_ipv4() == pool.gateway.is_ipv4();
-        let aux = n.ipam.aux.iter().filter(own);
-        let range = pool.dynamic();
-        IpamConfig {
-            subnet: pool.subnet.to_string(),
-            ip_range: (range != pool.subnet).then(|| range.to_string()),
-            gateway: pool.gateway.to_string(),
-            auxiliary_addresses: aux.map(|(k, a)| (k.clone(), a.to_string())).collect(),
-        }
-    };
-    pools.map(config).collect()
+    pools.map(|pool| ipam_of(&pool)).collect()
+}
+
+/// The addresses of one family.
+pub(super) fn ipam_of(pool: &Pool<'_>) -> IpamConfig {
+    let own = |(_, a): &(&String, &IpAddr)| a.is_ipv4() == pool.gateway.is_ipv4();
+    let aux = pool.ipam.aux.iter().filter(own);
+    let range = pool.dynamic();
+    IpamConfig {
+        subnet: pool.subnet.to_string(),
+        ip_range: (range != pool.subnet).then(|| range.to_string()),
+        gateway: pool.gateway.to_string(),
+        auxiliary_addresses: aux.map(|(k, a)| (k.clone(), a.to_string())).collect(),
+    }
 }
 
 fn usage(n: &Network) -> NetworkUsage {
-    let v4 = Some((n.pool(), n.taken()));
-    let v6 = n.pool6().map(|pool| (pool, n.taken6()));
-    let usage = |(pool, taken): (Pool<'_>, HashSet<IpAddr>)| {
-        let usage = pool.usage(&taken);
-        let shown = SubnetUsage {
-            ips_in_use: usage.in_use,
-            dynamic_ips_available: usage.available,
-        };
-        (pool.subnet.to_string(), shown)
-    };
-    let subnets = [v4, v6].into_iter().flatten().map(usage).collect();
+    let v4 = Some(usage_of(&n.pool(), &n.taken()));
+    let v6 = n.pool6().map(|pool| usage_of(&pool, &n.taken6()));
+    let subnets = [v4, v6].into_iter().flatten().collect();
     NetworkUsage {
         ipam: IpamUsage { subnets },
     }
+}
+
+/// How full one subnet is.
+pub(super) fn usage_of(pool: &Pool<'_>, taken: &HashSet<IpAddr>) -> (String, SubnetUsage) {
+    let usage = pool.usage(taken);
+    let shown = SubnetUsage {
+        ips_in_use: usage.in_use,
+        dynamic_ips_available: usage.available,
+    };
+    (pool.subnet.to_string(), shown)
 }
 
 /// What differs from the defaults: by Docker's name where it has one.
@@ -320,6 +324,7 @@ pub struct EndpointSettings {
     pub global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     pub global_ipv6_prefix_len: u8,
+    pub gw_priority: i32,
 }
 
 impl From<(&Network, &Endpoint)> for EndpointView {
@@ -339,6 +344,7 @@ impl From<(&Network, &Endpoint)> for EndpointView {
                 .unwrap_or_default(),
             global_ipv6_address: v6.map(|(_, a)| a.to_string()).unwrap_or_default(),
             global_ipv6_prefix_len: v6.map_or(0, |(v6, _)| v6.subnet.prefix_len()),
+            gw_priority: e.gw_priority,
         };
         let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
         for rule in &e.rules {

@@ -22,7 +22,9 @@ impl Planner<'_> {
             return Ok(());
         };
         let found = self.before.network(&wanted.name).and_then(|n| n.ipv6);
-        let found = found.map(|v6| v6.subnet);
+        let lan = self.before.unbridged(&wanted.name);
+        let lan = lan.and_then(|n| n.lan.as_ref()?.ipv6);
+        let found = found.or(lan).map(|v6| v6.subnet);
         wanted.ipv6 = match found.filter(|net| net.prefix_len() == size) {
             Some(net) => Some(net),
             None => Some(random_subnet6(size)?),
@@ -49,15 +51,25 @@ impl Planner<'_> {
                 return Err(routed(*route, by.map_or("?", |l| l.name.as_str())).into());
             }
         }
-        let mut others = self.next.networks.iter().filter_map(|n| Some((n, n.ipv6?)));
-        if let Some((n, other)) = others.find(|(_, other)| meets(&other.subnet)) {
-            return Err(routed(other.subnet, &n.bridge).into());
+        if let Some((other, by)) = self.network_with_ipv6(subnet) {
+            return Err(routed(other, &by).into());
         }
         Ok(Some(Ipv6 {
             subnet,
             gateway,
             snat: wanted.snat6,
         }))
+    }
+
+    /// The subnet of a network that shares an address with `subnet`, and what has it.
+    pub(super) fn network_with_ipv6(&self, subnet: Ipv6Net) -> Option<(Ipv6Net, String)> {
+        let bridged = self.next.networks.iter();
+        let bridged = bridged.filter_map(|n| Some((n.ipv6?.subnet, n.bridge.clone())));
+        let lans = self.next.unbridged.iter().filter_map(|n| n.lan.as_ref());
+        let lans = lans.filter_map(|lan| Some((lan.ipv6?.subnet, lan.parent.clone())));
+        let meets =
+            |net: &Ipv6Net| net.contains(&subnet.network()) || subnet.contains(&net.network());
+        bridged.chain(lans).find(|(net, _)| meets(net))
     }
 
     /// Checks that a network with IPv6 has devices that can have it.
@@ -181,6 +193,8 @@ mod tests {
             addr6: addr6.map(|a| a.parse().unwrap()),
             mac: None,
             rates: config::Rates::default(),
+            ifname: None,
+            gw_priority: 0,
             publish: Vec::new(),
         };
         address6(n, &wanted).map_err(|e| e.to_string())

@@ -185,6 +185,9 @@ impl Work<'_> {
 
     /// Removes a network and its endpoints. An adopted bridge stays, as it was found.
     pub(super) async fn remove_network(&mut self, name: &str) -> Result<(), Error> {
+        if let Some(n) = self.state.unbridged(name).cloned() {
+            return self.remove_unbridged(n).await;
+        }
         let Some(n) = self.state.network(name).cloned() else {
             return Ok(());
         };
@@ -254,10 +257,7 @@ impl Work<'_> {
             .cloned()
             .ok_or_else(|| Error::NoNetwork {
                 name: name.to_owned(),
-                known: known(
-                    "network",
-                    self.state.networks.iter().map(|n| n.name.as_str()),
-                ),
+                known: known("network", self.state.network_names()),
             })
     }
 }

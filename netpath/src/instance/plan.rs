@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::{Error, facts::Facts, forwarding, ports::Ports};
 use crate::{
     config::{Config, Rates},
-    state::{Endpoint, Ipv6, Network, Origin, Rule, State},
+    state::{Endpoint, Ipv6, Member, Network, Origin, Rule, State, Unbridged},
 };
 
 /// One step of a plan.
@@ -25,8 +25,16 @@ pub enum Step {
     AddNetwork(Box<Network>),
     /// Give a network other properties in place.
     ChangeNetwork(Box<Network>),
+    /// Add a network that has no bridge, without endpoints.
+    AddUnbridged(Box<Unbridged>),
+    /// Give a network that has no bridge other properties in place.
+    ChangeUnbridged(Box<Unbridged>),
+    /// Add an endpoint to the network of this name, which has no bridge.
+    Join(String, Box<Member>),
     /// Add an endpoint to the network of this name.
     AddEndpoint(String, Box<Endpoint>),
+    /// Give an endpoint another priority as its container's way out.
+    Prefer(String, i32),
     /// Publish ports of an endpoint.
     Publish(String, Vec<Rule>),
     /// Give rules of an endpoint other allow lists.
@@ -64,6 +72,24 @@ impl fmt::Display for Step {
                 write!(f, ")")
             }
             Self::ChangeNetwork(n) => write!(f, "change network {}", n.name),
+            Self::AddUnbridged(n) => {
+                write!(f, "add network {} (driver {}", n.name, n.driver.as_str())?;
+                if let Some(lan) = &n.lan {
+                    write!(f, " on {}, {}", lan.parent, lan.subnet)?;
+                    if let Some(v6) = lan.ipv6 {
+                        write!(f, ", {}", v6.subnet)?;
+                    }
+                }
+                write!(f, ")")
+            }
+            Self::ChangeUnbridged(n) => write!(f, "change network {}", n.name),
+            Self::Join(n, m) => {
+                write!(f, "add endpoint {} (", m.name)?;
+                if let Some(port) = &m.port {
+                    write!(f, "{} ", port.addr)?;
+                }
+                write!(f, "in `{}`) to network {n}", m.netns)
+            }
             Self::AddEndpoint(n, e) => {
                 write!(f, "add endpoint {} ({}", e.name, e.addr)?;
                 if let Some(addr6) = e.addr6 {
@@ -75,6 +101,9 @@ impl fmt::Display for Step {
                 }
                 write!(f, ", publish")?;
                 specs(f, &e.rules)
+            }
+            Self::Prefer(e, priority) => {
+                write!(f, "give endpoint {e} the gateway priority {priority}")
             }
             Self::Publish(e, rules) => {
                 write!(f, "publish {e}")?;
@@ -138,9 +167,15 @@ impl<'a> Planner<'a> {
         for n in &mut config.networks {
             self.settle6(n)?;
         }
+        for n in &mut config.unbridged {
+            self.settle6(&mut n.common)?;
+        }
         let config = &config;
-        self.claimed = config.networks.iter().filter_map(|n| n.subnet).collect();
+        let others = config.unbridged.iter().map(|n| &n.common);
+        let all = config.networks.iter().chain(others);
+        self.claimed = all.filter_map(|n| n.subnet).collect();
         self.remove_what_is_gone(config);
+        self.remove_unbridged(config);
         for wanted in &config.networks {
             let missing = self.next.network(&wanted.name).is_none();
             if missing {
@@ -149,6 +184,7 @@ impl<'a> Planner<'a> {
                 self.change_network(wanted)?;
             }
         }
+        self.put_unbridged(config)?;
         let mut additions = Vec::new();
         let mut added = HashSet::new();
         for network in &config.networks {
@@ -160,13 +196,16 @@ impl<'a> Planner<'a> {
                         added.insert(wanted.name.as_str());
                         self.insert_endpoint(&network.name, e);
                     }
-                    Some(_) => {
+                    Some((_, e)) => {
+                        let now = e.gw_priority;
+                        self.prefer(wanted, now);
                         self.shape(&wanted.name, wanted.rates);
                         self.withdraw_rules(&wanted.name, &wanted.publish);
                     }
                 }
             }
         }
+        self.put_members(config)?;
         // Ports last: every one that is given up is free by now.
         let (facts, freed) = (self.facts, self.next.clone());
         let mut ports = Ports::new(&freed, facts);
@@ -221,7 +260,12 @@ impl<'a> Planner<'a> {
         wanted: &crate::config::Endpoint,
     ) -> Result<Plan, Error> {
         self.remove_dead();
-        let network = &self.next.find_network(network)?.name.clone();
+        self.remove_dead_members();
+        let network = &self.next.find_network(network)?.name().to_owned();
+        if self.next.unbridged(network).is_some() {
+            self.join(network, wanted, Origin::Command)?;
+            return Ok(self.plan);
+        }
         let e = self.new_endpoint(network, wanted, Origin::Command)?;
         self.insert_endpoint(network, e);
         let before = self.next.clone();
@@ -233,6 +277,15 @@ impl<'a> Planner<'a> {
                 .push(Step::AddEndpoint(n.name.clone(), Box::new(e.clone())));
         }
         Ok(self.plan)
+    }
+
+    /// Plans another priority for an endpoint that has `now`.
+    pub(super) fn prefer(&mut self, wanted: &crate::config::Endpoint, now: i32) {
+        let priority = wanted.gw_priority;
+        if priority != now {
+            let step = Step::Prefer(wanted.name.clone(), priority);
+            self.plan.steps.push(step);
+        }
     }
 
     /// Plans more published ports of an endpoint.
@@ -266,10 +319,14 @@ impl Step {
             Self::Unpublish(..) | Self::Allow(..) => 0,
             Self::RemoveEndpoint(_) => 1,
             Self::RemoveNetwork(_) => 2,
-            Self::AddNetwork(_) | Self::ChangeNetwork(_) => 3,
-            Self::AddEndpoint(..) | Self::Shape(..) => 4,
-            Self::Publish(..) => 5,
-            Self::ForwardIpv6(_) => 6,
+            Self::AddNetwork(_)
+            | Self::ChangeNetwork(_)
+            | Self::AddUnbridged(_)
+            | Self::ChangeUnbridged(_) => 3,
+            Self::AddEndpoint(..) | Self::Join(..) | Self::Shape(..) => 4,
+            Self::Prefer(..) => 5,
+            Self::Publish(..) => 6,
+            Self::ForwardIpv6(_) => 7,
         }
     }
 }

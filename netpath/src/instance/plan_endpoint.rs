@@ -8,7 +8,7 @@ use std::{
 use netpath_common::maps::MAX_ENDPOINTS;
 
 use super::{
-    AddressError, Error,
+    AddressError, Error, PlaceError,
     error::known,
     ipv6::address6,
     plan::{Planner, Step},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{self, HostBinding, Mode, NetnsRef, PortSpec, check_endpoint_addr},
-    net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
+    net::{hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
 
@@ -74,15 +74,12 @@ impl Planner<'_> {
     ) -> Result<Endpoint, Error> {
         let n = self.next.network(network).ok_or_else(|| Error::NoNetwork {
             name: network.to_owned(),
-            known: known(
-                "network",
-                self.next.networks.iter().map(|n| n.name.as_str()),
-            ),
+            known: known("network", self.next.network_names()),
         })?;
-        if let Some((n, e)) = self.next.endpoint(&wanted.name) {
+        if let Some(network) = self.next.network_of(&wanted.name) {
             return Err(Error::EndpointExists {
-                name: e.name.clone(),
-                network: n.name.clone(),
+                name: wanted.name.clone(),
+                network: network.to_owned(),
             });
         }
         let wrong = |source| Error::Container {
@@ -96,21 +93,15 @@ impl Planner<'_> {
                 netns: wanted.netns.to_string(),
             });
         }
-        let ours = |e: &Endpoint| e.netns_ino == netns.ino();
-        let goes = |e: &Endpoint| {
-            self.plan
-                .steps
-                .contains(&Step::RemoveEndpoint(e.name.clone()))
-        };
-        // Two endpoints of one plan may not share a namespace; one that goes first is in no way.
-        let cleared = self.before.endpoints().any(|(_, e)| ours(e) && goes(e));
-        let shared = self.next.endpoints().any(|(_, e)| ours(e));
-        if shared || (!cleared && container::is_taken(&netns).map_err(wrong)?) {
-            return Err(wrong(net::Error::InterfaceTaken {
-                netns: wanted.netns.to_string(),
-                ifname: container::IFNAME.to_owned(),
-            }));
+        if let Some(e) = n.endpoints.iter().find(|e| e.netns_ino == netns.ino()) {
+            return Err(PlaceError::AlreadyConnected {
+                endpoint: wanted.name.clone(),
+                other: e.name.clone(),
+                network: n.name.clone(),
+            }
+            .into());
         }
+        let container_ifname = self.inside_name(&netns, wanted)?;
         Ok(Endpoint {
             id: hex_id()?,
             name: wanted.name.clone(),
@@ -126,6 +117,8 @@ impl Planner<'_> {
             mac: wanted.mac.map_or_else(random_mac, Ok)?,
             ifname: self.ifname()?,
             ifindex: 0,
+            container_ifname,
+            gw_priority: wanted.gw_priority,
             gro: false,
             rates: wanted.rates,
             rules: Vec::new(),
@@ -319,6 +312,10 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
         && wanted.addr.is_none_or(|a| a == e.addr)
         && wanted.addr6.is_none_or(|a| Some(a) == e.addr6)
         && wanted.mac.is_none_or(|m| m == e.mac)
+        && wanted
+            .ifname
+            .as_ref()
+            .is_none_or(|name| *name == e.container_ifname)
 }
 
 /// The address asked for, or the lowest that is free.

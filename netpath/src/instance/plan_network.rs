@@ -244,25 +244,9 @@ impl Planner<'_> {
                 .map_or("?", |l| l.name.as_str());
             used.push((*route, by.to_owned()));
         }
-        used.extend(
-            self.next
-                .networks
-                .iter()
-                .map(|n| (n.subnet, n.bridge.clone())),
-        );
+        used.extend(self.network_subnets());
         let Some(subnet) = wanted.subnet else {
-            // Containers would take a name server for one of their neighbours.
-            let servers = self.facts.nameservers.iter().copied().map(Ipv4Net::from);
-            let claimed = self.claimed.iter().copied();
-            let nets: Vec<Ipv4Net> = used.iter().map(|(n, _)| *n).collect();
-            let nets: Vec<Ipv4Net> = nets.into_iter().chain(servers).chain(claimed).collect();
-            let size = wanted.subnet_size;
-            let none = || AddressError::NoSubnet {
-                network: wanted.name.clone(),
-                size,
-                networks: self.next.networks.len(),
-            };
-            return Ok(choose_subnet(&nets, size).ok_or_else(none)?);
+            return self.choose_subnet(wanted, used);
         };
         match used.into_iter().find(|(net, _)| overlaps(*net, subnet)) {
             None => Ok(subnet),
@@ -274,6 +258,42 @@ impl Planner<'_> {
             }
             .into()),
         }
+    }
+
+    /// The subnets of the networks of all drivers, and what has them.
+    pub(super) fn network_subnets(&self) -> Vec<(Ipv4Net, String)> {
+        let bridged = self.next.networks.iter();
+        let bridged = bridged.map(|n| (n.subnet, n.bridge.clone()));
+        let lans = self.next.unbridged.iter().filter_map(|n| n.lan.as_ref());
+        let lans = lans.map(|lan| (lan.subnet, lan.parent.clone()));
+        bridged.chain(lans).collect()
+    }
+
+    /// A subnet that nothing of the host has.
+    pub(super) fn free_subnet(&self, wanted: &config::Network) -> Result<Ipv4Net, Error> {
+        let routes = self.facts.on_link.iter();
+        let routes = routes.map(|(net, _)| (*net, String::new()));
+        self.choose_subnet(wanted, routes.chain(self.network_subnets()).collect())
+    }
+
+    /// A subnet that meets none of these.
+    fn choose_subnet(
+        &self,
+        wanted: &config::Network,
+        used: Vec<(Ipv4Net, String)>,
+    ) -> Result<Ipv4Net, Error> {
+        // Containers would take a name server for one of their neighbours.
+        let servers = self.facts.nameservers.iter().copied().map(Ipv4Net::from);
+        let claimed = self.claimed.iter().copied();
+        let used = used.into_iter().map(|(net, _)| net);
+        let nets: Vec<Ipv4Net> = used.chain(servers).chain(claimed).collect();
+        let size = wanted.subnet_size;
+        let none = || AddressError::NoSubnet {
+            network: wanted.name.clone(),
+            size,
+            networks: self.next.network_names().count(),
+        };
+        Ok(choose_subnet(&nets, size).ok_or_else(none)?)
     }
 
     /// Whether an interface is a bridge of netpath's, or the one that `wanted` names.

@@ -6,7 +6,7 @@ use netpath_common::{V4, V6};
 
 use serde::Serialize;
 
-use super::{Error, Instance, host_access, xdp};
+use super::{Error, Instance, host_access, unbridged::view, xdp};
 use crate::{
     bpf::{Datapath, Family as _},
     config::{Firewall, Mode},
@@ -42,18 +42,20 @@ pub struct Report {
 pub struct NetworkStatus {
     /// Name.
     pub name: String,
-    /// Bridge.
+    /// Driver.
+    pub driver: &'static str,
+    /// Bridge, or the parent of a network that has none.
     pub bridge: String,
     /// Subnet.
-    pub subnet: String,
+    pub subnet: Option<String>,
     /// Gateway.
-    pub gateway: Ipv4Addr,
+    pub gateway: Option<Ipv4Addr>,
     /// IPv6 subnet.
     pub subnet6: Option<String>,
     /// IPv6 gateway.
     pub gateway6: Option<Ipv6Addr>,
     /// MTU in bytes.
-    pub mtu: u32,
+    pub mtu: Option<u32>,
     /// What differs from the defaults.
     pub flags: Vec<&'static str>,
 }
@@ -66,12 +68,12 @@ pub struct EndpointStatus {
     /// Network.
     pub network: String,
     /// Address.
-    pub addr: Ipv4Addr,
+    pub addr: Option<Ipv4Addr>,
     /// IPv6 address.
     pub addr6: Option<Ipv6Addr>,
     /// MAC address.
     pub mac: String,
-    /// Host side of the pair.
+    /// Host side of the pair, or the parent in a network without a bridge.
     pub interface: String,
     /// Namespace.
     pub netns: String,
@@ -155,7 +157,7 @@ impl Instance {
         warnings.extend(firewall::warning(&state));
         Ok(Report {
             instance: self.name.clone(),
-            networks: state.networks.iter().map(network).collect(),
+            networks: networks(&state),
             endpoints: endpoints(&datapath, &state)?,
             uplinks: state
                 .uplinks
@@ -191,6 +193,12 @@ impl Instance {
     }
 }
 
+/// The networks of all drivers.
+fn networks(state: &State) -> Vec<NetworkStatus> {
+    let others = state.unbridged.iter().map(view::network_status);
+    state.networks.iter().map(network).chain(others).collect()
+}
+
 fn network(n: &crate::state::Network) -> NetworkStatus {
     let flags = [
         (!n.icc, "no-icc"),
@@ -208,12 +216,13 @@ fn network(n: &crate::state::Network) -> NetworkStatus {
     ];
     NetworkStatus {
         name: n.name.clone(),
+        driver: "bridge",
         bridge: n.bridge.clone(),
-        subnet: n.subnet.to_string(),
-        gateway: n.gateway,
+        subnet: Some(n.subnet.to_string()),
+        gateway: Some(n.gateway),
         subnet6: n.ipv6.map(|v6| v6.subnet.to_string()),
         gateway6: n.ipv6.map(|v6| v6.gateway),
-        mtu: n.mtu,
+        mtu: Some(n.mtu),
         flags: flags
             .iter()
             .filter(|(on, _)| *on)
@@ -241,7 +250,7 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
             Ok(EndpointStatus {
                 name: e.name.clone(),
                 network: n.name.clone(),
-                addr: e.addr,
+                addr: Some(e.addr),
                 addr6: e.addr6,
                 mac: e.mac.to_string(),
                 interface: e.ifname.clone(),
@@ -257,6 +266,7 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
                 flows: stats.flows,
             })
         })
+        .chain(state.members().map(|(n, m)| Ok(view::member_status(n, m))))
         .collect()
 }
 

@@ -6,7 +6,7 @@
 use super::{Error, work::Work};
 use crate::{
     config::Rates,
-    state::{Endpoint, Network, Rule},
+    state::{Endpoint, Member, Network, Rule, Unbridged},
 };
 
 /// How to take one step back.
@@ -20,6 +20,14 @@ pub(super) enum Undo {
     AddNetwork(Box<Network>),
     /// Give a network its former properties.
     ChangeNetwork(Box<Network>),
+    /// Add a network without a bridge that was removed, without its endpoints.
+    AddUnbridged(Box<Unbridged>),
+    /// Give a network without a bridge its former properties.
+    ChangeUnbridged(Box<Unbridged>),
+    /// Add an endpoint that was removed, to the network of this name, which has no bridge.
+    Join(String, Box<Member>),
+    /// Give an endpoint its former priority as its container's way out.
+    Prefer(String, i32),
     /// Remove an endpoint that was added.
     RemoveEndpoint(String),
     /// Add an endpoint that was removed, to the network of this name.
@@ -87,6 +95,13 @@ impl Work<'_> {
             Undo::RemoveNetwork(name) => self.remove_network(&name).await,
             Undo::AddNetwork(network) => self.add_network(*network).await,
             Undo::ChangeNetwork(network) => self.change_network(*network).await,
+            Undo::AddUnbridged(n) => self.add_unbridged(*n).await,
+            Undo::ChangeUnbridged(n) => {
+                self.change_unbridged(*n);
+                Ok(())
+            }
+            Undo::Join(n, member) => self.join(&n, &member).await,
+            Undo::Prefer(name, priority) => self.prefer(&name, priority),
             Undo::RemoveEndpoint(name) => self.remove_endpoint(&name).await,
             Undo::AddEndpoint(network, endpoint) => {
                 self.add_endpoints(&[(&network, &endpoint)]).await

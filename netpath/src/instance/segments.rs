@@ -94,7 +94,9 @@ impl Work<'_> {
             return Ok(());
         }
         match Namespace::open(&e.netns) {
-            Ok(netns) if netns.ino() == e.netns_ino => segments::set_in_container(&netns, want)?,
+            Ok(netns) if netns.ino() == e.netns_ino => {
+                segments::set_in_container(&netns, &e.container_ifname, want)?;
+            }
             // It lives on without its name: its own sockets keep the size that they have.
             Ok(_) | Err(_) => tracing::warn!(
                 "endpoint `{}`: its namespace is no longer `{}`: gso_max_size is set on the host's \

@@ -35,6 +35,10 @@ impl Work<'_> {
             self.remove_endpoint(&name).await?;
             changes.push(format!("endpoint {name} went with its container"));
         }
+        for name in self.dead_members() {
+            self.remove_endpoint(&name).await?;
+            changes.push(format!("endpoint {name} went with its container"));
+        }
         for n in &self.state.networks {
             if !alive(n.ifindex, &n.bridge) {
                 tracing::warn!(

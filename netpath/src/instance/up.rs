@@ -95,7 +95,12 @@ impl Work<'_> {
             .iter()
             // The last thing to be done, below.
             .filter(|step| !forwarding(step))
-            .partition(|s| matches!(s, Step::AddEndpoint(..) | Step::Publish(..)));
+            .partition(|s| {
+                matches!(
+                    s,
+                    Step::AddEndpoint(..) | Step::Join(..) | Step::Prefer(..) | Step::Publish(..)
+                )
+            });
         let going: Vec<&str> = networks
             .iter()
             .filter_map(|step| match step {
@@ -104,7 +109,11 @@ impl Work<'_> {
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
+                | Step::AddUnbridged(_)
+                | Step::ChangeUnbridged(_)
                 | Step::AddEndpoint(..)
+                | Step::Join(..)
+                | Step::Prefer(..)
                 | Step::Publish(..)
                 | Step::Allow(..)
                 | Step::Shape(..)
@@ -118,6 +127,10 @@ impl Work<'_> {
         let names: Vec<String> = self.state.networks.iter().map(|n| n.name.clone()).collect();
         for name in &names {
             self.put_network(name).await?;
+        }
+        let names = self.state.unbridged.iter().map(|n| n.name.clone());
+        for name in names.collect::<Vec<_>>() {
+            self.put_unbridged(&name).await?;
         }
         self.sync_host().await?;
         self.sync_xdp().await?;
@@ -152,6 +165,10 @@ impl Work<'_> {
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
+                | Step::AddUnbridged(_)
+                | Step::ChangeUnbridged(_)
+                | Step::Join(..)
+                | Step::Prefer(..)
                 | Step::Allow(..)
                 | Step::Shape(..)
                 | Step::ForwardIpv6(_) => self.step(step).await?,
@@ -173,6 +190,13 @@ impl Work<'_> {
             Step::RemoveNetwork(name) => self.remove_network(name).await,
             Step::AddNetwork(n) => self.add_network(n.as_ref().clone()).await,
             Step::ChangeNetwork(n) => self.change_network(n.as_ref().clone()).await,
+            Step::AddUnbridged(n) => self.add_unbridged(n.as_ref().clone()).await,
+            Step::ChangeUnbridged(n) => {
+                self.change_unbridged(n.as_ref().clone());
+                Ok(())
+            }
+            Step::Join(n, m) => self.join(n, m).await,
+            Step::Prefer(name, priority) => self.prefer(name, *priority),
             Step::AddEndpoint(n, e) => self.add_endpoints(&[(n, e)]).await,
             Step::Publish(endpoint, rules) => self.publish(&[(endpoint.clone(), rules.clone())]),
             Step::Allow(endpoint, rules) => self.change_lists(endpoint, rules),

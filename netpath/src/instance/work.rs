@@ -141,7 +141,7 @@ impl<'a> Work<'a> {
     /// Writes the state after everything was taken back: interfaces that were made again have other
     /// indexes, and generations only grow, so it is not the one that the change began with.
     pub(super) fn restore_state(&mut self) -> Result<(), Error> {
-        if self.before.is_some() || !self.state.networks.is_empty() {
+        if self.before.is_some() || !self.state.is_empty() {
             return self.save();
         }
         Ok(self.instance.store.remove()?)

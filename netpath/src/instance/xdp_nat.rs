@@ -7,7 +7,7 @@
 use super::{Error, Instance, work::Work};
 use crate::{
     bpf::XdpProgram,
-    net::{Link, Peer, container::IFNAME, has_gro, namespace::Namespace, set_gro},
+    net::{Link, Peer, has_gro, namespace::Namespace, set_gro},
     state::{Endpoint, Network, State},
 };
 
@@ -59,14 +59,15 @@ impl Instance {
         }
         for (_, e) in state.endpoints().filter(|(n, _)| n.xdp_translate) {
             if let Ok(netns) = self.container(e, links).await
-                && let Ok(false) = netns.run(async |_| has_gro(IFNAME))
+                && let Ok(false) = netns.run(async |_| has_gro(&e.container_ifname))
             {
                 warnings.push(format!(
-                    "endpoint {}: GRO of {IFNAME} in `{}` is off by now, so packets that XDP has \
+                    "endpoint {}: GRO of {ifname} in `{}` is off by now, so packets that XDP has \
                      translated do not arrive; run `netpath up`, or turn it on there with `ethtool -K \
-                     {IFNAME} gro on`",
+                     {ifname} gro on`",
                     e.name,
-                    netns.name()
+                    netns.name(),
+                    ifname = e.container_ifname
                 ));
             }
         }
@@ -120,9 +121,9 @@ impl Work<'_> {
         let links = std::slice::from_ref(link);
         let changed = match self.instance.container(e, links).await {
             Ok(netns) => netns.run(async |_| {
-                let differs = has_gro(IFNAME)? != on;
+                let differs = has_gro(&e.container_ifname)? != on;
                 if differs {
-                    set_gro(IFNAME, on)?;
+                    set_gro(&e.container_ifname, on)?;
                 }
                 Ok::<_, Error>(differs)
             })?,

@@ -81,6 +81,30 @@ pub enum Error {
         /// The interface.
         ifname: String,
     },
+    /// The kernel has no interfaces of a kind.
+    #[error(
+        "{what}: this kernel has no interfaces of the kind {kind}; load its module with `modprobe \
+         {module}`, or use a kernel that has it"
+    )]
+    NoKind {
+        /// What was asked.
+        what: String,
+        /// The kind.
+        kind: &'static str,
+        /// What has it.
+        module: &'static str,
+    },
+    /// An interface is somebody else's already.
+    #[error(
+        "{what}: {parent} is in use: it is a port of a bridge or bond, or another kind of interface is \
+         on it; name another parent"
+    )]
+    ParentBusy {
+        /// What was asked.
+        what: String,
+        /// The interface.
+        parent: String,
+    },
     /// No randomness.
     #[error("cannot read /dev/urandom: {0}")]
     Random(io::Error),

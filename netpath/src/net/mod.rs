@@ -11,6 +11,7 @@ pub mod container;
 mod device;
 mod error;
 pub(crate) mod frames;
+mod lan;
 mod link;
 pub mod listeners;
 pub mod namespace;
@@ -24,6 +25,7 @@ pub mod sysctl;
 mod uplink;
 mod veth;
 mod watch;
+pub mod ways;
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -34,14 +36,17 @@ pub use announce::Announced;
 pub use bridge::PortFlags;
 pub use device::{driver, has_gro, has_tx_checksum, set_gro};
 pub use error::Error;
+pub use lan::LanPort;
 pub use link::Link;
-pub use peer::Peer;
+pub use peer::{Peer, namespace_by_ino};
 pub use random::{hex_id, random_ifname, random_mac, random_subnet6};
+pub use route::Hop;
 pub(crate) use route::Route;
 pub use segments::SegmentSizes;
 pub use uplink::Uplink;
 pub use veth::VethPair;
 pub use watch::Watch;
+pub use ways::Way;
 
 /// A connection to the kernel's rtnetlink in the current network namespace.
 #[derive(Debug)]

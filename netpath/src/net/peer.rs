@@ -116,6 +116,15 @@ async fn look(netlink: &Netlink, index: u32, netns: Option<String>) -> Result<Op
     }))
 }
 
+/// The namespace with this inode, if it has a name or a process that can be seen.
+#[must_use]
+pub fn namespace_by_ino(ino: u64) -> Option<Namespace> {
+    let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.ino() == ino);
+    let mut found = candidates().into_iter().filter(is_it);
+    // A process may have ended between two looks.
+    found.find_map(|path| open(&path).filter(|netns| netns.ino() == ino))
+}
+
 fn open(path: &std::path::Path) -> Option<Namespace> {
     let text = path.to_str()?;
     let name = text.strip_prefix("/run/netns/").unwrap_or(text);

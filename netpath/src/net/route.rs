@@ -1,13 +1,18 @@
 //! Routes of either family.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use futures_util::TryStreamExt as _;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
-    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
+    packet_route::route::{
+        RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    },
 };
 
 use super::{Error, Netlink, error::is_errno};
@@ -175,24 +180,119 @@ impl Netlink {
         Ok(messages.iter().filter_map(Route::from_message).collect())
     }
 
-    /// Adds a default route by `gateway`, of its family; one that is there already is no error.
-    pub(crate) async fn add_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), Error> {
-        let route = match gateway {
-            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+    /// Adds a default route; one that is there already is no error.
+    pub(crate) async fn add_default_route(&self, index: u32, hop: Hop) -> Result<(), Error> {
+        self.set_default_route(index, hop, TABLE_MAIN, true).await
+    }
+
+    /// Removes a default route of the main table; one that is not there is no error.
+    pub(crate) async fn remove_default_route(&self, index: u32, hop: Hop) -> Result<(), Error> {
+        self.set_default_route(index, hop, TABLE_MAIN, false).await
+    }
+
+    /// Has a default route be in a table, or not.
+    pub(crate) async fn set_default_route(
+        &self,
+        index: u32,
+        hop: Hop,
+        table: u32,
+        on: bool,
+    ) -> Result<(), Error> {
+        let route = hop.route(index, table);
+        self.set_route(route, on, || format!("the default route {hop}"))
+            .await
+    }
+
+    /// Has a route without a gateway be in a table, or not.
+    pub(crate) async fn set_link_route(
+        &self,
+        index: u32,
+        net: IpNet,
+        table: u32,
+        on: bool,
+    ) -> Result<(), Error> {
+        let route = match net {
+            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(net.addr(), net.prefix_len())
                 .output_interface(index)
-                .gateway(gateway)
+                .scope(RouteScope::Link)
+                .table_id(table)
                 .build(),
-            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(net.addr(), net.prefix_len())
                 .output_interface(index)
-                .gateway(gateway)
+                .table_id(table)
                 .build(),
         };
-        match self.handle.route().add(route).execute().await {
-            Err(e) if !is_errno(&e, Errno::EEXIST) => Err(Error::request(
-                format!("adding the default route by {gateway}"),
-                &e,
-            )),
-            _ => Ok(()),
+        self.set_route(route, on, || format!("the route to {net}"))
+            .await
+    }
+
+    async fn set_route(
+        &self,
+        route: RouteMessage,
+        on: bool,
+        what: impl Fn() -> String,
+    ) -> Result<(), Error> {
+        if on {
+            match self.handle.route().add(route).execute().await {
+                Err(e) if !is_errno(&e, Errno::EEXIST) => {
+                    Err(Error::request(format!("adding {}", what()), &e))
+                }
+                _ => Ok(()),
+            }
+        } else {
+            match self.handle.route().del(route).execute().await {
+                Err(e) if !is_errno(&e, Errno::ESRCH) && !is_errno(&e, Errno::ENOENT) => {
+                    Err(Error::request(format!("removing {}", what()), &e))
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// How a default route leads out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// Of IPv4: by this router, or by the interface itself.
+    V4(Option<Ipv4Addr>),
+    /// The same of IPv6.
+    V6(Option<Ipv6Addr>),
+}
+
+impl Hop {
+    fn route(self, index: u32, table: u32) -> RouteMessage {
+        match self {
+            Self::V4(gateway) => {
+                let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                    .output_interface(index)
+                    .table_id(table);
+                match gateway {
+                    Some(gateway) => route.gateway(gateway).build(),
+                    None => route.scope(RouteScope::Link).build(),
+                }
+            }
+            Self::V6(gateway) => {
+                let route = RouteMessageBuilder::<Ipv6Addr>::new()
+                    .output_interface(index)
+                    .table_id(table);
+                match gateway {
+                    Some(gateway) => route.gateway(gateway).build(),
+                    None => route.build(),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(Some(gateway)) => write!(f, "by {gateway}"),
+            Self::V6(Some(gateway)) => write!(f, "by {gateway}"),
+            Self::V4(None) => f.write_str("of IPv4 by its interface"),
+            Self::V6(None) => f.write_str("of IPv6 by its interface"),
         }
     }
 }

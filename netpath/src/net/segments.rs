@@ -8,7 +8,7 @@ use rtnetlink::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Netlink, container::IFNAME, namespace::Namespace};
+use super::{Error, Netlink, namespace::Namespace};
 use crate::config::GSO_LEGACY_MAX_SIZE;
 
 /// The largest super-packets that a link takes (GSO) and puts together (GRO), bytes.
@@ -116,8 +116,8 @@ impl Netlink {
 ///
 /// # Errors
 /// The namespace cannot be entered, or the kernel refused.
-pub fn set_in_container(netns: &Namespace, sizes: SegmentSizes) -> Result<(), Error> {
-    netns.run(async |netlink| match netlink.link(IFNAME).await? {
+pub fn set_in_container(netns: &Namespace, ifname: &str, sizes: SegmentSizes) -> Result<(), Error> {
+    netns.run(async |netlink| match netlink.link(ifname).await? {
         Some(link) if link.segments != Some(sizes) => netlink.set_segments(link.index, sizes).await,
         _ => Ok(()),
     })

@@ -1,6 +1,6 @@
 //! Finding a network by what a user calls it.
 
-use super::{Network, Origin, State};
+use super::{Network, Origin, State, Unbridged};
 
 /// Docker's own default network.
 const DEFAULT: &str = "bridge";
@@ -34,27 +34,25 @@ impl State {
     ///
     /// # Errors
     /// There is none, or more than one identifier begins so.
-    pub fn find_network(&self, word: &str) -> Result<&Network, LookupError> {
-        let whole = self.networks.iter().find(|n| n.id == word);
-        if let Some(n) = whole.or_else(|| self.network(word)) {
-            return Ok(n);
+    pub fn find_network(&self, word: &str) -> Result<AnyNetwork<'_>, LookupError> {
+        let all: Vec<AnyNetwork<'_>> = self.all_networks().collect();
+        let whole = all.iter().find(|n| n.id() == word);
+        if let Some(n) = whole.or_else(|| all.iter().find(|n| n.name() == word)) {
+            return Ok(*n);
         }
-        let begins = |n: &&Network| !word.is_empty() && n.id.starts_with(word);
-        let names = |all: &[&Network]| {
-            let names: Vec<_> = all.iter().map(|n| n.name.as_str()).collect();
+        let names = |all: &[AnyNetwork<'_>]| {
+            let names: Vec<_> = all.iter().map(AnyNetwork::name).collect();
             names.join(", ")
         };
-        let found: Vec<_> = self.networks.iter().filter(begins).collect();
+        let begins = |n: &AnyNetwork<'_>| !word.is_empty() && n.id().starts_with(word);
+        let found: Vec<_> = all.iter().copied().filter(begins).collect();
         match found.as_slice() {
-            [one] => Ok(one),
+            [one] => Ok(*one),
             [] => Err(LookupError::None {
                 word: word.to_owned(),
-                known: match self.networks.as_slice() {
+                known: match all.as_slice() {
                     [] => "there is no network".into(),
-                    all => format!(
-                        "the networks are: {}",
-                        names(&all.iter().collect::<Vec<_>>())
-                    ),
+                    all => format!("the networks are: {}", names(all)),
                 },
             }),
             several => Err(LookupError::Several {
@@ -63,13 +61,51 @@ impl State {
             }),
         }
     }
+
+    /// The networks of all drivers: those with a bridge first.
+    pub fn all_networks(&self) -> impl Iterator<Item = AnyNetwork<'_>> {
+        let bridged = self.networks.iter().map(AnyNetwork::Bridged);
+        bridged.chain(self.unbridged.iter().map(AnyNetwork::Unbridged))
+    }
 }
 
-impl Network {
+/// A network of any driver.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyNetwork<'a> {
+    /// With a bridge.
+    Bridged(&'a Network),
+    /// Without one.
+    Unbridged(&'a Unbridged),
+}
+
+impl<'a> AnyNetwork<'a> {
+    /// Its identifier.
+    #[must_use]
+    pub fn id(&self) -> &'a str {
+        match self {
+            Self::Bridged(n) => &n.id,
+            Self::Unbridged(n) => &n.id,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        match self {
+            Self::Bridged(n) => &n.name,
+            Self::Unbridged(n) => &n.name,
+        }
+    }
+
     /// Whether nobody would miss it: a command made it, nothing is in it, and it is not the default one.
     #[must_use]
     pub fn is_unused(&self) -> bool {
-        self.origin == Origin::Command && self.endpoints.is_empty() && self.name != DEFAULT
+        match self {
+            Self::Bridged(n) => {
+                n.origin == Origin::Command && n.endpoints.is_empty() && n.name != DEFAULT
+            }
+            Self::Unbridged(n) => n.origin == Origin::Command && n.members.is_empty(),
+        }
     }
 }
 
@@ -93,7 +129,7 @@ mod tests {
             ..State::default()
         };
         let find = |word: &str| {
-            let found = state.find_network(word).map(|n| n.name.as_str());
+            let found = state.find_network(word).map(|n| n.name());
             found.map_err(|e| e.to_string())
         };
         assert_eq!(find("abc111"), Ok("web"));

@@ -4,6 +4,7 @@
 //! is written before the host is changed, so that what a killed command left can be found again.
 
 mod addresses;
+mod container;
 mod error;
 mod file;
 mod ipv6;
@@ -13,6 +14,7 @@ mod rule;
 mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unbridged;
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +28,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bpf::XdpProgram,
     config::{Firewall, Ipam, Mac, Mode, NetnsRef, Rates, UplinkHook, Uplinks},
-    net::SegmentSizes,
+    net::{SegmentSizes, container::IFNAME},
 };
 pub use error::Error;
 pub use file::Store;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
-pub use lookup::LookupError;
+pub use lookup::{AnyNetwork, LookupError};
 pub use rule::{Homes, Rule, addrs_of};
+pub use unbridged::{Lan, Made, Member, Port, Unbridged};
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -56,8 +59,11 @@ pub struct State {
     /// `None` before they are and while they are being replaced.
     #[serde(default)]
     pub loaded: Option<String>,
-    /// Networks in the order they were made.
+    /// Networks with a bridge in the order they were made.
     pub networks: Vec<Network>,
+    /// Networks without one in the order they were made.
+    #[serde(default)]
+    pub unbridged: Vec<Unbridged>,
     /// Uplinks in use.
     pub uplinks: Vec<Uplink>,
     /// Kernel settings that were changed.
@@ -213,6 +219,12 @@ pub struct Endpoint {
     pub ifname: String,
     /// Interface index of the host side, 0 before it exists.
     pub ifindex: u32,
+    /// Name of the container side.
+    #[serde(default = "first_ifname")]
+    pub container_ifname: String,
+    /// Of a container in several networks the one with the highest is its way out.
+    #[serde(default)]
+    pub gw_priority: i32,
     /// GRO of the container side was turned on, for frames that a driver's program redirects to it.
     #[serde(default)]
     pub gro: bool,
@@ -257,6 +269,10 @@ pub struct Sysctl {
     pub network: Option<String>,
 }
 
+fn first_ifname() -> String {
+    IFNAME.to_owned()
+}
+
 impl Network {
     /// The network without its endpoints, which may be thousands.
     #[must_use]
@@ -296,6 +312,7 @@ impl Endpoint {
             name: self.name.clone(),
             netns: self.netns.clone(),
             ifname: self.ifname.clone(),
+            container_ifname: self.container_ifname.clone(),
             rules: Vec::new(),
             ..*self
         }

@@ -30,11 +30,13 @@ pub(crate) struct Kernel {
 }
 
 /// What netpath and its tests use and Debian builds as modules.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 13] = [
     "veth",
     "bridge",
     "dummy",
     "8021q",
+    "macvlan",
+    "ipvlan",
     "tun",
     "sctp",
     "sch_ingress",

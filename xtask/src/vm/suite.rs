@@ -29,6 +29,7 @@ pub(crate) const SUITES: [Suite; 3] = [
         // What depends most on the kernel, and little on its speed: the hooks at the host's sockets, the
         // kinds of devices, and the protocols that meet the kernel's own here.
         chosen: &[
+            "drivers::",
             "host::",
             "host_bind::",
             "host_lo::",

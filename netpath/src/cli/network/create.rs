@@ -16,7 +16,7 @@ pub struct Args {
     /// Its name
     #[arg(value_name = "NETWORK")]
     name: String,
-    /// Its driver: bridge
+    /// Its driver: bridge, macvlan, ipvlan, host, none
     #[arg(short, long)]
     driver: Option<String>,
     /// Subnet, one of each family; left out, one of IPv4 is chosen. 0.0.0.0/24 and ::/64: one of that
@@ -42,7 +42,7 @@ pub struct Args {
     /// Nothing leaves or enters
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     internal: Option<bool>,
-    /// An option of Docker's bridge driver
+    /// An option of Docker's driver
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     options: Vec<String>,
     /// A label, shown by inspect and looked for by ls
@@ -90,9 +90,10 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
         ipam_driver: args.ipam_driver.clone(),
         ipam_options: args.ipam_options.clone(),
     };
-    let n = instance.create_network(&options.check()?).await?;
+    let state = instance.create_network(&options.check()?).await?;
+    let n = state.find_network(&args.name)?;
     if json {
-        return output::json(&NetworkView::from(&n));
+        return output::json(&NetworkView::from(n));
     }
-    output::lines([n.id])
+    output::lines([n.id()])
 }

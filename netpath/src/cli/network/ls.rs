@@ -37,7 +37,7 @@ pub struct Args {
 pub(super) fn run(instance: &Instance, args: &Args, json: bool) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     let filter = Filter::parse(&args.filters)?;
-    let views = state.networks.iter().map(NetworkView::from);
+    let views = state.all_networks().map(NetworkView::from);
     let mut views: Vec<_> = views.filter(|view| filter.matches(view)).collect();
     // As Docker's.
     views.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,5 +1,6 @@
 //! `netpath network`: Docker's commands on networks, one file each.
 
+mod connect;
 mod create;
 mod filter;
 mod inspect;
@@ -24,6 +25,10 @@ pub enum Command {
     Rm(rm::Args),
     /// Remove networks that no endpoint is in and no configuration has
     Prune(rm::PruneArgs),
+    /// Connect a container that has an endpoint to one more network
+    Connect(connect::Args),
+    /// Disconnect a container from a network
+    Disconnect(connect::DisconnectArgs),
     /// List networks
     #[command(visible_alias = "list")]
     Ls(ls::Args),
@@ -36,6 +41,8 @@ pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> R
         Command::Create(args) => create::run(instance, args, json).await,
         Command::Rm(args) => rm::run(instance, args, json).await,
         Command::Prune(args) => rm::prune(instance, args, json).await,
+        Command::Connect(args) => connect::connect(instance, args, json).await,
+        Command::Disconnect(args) => connect::disconnect(instance, args, json).await,
         Command::Ls(args) => ls::run(instance, args, json),
         Command::Inspect(args) => inspect::run(instance, args),
     }

@@ -4,7 +4,10 @@ use super::{
     super::{Error, output},
     filter::Filter,
 };
-use crate::instance::{Instance, NetworkView, RemoveOptions};
+use crate::{
+    instance::{Instance, NetworkView, RemoveOptions},
+    state::AnyNetwork,
+};
 
 /// Options of `network rm`.
 #[derive(Debug, clap::Args)]
@@ -46,9 +49,9 @@ pub(super) async fn run(instance: &Instance, args: &Args, json: bool) -> Result<
 pub(super) async fn prune(instance: &Instance, args: &PruneArgs, json: bool) -> Result<(), Error> {
     let filter = Filter::parse_prune(&args.filters)?;
     let state = instance.state()?.unwrap_or_default();
-    let unused = state.networks.iter().filter(|n| n.is_unused());
+    let unused = state.all_networks().filter(AnyNetwork::is_unused);
     let unused = unused.filter(|n| filter.matches(&NetworkView::from(*n)));
-    let unused: Vec<String> = unused.map(|n| n.name.clone()).collect();
+    let unused: Vec<String> = unused.map(|n| n.name().to_owned()).collect();
     if !args.force && !unused.is_empty() {
         return Err(Error::NeedsForce {
             what: unused.join(", "),

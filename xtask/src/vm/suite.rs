@@ -96,7 +96,7 @@ mod tests {
         assert!(
             netns
                 .command(None)
-                .starts_with("netns 'host::' 'host_bind::' ")
+                .starts_with("netns 'drivers::' 'host::' ")
         );
         assert_eq!(netns.command(Some("it's")), "netns 'its' --test-threads=2");
     }

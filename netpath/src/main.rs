@@ -39,6 +39,14 @@ fn main() -> ExitCode {
 
 /// False: everything was done, and the verdict is bad.
 fn run(cli: Cli) -> anyhow::Result<bool> {
+    if let Command::Completions(args) = &cli.command {
+        cli::manual::completions(args)?;
+        return Ok(true);
+    }
+    if let Command::Man(args) = &cli.command {
+        cli::manual::man(args)?;
+        return Ok(true);
+    }
     let examines = matches!(cli.command, Command::Doctor);
     if !examines {
         bpf::check_kernel()?;

@@ -22,9 +22,9 @@ impl Instance {
     pub async fn create_network(&self, wanted: &config::Network) -> Result<Network, Error> {
         bpf::check_kernel()?;
         // An instance that is up keeps its settings; else it comes up with the defaults.
-        let is_up = self.store.exists() && Datapath::exists(&self.name);
+        let is_up = self.is_up()?;
         let mut work = if is_up {
-            Work::begin_running(self)?
+            Work::begin_settled(self).await?
         } else {
             Work::begin(self)?
         };
@@ -48,8 +48,20 @@ impl Instance {
         made.ok_or_else(|| Error::no_network(&wanted.name, std::iter::empty()))
     }
 
+    /// Whether the instance is loaded for this namespace and this boot.
+    fn is_up(&self) -> Result<bool, Error> {
+        if !self.store.exists() {
+            return Ok(false);
+        }
+        match Datapath::open(&self.name) {
+            Ok(found) => Ok(found.is_some()),
+            Err(bpf::Error::Stale { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     async fn plan_network(&self, state: &State, wanted: &config::Network) -> Result<Plan, Error> {
-        if let Some(n) = state.network(&wanted.name) {
+        if let Some(n) = state.network(&wanted.name).filter(|n| !n.unfinished) {
             return Err(Error::NetworkExists {
                 name: n.name.clone(),
                 bridge: n.bridge.clone(),
@@ -62,6 +74,8 @@ impl Instance {
 
 impl Planner<'_> {
     fn create_network(mut self, wanted: &config::Network) -> Result<Plan, Error> {
+        self.remove_unfinished();
+        self.revive_networks(&[])?;
         self.add_network(wanted, Origin::Command)?;
         Ok(self.finish())
     }

@@ -12,7 +12,9 @@ impl Instance {
     pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
         let mut work = Work::begin_running(self)?;
         for name in networks {
-            work.existing_network(name)?;
+            if let Err(e) = work.existing_network(name) {
+                return Err(work.settled_after(e).await);
+            }
         }
         if work
             .state
@@ -22,11 +24,8 @@ impl Instance {
         {
             return work.remove_all().await;
         }
-        for name in networks {
-            work.remove_network(name).await?;
-        }
-        let done = work.shrink().await.map(|()| networks.to_vec());
-        work.finish(done).await
+        let done = work.remove_some(networks).await;
+        work.finish(done.map(|()| networks.to_vec())).await
     }
 
     /// Removes everything: links, pins, settings, state. Goes on after a failure. Returns the names
@@ -35,7 +34,7 @@ impl Instance {
     /// # Errors
     /// What is left.
     pub async fn down_all(&self) -> Result<Vec<String>, Error> {
-        if !self.store.exists() && !Datapath::exists(&self.name) {
+        if !self.store.is_there() && !Datapath::left(&self.name) {
             return Ok(Vec::new());
         }
         Work::begin(self)?.remove_all().await
@@ -43,8 +42,31 @@ impl Instance {
 }
 
 impl Work<'_> {
+    async fn remove_some(&mut self, networks: &[String]) -> Result<(), Error> {
+        for name in networks {
+            self.remove_network(name).await?;
+        }
+        self.shrink().await?;
+        self.settle().await
+    }
+
+    /// Ends a removal that finds nothing to remove with `e`: the command that has done it may have been
+    /// killed before it was through.
+    pub(super) async fn settled_after(mut self, e: Error) -> Error {
+        if !self.interrupted {
+            return e;
+        }
+        let done = if self.state.networks.is_empty() {
+            self.remove_all().await.map(|_| ())
+        } else {
+            let done = self.settle().await;
+            self.finish(done).await
+        };
+        done.err().unwrap_or(e)
+    }
+
     /// Takes from the host's own side what the networks that are left do not need.
-    async fn shrink(&mut self) -> Result<(), Error> {
+    pub(super) async fn shrink(&mut self) -> Result<(), Error> {
         self.sync_host().await?;
         if !forwarding::needs_ipv6(&self.state.networks) {
             self.restore_forwarding6()?;

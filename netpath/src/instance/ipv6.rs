@@ -77,7 +77,8 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
         };
     };
     if let Some(addr) = wanted.addr6 {
-        let holder = n.endpoints.iter().find(|e| e.addr6 == Some(addr));
+        let mut present = n.endpoints.iter().filter(|e| e.is_present());
+        let holder = present.find(|e| e.addr6 == Some(addr));
         let net = IpNet::V6(subnet);
         check_endpoint_addr(&wanted.name, addr.into(), &n.name, net, gateway.into())?;
         return match holder {
@@ -159,7 +160,7 @@ impl Work<'_> {
 }
 
 /// The gateway with the prefix length of its subnet.
-fn gateway_net(ipv6: &Ipv6) -> Ipv6Net {
+pub(super) fn gateway_net(ipv6: &Ipv6) -> Ipv6Net {
     // The subnet's own prefix length is one.
     Ipv6Net::new(ipv6.gateway, ipv6.subnet.prefix_len()).unwrap_or_default()
 }

@@ -15,28 +15,12 @@ use super::{
     ports::{Chosen, Ports},
 };
 use crate::{
-    config::{self, Mode, NetnsRef, PortSpec, check_endpoint_addr},
+    config::{self, Mode, PortSpec, check_endpoint_addr},
     net::{self, container, hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
 
 impl Planner<'_> {
-    /// Plans the removal of endpoints whose interfaces went with their containers.
-    pub(super) fn remove_dead(&mut self) {
-        let dead: Vec<String> = self
-            .next
-            .endpoints()
-            .filter(|(_, e)| {
-                let alive = |l: &crate::net::Link| l.index == e.ifindex;
-                !self.facts.link(&e.ifname).is_some_and(alive) || is_another(&e.netns, e.netns_ino)
-            })
-            .map(|(_, e)| e.name.clone())
-            .collect();
-        for name in dead {
-            self.drop_endpoint(&name);
-        }
-    }
-
     /// Plans the removal of endpoints that the configuration no longer has, or has differently.
     pub(super) fn remove_endpoints(&mut self, config: &config::Config) {
         let wanted = |network: &Network, e: &Endpoint| {
@@ -48,6 +32,10 @@ impl Planner<'_> {
             match wanted(n, e) {
                 Some(w) if same_endpoint(w, e) => {}
                 Some(_) => going.push((e.name.clone(), None)),
+                // Nothing is lost.
+                None if !e.is_present() && e.origin == Origin::Config => {
+                    going.push((e.name.clone(), None));
+                }
                 None if e.origin == Origin::Command => {}
                 None => going.push((e.name.clone(), Some(format!("endpoint {}", e.name)))),
             }
@@ -58,7 +46,7 @@ impl Planner<'_> {
         }
     }
 
-    fn drop_endpoint(&mut self, name: &str) {
+    pub(super) fn drop_endpoint(&mut self, name: &str) {
         self.plan.steps.push(Step::RemoveEndpoint(name.to_owned()));
         for n in &mut self.next.networks {
             n.endpoints.retain(|e| e.name != name);
@@ -111,12 +99,30 @@ impl Planner<'_> {
                 ifname: container::IFNAME.to_owned(),
             }));
         }
+        self.fresh_endpoint(n, wanted, origin, netns.ino())
+    }
+
+    /// A new endpoint with its choices made: those of the one that it comes back as, where they are free.
+    pub(super) fn fresh_endpoint(
+        &self,
+        n: &Network,
+        wanted: &config::Endpoint,
+        origin: Origin,
+        netns_ino: u64,
+    ) -> Result<Endpoint, Error> {
+        let before = self.returning.iter().find(|(_, e)| e.name == wanted.name);
+        let before = before
+            .map(|(_, e)| e)
+            .filter(|e| n.subnet.contains(&e.addr));
+        let wanted = &self.as_before(n, wanted, before);
         Ok(Endpoint {
             id: hex_id()?,
             name: wanted.name.clone(),
             origin,
+            unfinished: false,
+            gone: None,
             netns: wanted.netns.clone(),
-            netns_ino: netns.ino(),
+            netns_ino,
             slot: self.next.free_endpoint_slot().ok_or(Error::NoSlot {
                 what: "endpoint",
                 most: MAX_ENDPOINTS - 1,
@@ -217,7 +223,7 @@ impl Planner<'_> {
         wanted: &[PortSpec],
         origin: Origin,
     ) -> Result<Vec<Rule>, Error> {
-        let Some((_, e)) = self.next.endpoint(endpoint) else {
+        let Some((_, e)) = self.next.endpoint(endpoint).filter(|(_, e)| e.is_present()) else {
             return Ok(Vec::new());
         };
         let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec.clone()).collect();
@@ -306,12 +312,6 @@ fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Erro
     }
 }
 
-/// Whether the name leads to another namespace than the one with this inode, or to none.
-fn is_another(netns: &NetnsRef, ino: u64) -> bool {
-    // A namespace lives on without its name; then only its interface tells (the caller has asked).
-    Namespace::open(netns).is_ok_and(|n| n.ino() != ino)
-}
-
 fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
     wanted.netns == e.netns
         && wanted.addr.is_none_or(|a| a == e.addr)
@@ -321,7 +321,8 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 
 /// The address asked for, or the lowest that is free.
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
-    let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
+    let present = || n.endpoints.iter().filter(|e| e.is_present());
+    let holder = |addr: Ipv4Addr| present().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
         let (subnet, gateway) = (n.subnet.into(), n.gateway.into());
         check_endpoint_addr(&wanted.name, addr.into(), &n.name, subnet, gateway)?;
@@ -336,7 +337,12 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
     }
     let taken: HashSet<Ipv4Addr> = n.endpoints.iter().map(|e| e.addr).collect();
     let free = |a: &Ipv4Addr| *a != n.gateway && !taken.contains(a);
-    n.subnet.hosts().find(free).ok_or_else(|| Error::NoAddress {
+    let found = n.subnet.hosts().find(free);
+    // Those of endpoints that are gone come last: neighbours remember them, and they may come back.
+    let mut gone = n.endpoints.iter().filter(|e| !e.is_present());
+    let left = |e: &&Endpoint| present().all(|p| p.addr != e.addr);
+    let found = found.or_else(|| gone.find(left).map(|e| e.addr));
+    found.ok_or_else(|| Error::NoAddress {
         network: n.name.clone(),
         subnet: n.subnet.into(),
     })

@@ -5,6 +5,7 @@
 
 mod address;
 mod address6;
+pub mod announce;
 mod bridge;
 pub mod container;
 mod device;

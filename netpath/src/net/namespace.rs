@@ -38,6 +38,12 @@ impl Namespace {
         let (name, path) = (netns.to_string(), netns.path());
         let file = File::open(&path).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
+                if let Some(pid) = netns.pid() {
+                    return Error::NoProcess {
+                        name: name.clone(),
+                        pid,
+                    };
+                }
                 return Error::NoNamespace {
                     name: name.clone(),
                     path: path.clone(),
@@ -60,6 +66,12 @@ impl Namespace {
             })?
             .ino();
         Ok(Self { name, file, ino })
+    }
+
+    /// Whether there is something that the name means; what it is shows when it is opened.
+    #[must_use]
+    pub fn exists(netns: &NetnsRef) -> bool {
+        netns.path().exists()
     }
 
     /// The namespace of the calling thread.

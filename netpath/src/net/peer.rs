@@ -119,6 +119,9 @@ async fn look(netlink: &Netlink, index: u32, netns: Option<String>) -> Result<Op
 fn open(path: &std::path::Path) -> Option<Namespace> {
     let text = path.to_str()?;
     let name = text.strip_prefix("/run/netns/").unwrap_or(text);
+    // A number would mean a process.
+    let is_number = name.bytes().all(|b| b.is_ascii_digit());
+    let name = if is_number { text } else { name };
     Namespace::open(&NetnsRef::try_from(name.to_owned()).ok()?).ok()
 }
 

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod gone;
 mod ipv6;
 mod lock;
 mod rule;
@@ -25,6 +26,7 @@ use crate::{
 };
 pub use error::Error;
 pub use file::Store;
+pub use gone::KeptPort;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
 pub use rule::{Homes, Rule, addrs_of};
@@ -50,6 +52,9 @@ pub struct State {
     /// `None` before they are and while they are being replaced.
     #[serde(default)]
     pub loaded: Option<String>,
+    /// A change is under way. Found by the next command, it was killed: the host may have a part of it.
+    #[serde(default)]
+    pub changing: bool,
     /// Networks in the order they were made.
     pub networks: Vec<Network>,
     /// Uplinks in use.
@@ -87,6 +92,9 @@ pub struct Network {
     /// Who asked for it.
     #[serde(default)]
     pub origin: Origin,
+    /// It is being made or removed. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Name of the bridge device.
     pub bridge: String,
     /// Interface index of the bridge, 0 before it exists.
@@ -172,6 +180,13 @@ pub struct Endpoint {
     pub name: String,
     /// Who asked for it.
     pub origin: Origin,
+    /// It is being made. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
+    /// Its namespace is gone, and nothing of it is left on the host: it waits for a namespace of that
+    /// name, with the ports that it published.
+    #[serde(default)]
+    pub gone: Option<Vec<KeptPort>>,
     /// The container's network namespace.
     pub netns: NetnsRef,
     /// Inode of that namespace: another one may get the same name.
@@ -266,6 +281,7 @@ impl Endpoint {
             name: self.name.clone(),
             netns: self.netns.clone(),
             ifname: self.ifname.clone(),
+            gone: self.gone.clone(),
             rules: Vec::new(),
             ..*self
         }

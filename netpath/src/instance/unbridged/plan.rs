@@ -27,6 +27,26 @@ const SHORT_ID: usize = 12;
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 
 impl Planner<'_> {
+    /// Plans the removal of what a killed command has left half made or half removed.
+    pub(in super::super) fn remove_unfinished_unbridged(&mut self) {
+        let half = self.next.unbridged.iter().filter(|n| n.unfinished);
+        for n in half.cloned().collect::<Vec<_>>() {
+            self.drop_unbridged(&n);
+        }
+        let half = self.next.members().filter(|(_, m)| m.unfinished);
+        for name in half.map(|(_, m)| m.name.clone()).collect::<Vec<_>>() {
+            self.drop_member(&name);
+        }
+    }
+
+    fn drop_unbridged(&mut self, n: &Unbridged) {
+        for m in &n.members {
+            self.plan.steps.push(Step::RemoveEndpoint(m.name.clone()));
+        }
+        self.plan.steps.push(Step::RemoveNetwork(n.name.clone()));
+        self.next.unbridged.retain(|o| o.name != n.name);
+    }
+
     /// Plans the removal of members whose containers are gone.
     pub(in super::super) fn remove_dead_members(&mut self) {
         let dead = |n: &Unbridged, m: &Member| !is_alive(n.driver, m);
@@ -51,14 +71,10 @@ impl Planner<'_> {
             }
             let anew = if is_named { " (to make it anew)" } else { "" };
             self.plan.losses.push(format!("network {}{anew}", n.name));
-            for m in &n.members {
-                if m.origin == Origin::Command {
-                    self.plan.losses.push(format!("endpoint {}", m.name));
-                }
-                self.plan.steps.push(Step::RemoveEndpoint(m.name.clone()));
+            for m in n.members.iter().filter(|m| m.origin == Origin::Command) {
+                self.plan.losses.push(format!("endpoint {}", m.name));
             }
-            self.plan.steps.push(Step::RemoveNetwork(n.name.clone()));
-            self.next.unbridged.retain(|o| o.name != n.name);
+            self.drop_unbridged(&n);
         }
         let mut going = Vec::new();
         for (n, m) in self.next.members() {
@@ -166,6 +182,7 @@ impl Planner<'_> {
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
             name: name.clone(),
             origin,
+            unfinished: false,
             driver: wanted.driver,
             labels: wanted.common.labels.clone(),
             lan,

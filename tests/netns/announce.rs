@@ -67,14 +67,21 @@ fn a_stale_entry_is_replaced_at_once() {
     world.run(&["endpoint", "rm", "a"]);
     add(&world, "c", &a, &a6, NEW);
     // Nobody has sent anything, and no entry has had the time to expire.
+    for address in [&a, &a6] {
+        wait::until_within(Duration::from_millis(500), "the entry is new", || {
+            neighbour(b, address).contains(NEW)
+        });
+        // The host has none, and asks.
+        let line = neighbour(&world.host, address);
+        assert!(!line.contains(OLD), "{line}");
+    }
     for from in [b, &world.host] {
+        assert!(pings(from, A, SOON) && pings6(from, A6, SOON));
         for address in [&a, &a6] {
-            wait::until_within(Duration::from_millis(500), "the entry is new", || {
-                neighbour(from, address).contains(NEW)
-            });
+            let line = neighbour(from, address);
+            assert!(line.contains(NEW), "{}: {line}", from.name());
         }
     }
-    assert!(pings(b, A, SOON) && pings6(b, A6, SOON));
     // They are whom they say they are: none was dropped as forged.
     let drops = world.drops();
     assert!(drops.keys().all(|k| !k.starts_with("spoofed")), "{drops:?}");

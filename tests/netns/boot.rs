@@ -124,6 +124,60 @@ fn another_namespace_of_the_name_is_as_a_boot() {
 }
 
 #[test]
+fn networks_without_a_bridge_are_remembered_and_the_file_s_endpoints_made_anew() {
+    let mut world = World::new(&["a", "b"]);
+    let netns = world.container("a").name().to_owned();
+    let config = "[[network]]\nname = \"lan\"\ndriver = \"macvlan\"\nparent = \"uplink0\"\n\
+                  subnet = \"10.7.0.0/24\"\n"
+        .to_owned()
+        + &format!("[[network.endpoint]]\nname = \"a\"\nnetns = \"{netns}\"\n");
+    world.up(&config);
+    let create = "network create -d none n";
+    world.run(&create.split(' ').collect::<Vec<_>>());
+    let netns = world.container("b").name().to_owned();
+    world.run(&[
+        "endpoint",
+        "add",
+        "--network",
+        "n",
+        "--netns",
+        &netns,
+        "--name",
+        "b",
+    ]);
+    let ids = |world: &World| {
+        let all = json(world, &["network", "inspect", "lan", "n"]);
+        [0, 1].map(|i| all[i]["Id"].clone())
+    };
+    let before = ids(&world);
+    boot(&world, "boot_id", "\"x\"");
+    for name in ["a", "b"] {
+        drop(world.take_container(name));
+        world.add_container(name);
+    }
+    assert_eq!(ids(&world), before);
+    let printed = world.up(&config);
+    assert!(printed.contains("add endpoint a"), "{printed}");
+    assert_eq!(ids(&world), before);
+    let shown = stdout(world.container("a"), "ip", &["-o", "addr", "show", "eth0"]);
+    assert!(shown.contains("10.7.0.2/24"), "{shown}");
+    // Nothing is in its way.
+    world.run(&[
+        "endpoint",
+        "add",
+        "--network",
+        "n",
+        "--netns",
+        &netns,
+        "--name",
+        "b",
+    ]);
+    assert_eq!(world.up(&config).trim(), "nothing to change");
+    world.run(&["down", "--all"]);
+    assert!(!world.file("state").exists());
+}
+
+#[test]
 fn a_bridge_that_somebody_has_made_since_is_adopted() {
     let world = World::new(&["a"]);
     let create = "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.name=br9 n";

@@ -26,7 +26,7 @@ fn status(world: &World) -> Value {
 }
 
 /// The drift, as `OBJECT: WHAT` each.
-fn drift(world: &World) -> Vec<String> {
+pub(crate) fn drift(world: &World) -> Vec<String> {
     let status = status(world);
     let all = status["drift"].as_array().unwrap().iter();
     all.map(|d| {
@@ -45,7 +45,7 @@ fn ip(world: &World, arguments: &str) -> String {
 }
 
 /// The host's interface of an endpoint.
-fn interface(world: &World, endpoint: &str) -> String {
+pub(crate) fn interface(world: &World, endpoint: &str) -> String {
     let all: Value = serde_json::from_str(&world.run(&["--json", "endpoint", "ls"])).unwrap();
     let all = all.as_array().unwrap().iter();
     let e = all.clone().find(|e| e["name"] == endpoint).unwrap();

@@ -51,7 +51,7 @@ pub(crate) fn status(world: &World, name: &str) -> (String, String) {
 }
 
 /// Ends the namespace of a container, and waits until the kernel has taken its interfaces.
-fn end(world: &mut World, name: &str) {
+pub(crate) fn end(world: &mut World, name: &str) {
     let veth = endpoint(world, name)["interface"]
         .as_str()
         .unwrap()

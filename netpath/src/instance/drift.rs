@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     bpf::{Datapath, Hook},
-    net::{Link, link_local, sysctl},
+    net::{Link, link_local, rate_bytes, sysctl},
     state::{Endpoint, Network, State},
 };
 
@@ -54,6 +54,7 @@ pub(super) struct Scene<'a> {
     attached: Vec<(Hook, u32)>,
     ifaces: HashMap<u32, IfaceRecord>,
     endpoint_addrs: HashMap<IpAddr, u32>,
+    limits: HashMap<u32, u32>,
     pub(super) drifts: Vec<Drift>,
 }
 
@@ -70,6 +71,12 @@ impl Instance {
         let v4 = v4.map(|a| (a.index, IpNet::from(a.addr)));
         let v6 = self.netlink.addresses6().await?.into_iter();
         let v6 = v6.map(|a| (a.index, IpNet::from(a.addr)));
+        let mut limited = state.endpoints().map(|(_, e)| e);
+        let limits = if limited.any(|e| e.rates.into.is_some()) {
+            self.netlink.limits().await?
+        } else {
+            HashMap::new()
+        };
         let mut scene = Scene {
             datapath,
             state,
@@ -78,6 +85,7 @@ impl Instance {
             attached: datapath.attachments()?,
             ifaces: datapath.ifaces()?,
             endpoint_addrs: datapath.endpoint_addrs()?,
+            limits,
             drifts: Vec::new(),
         };
         if interrupted {
@@ -144,8 +152,24 @@ impl Scene<'_> {
                 found.push(format!("bridge {} does not have {addr}", n.bridge));
             }
         }
+        let gateway = Ipv4Net::new(n.gateway, n.subnet.prefix_len()).map(IpNet::V4);
+        let was_there = n.found.as_ref().is_some_and(|found| found.addressed);
+        if let Ok(gateway) = gateway
+            && n.isolated
+            && !was_there
+            && self.addresses.contains(&(n.ifindex, gateway))
+        {
+            found.push(format!(
+                "bridge {} of an isolated network has {gateway}",
+                n.bridge
+            ));
+        }
         let off = sysctl::disable_ipv6(&n.bridge);
-        let wanted = if n.ipv6.is_some() { "0" } else { "1" };
+        let wanted = if n.ipv6.is_some() && !n.isolated {
+            "0"
+        } else {
+            "1"
+        };
         if sysctl::read_optional(&off)?.is_some_and(|now| now != wanted) {
             found.push(format!("{off} is not {wanted}"));
         }
@@ -229,6 +253,14 @@ impl Scene<'_> {
             let (on, not) = if n.icc { ("on", "off") } else { ("off", "on") };
             found.push(format!(
                 "the flag isolated of bridge port {} is {on}, not {not}",
+                e.ifname
+            ));
+        }
+        if let Some(rate) = e.rates.into
+            && self.limits.get(&e.ifindex) != Some(&rate_bytes(rate))
+        {
+            found.push(format!(
+                "its interface {} does not have the limit of {rate}",
                 e.ifname
             ));
         }

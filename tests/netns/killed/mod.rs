@@ -191,6 +191,51 @@ fn endpoint_and_publish() {
     assert_same(&[Snapshot::of_host(&site.world)], &[before]);
 }
 
+const LAN: &str = "network create -d macvlan --subnet 10.7.0.0/24 -o parent=uplink0 lan";
+const JOIN: &str = "endpoint add --network lan --netns NETNS --name c";
+
+#[test]
+fn without_a_bridge() {
+    let site = Site::new();
+    let before = Snapshot::of_host(&site.world);
+    site.run("up -c EMPTY");
+    site.run(CREATE);
+    for case in [
+        Killed {
+            before: "",
+            command: LAN,
+            done: "exists already",
+            after: "network rm lan",
+            stride: 1,
+        },
+        Killed {
+            before: LAN,
+            command: "network rm lan",
+            done: "does not exist",
+            after: "",
+            stride: 1,
+        },
+        Killed {
+            before: LAN,
+            command: JOIN,
+            done: "exists already",
+            after: "network rm --with-endpoints lan",
+            stride: 1,
+        },
+        Killed {
+            before: "LAN; JOIN",
+            command: "endpoint rm c",
+            done: "does not exist",
+            after: "network rm lan",
+            stride: 1,
+        },
+    ] {
+        converges(&site, &case);
+    }
+    site.run("down --all");
+    assert_same(&[Snapshot::of_host(&site.world)], &[before]);
+}
+
 #[test]
 fn network_and_down() {
     all(&[

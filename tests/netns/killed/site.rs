@@ -53,6 +53,8 @@ impl Site {
 
     fn expand(&self, line: &str) -> String {
         line.replace("CREATE", super::CREATE)
+            .replace("LAN", super::LAN)
+            .replace("JOIN", super::JOIN)
             .replace("EMPTY", &self.empty)
             .replace("FULL", &self.full)
             .replace("NETNS", self.world.container("c").name())

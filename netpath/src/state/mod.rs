@@ -7,6 +7,7 @@ mod addresses;
 mod container;
 mod error;
 mod file;
+mod generation;
 mod gone;
 mod ipv6;
 mod lock;
@@ -23,7 +24,6 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -347,22 +347,6 @@ impl State {
         }
     }
 
-    /// A generation that no record has had, `record` being the one in the datapath, of a rule with its
-    /// revision. They begin anew at [`GENERATIONS`], far from any that is in use.
-    pub fn next_generation(&mut self, record: u32) -> u32 {
-        let last = (self.generation % GENERATIONS).max(record % GENERATIONS);
-        self.generation = ((last + 1) % GENERATIONS).max(1);
-        self.generation
-    }
-
-    /// What the generation of a rule becomes when its allow list changes: flows live on whose client is
-    /// let in. A rule whose revisions are used up gets a new generation, and its flows end.
-    pub fn next_revision(&mut self, record: u32) -> u32 {
-        record
-            .checked_add(1 << REVISION_SHIFT)
-            .unwrap_or_else(|| self.next_generation(record))
-    }
-
     /// Every endpoint with its network.
     pub fn endpoints(&self) -> impl Iterator<Item = (&Network, &Endpoint)> {
         self.networks
@@ -409,6 +393,3 @@ impl State {
             .map(|(_, e)| e.name.as_str())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -146,7 +146,6 @@ impl<A: Family> Work<A> {
     }
 
     /// Makes the compiler write everything to memory and read it again from there.
-    ///
     /// Without it values stay in registers along each way through the decisions, the ways do not
     /// meet, and the verifier walks what follows once for each of them.
     #[inline(always)]
@@ -372,8 +371,6 @@ impl<A: Family> Work<A> {
         }
         if !self.to.hop {
             t.count(Counter::TranslatedToStack);
-        }
-        if !self.to.hop {
             return Ok(Action::TranslatedToStack);
         }
         if self.to_endpoint == 0 {

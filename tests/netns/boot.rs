@@ -178,6 +178,31 @@ fn networks_without_a_bridge_are_remembered_and_the_file_s_endpoints_made_anew()
 }
 
 #[test]
+fn a_container_of_a_network_without_a_bridge_that_is_not_there_yet_is_no_obstacle() {
+    let mut world = World::new(&["a"]);
+    let netns = world.container("a").name().to_owned();
+    let config = format!(
+        "[[network]]\nname = \"lan\"\ndriver = \"macvlan\"\nparent = \"uplink0\"\n\
+         subnet = \"10.7.0.0/24\"\n[[network.endpoint]]\nname = \"a\"\nnetns = \"{netns}\"\n"
+    );
+    drop(world.take_container("a"));
+    let file = world.file("boot.toml");
+    fs::write(&file, &config).unwrap();
+    let file = file.display().to_string();
+    let refused = world.netpath(&["up", "-c", &file]);
+    assert!(!refused.status.success());
+    world.run(&["up", "--absent-ok", "-c", &file]);
+    assert_eq!(
+        json(&world, &["network", "inspect", "lan"])[0]["Driver"],
+        "macvlan"
+    );
+    world.add_container("a");
+    assert!(world.up(&config).contains("add endpoint a"));
+    let shown = stdout(world.container("a"), "ip", &["-o", "addr", "show", "eth0"]);
+    assert!(shown.contains("10.7.0.2/24"), "{shown}");
+}
+
+#[test]
 fn a_bridge_that_somebody_has_made_since_is_adopted() {
     let world = World::new(&["a"]);
     let create = "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.name=br9 n";

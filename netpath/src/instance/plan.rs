@@ -365,7 +365,7 @@ impl<'a> Planner<'a> {
 }
 
 /// Whether a namespace may yet come. A place to fill in never does.
-fn is_absent(netns: &NetnsRef) -> bool {
+pub(super) fn is_absent(netns: &NetnsRef) -> bool {
     !netns.is_to_fill_in() && !Namespace::exists(netns)
 }
 

@@ -8,7 +8,7 @@ use super::{
     super::{
         AddressError, Error, ParentError,
         error::known,
-        plan::{Planner, Step},
+        plan::{Planner, Step, is_absent},
     },
     is_alive,
     member::same_member,
@@ -142,6 +142,13 @@ impl Planner<'_> {
         for n in &config.unbridged {
             for wanted in &n.common.endpoints {
                 match self.next.member(&wanted.name) {
+                    // A later `up` makes it: there is nothing to remember it by.
+                    None if self.absent_ok && is_absent(&wanted.netns) => tracing::warn!(
+                        "endpoint `{}` of network `{}` is left out: there is no namespace `{}`",
+                        wanted.name,
+                        n.common.name,
+                        wanted.netns
+                    ),
                     None => self.join(&n.common.name, wanted, Origin::Config)?,
                     Some((_, m)) => {
                         if let Some(port) = &m.port {

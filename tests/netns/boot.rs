@@ -187,7 +187,7 @@ fn a_container_of_a_network_without_a_bridge_that_is_not_there_yet_is_no_obstacl
     );
     drop(world.take_container("a"));
     let file = world.file("boot.toml");
-    fs::write(&file, &config).unwrap();
+    fs::write(&file, format!("[limits]\nconntrack = 65536\n{config}")).unwrap();
     let file = file.display().to_string();
     let refused = world.netpath(&["up", "-c", &file]);
     assert!(!refused.status.success());

@@ -42,6 +42,14 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     if let Command::Import(command) = &cli.command {
         return Ok(cli::import::run(command, cli.json)?);
     }
+    if let Command::Completions(args) = &cli.command {
+        cli::manual::completions(args)?;
+        return Ok(true);
+    }
+    if let Command::Man(args) = &cli.command {
+        cli::manual::man(args)?;
+        return Ok(true);
+    }
     let examines = matches!(cli.command, Command::Doctor);
     if !examines {
         bpf::check_kernel()?;

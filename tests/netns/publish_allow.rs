@@ -198,6 +198,14 @@ fn up_puts_back_what_somebody_took_away() {
         datapath.set_allowed(&lists).unwrap();
     });
     tcp_fails(&world.outside, at(HOST, 8080), ErrorKind::ConnectionRefused);
+    let printed = world.up(&config);
+    for what in [
+        "repair endpoint `a`: port 8000 of 0.0.0.0 is not published any more",
+        "their allow lists are others",
+        "group 1 of np_backends is another",
+    ] {
+        assert!(printed.contains(what), "{what}: {printed}");
+    }
     assert_eq!(world.up(&config).trim(), "nothing to change");
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
     assert!(udp(&world.outside, at(HOST, 5353)).is_from("a", OUTSIDE));

@@ -17,6 +17,7 @@ pub mod dual_stack;
 pub mod flood;
 pub mod flows;
 mod judged;
+pub mod killer;
 pub mod local;
 pub mod multicast;
 pub mod netns;

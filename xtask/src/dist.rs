@@ -1,10 +1,10 @@
-//! `dist`: the program as it is given away: one static file.
+//! `dist`: the program as it is given away: one static file, and what is installed beside it.
 //!
 //! Owns the musl target, for netpath and for what else has to run without this machine's libraries.
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -43,12 +43,50 @@ pub(crate) fn dist(context: &Context) -> Result<PathBuf> {
     let program = directory.join("netpath");
     fs::copy(&built, &program).with_context(|| format!("cannot write {}", program.display()))?;
     output(Command::new(&program).arg("--help"))?;
+    beside(context, &program, &directory)?;
     step(&format!(
         "dist: {} ({} KiB)",
         program.display(),
         bytes.len() / 1024
     ));
     Ok(program)
+}
+
+/// What is installed beside the program: its manual pages and completions, made by itself, and the units and
+/// settings of `packaging`.
+fn beside(context: &Context, program: &Path, directory: &Path) -> Result<()> {
+    let man = directory.join("man");
+    if man.exists() {
+        fs::remove_dir_all(&man).with_context(|| format!("cannot empty {}", man.display()))?;
+    }
+    run(Command::new(program).arg("man").arg(&man))?;
+    let completions = directory.join("completions");
+    fs::create_dir_all(&completions)
+        .with_context(|| format!("cannot create {}", completions.display()))?;
+    for (shell, name) in [
+        ("bash", "netpath"),
+        ("zsh", "_netpath"),
+        ("fish", "netpath.fish"),
+    ] {
+        let text = output(Command::new(program).args(["completions", shell]))?;
+        let file = completions.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    for part in ["systemd", "networkd", "NetworkManager"] {
+        let (from, to) = (
+            context.workspace.join("packaging").join(part),
+            directory.join(part),
+        );
+        fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+        for entry in
+            fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))?
+        {
+            let file = entry?.path();
+            let copy = to.join(file.file_name().context("a file without a name")?);
+            fs::copy(&file, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The musl target of this machine's architecture, whose standard library is installed if need be.

@@ -4,17 +4,15 @@
 //! Owns what lies in an instance's `links` directory. The socket programs are attached by `cgroup`
 //! and those of drivers by `xdp`, but replaced and detached here with all others.
 
-use std::{env, io, os::fd::AsFd as _};
+use std::{collections::BTreeSet, env, io, os::fd::AsFd as _};
 
-use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-    links::FdLink,
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
-};
+use aya::programs::{ProgramError, SchedClassifier, tc::TcError};
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Datapath, Error, Hook, clsact, kernel,
+    Datapath, Error, Hook,
+    attachment::{Attachment, replace_filter},
+    clsact, kernel,
     link_name::{LinkName, ifname, is_egress, program_of},
     pins::{Pins, unlink},
     sys,
@@ -39,12 +37,16 @@ impl Datapath {
                 wanted: ifindex,
             });
         }
+        let mut made_qdisc = false;
         for name in LinkName::of(hook, ifindex) {
             if self.is_live(&name)? {
                 return Ok(());
             }
-            // A pin outlives its interface, and the index may have been given to another one.
-            unlink(&self.pins().link(&name.to_string()))?;
+            // A pin outlives its interface, and the index may have been given to another one. One that
+            // remembers a qdisc may be a killed command's, which made it and came no further.
+            let path = self.pins().link(&name.to_string());
+            made_qdisc |= name.made_qdisc() && path.exists();
+            unlink(&path)?;
         }
         let program = program_of(hook);
         let mut classifier = SchedClassifier::from_pin(self.pins().program(program))
@@ -54,6 +56,7 @@ impl Datapath {
             hook,
             ifname,
             ifindex,
+            made_qdisc,
         };
         if !env::var(FORCE_CLSACT).is_ok_and(|v| v == "1") && kernel::at_least(6, 6) {
             match new.tcx(&mut classifier) {
@@ -73,6 +76,19 @@ impl Datapath {
     pub fn detach(&self, hook: Hook, ifindex: u32) -> Result<(), Error> {
         LinkName::of(hook, ifindex)
             .iter()
+            .try_for_each(|name| self.detach_link(name))
+    }
+
+    /// Detaches from interfaces that are not among `known` whatever is attached there.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn detach_strays(&self, known: &BTreeSet<u32>) -> Result<(), Error> {
+        let links = self.links()?;
+        let stray = |name: &&LinkName| name.interface().is_some_and(|(_, i)| !known.contains(&i));
+        links
+            .iter()
+            .filter(stray)
             .try_for_each(|name| self.detach_link(name))
     }
 
@@ -171,6 +187,16 @@ impl Datapath {
                 }
             }
         }
+        // A killed command has made the qdisc and no filter, or has deleted the filter alone.
+        else if let LinkName::Clsact {
+            hook,
+            ifindex,
+            made_qdisc: true,
+        } = name
+            && !self.hand_qdisc_over(*hook, *ifindex)?
+        {
+            clsact::delete_empty_qdisc(*ifindex).map_err(failed)?;
+        }
         unlink(&path)
     }
 
@@ -264,103 +290,6 @@ pub(super) fn detach_all(dp: &Datapath) -> Vec<Error> {
     }
 }
 
-/// An attachment that is being made.
-struct Attachment<'a> {
-    pins: &'a Pins,
-    hook: Hook,
-    ifname: &'a str,
-    ifindex: u32,
-}
-
-impl Attachment<'_> {
-    fn failed(&self, source: io::Error) -> Error {
-        attach_error("attaching", program_of(self.hook), self.ifname, source)
-    }
-
-    fn tcx(&self, classifier: &mut SchedClassifier) -> Result<(), Error> {
-        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let link: FdLink = classifier
-            .attach_with_options(self.ifname, attach_type(self.hook), order)
-            .and_then(|id| classifier.take_link(id))
-            .map_err(|e| self.failed(program_io(e)))?
-            .try_into()
-            .map_err(|e| self.failed(io::Error::other(e)))?;
-        let name = LinkName::Tcx(self.hook, self.ifindex).to_string();
-        let path = self.pins.link(&name);
-        link.pin(&path)
-            .map_err(|source| Error::Pin { path, source })?;
-        Ok(())
-    }
-
-    fn clsact(&self, classifier: &mut SchedClassifier) -> Result<(), Error> {
-        let made_qdisc = match qdisc_add_clsact(self.ifname) {
-            Ok(()) => true,
-            Err(TcError::NetlinkError(e)) if e.raw_os_error() == Some(libc::EEXIST) => false,
-            Err(e) => return Err(self.failed(tc_io(e))),
-        };
-        // A filter cannot be pinned. A pin of its program stands for it, and remembers whether the
-        // qdisc is ours to delete.
-        let name = LinkName::Clsact {
-            hook: self.hook,
-            ifindex: self.ifindex,
-            made_qdisc,
-        };
-        let path = self.pins.link(&name.to_string());
-        classifier.pin(&path).map_err(|source| Error::Pin {
-            path: path.clone(),
-            source,
-        })?;
-        let added = add_filter(classifier, self.hook, self.ifname);
-        if added.is_err() {
-            unlink(&path)?;
-            if made_qdisc && let Err(e) = clsact::delete_empty_qdisc(self.ifindex) {
-                tracing::error!("deleting the clsact qdisc of {} failed: {e}", self.ifname);
-            }
-        }
-        added.map_err(|e| self.failed(e))
-    }
-}
-
-fn add_filter(program: &mut SchedClassifier, hook: Hook, ifname: &str) -> io::Result<()> {
-    let options = NlOptions {
-        priority: clsact::PRIORITY,
-        handle: handle(),
-        classid: None,
-    };
-    let options = TcAttachOptions::Netlink(options);
-    match program.attach_with_options(ifname, attach_type(hook), options) {
-        Ok(id) => keep(program.take_link(id)),
-        // Left by a netpath whose pins are gone.
-        Err(e) if program_error(&e) == Some(libc::EEXIST) => replace_filter(program, hook, ifname),
-        Err(e) => Err(program_io(e)),
-    }
-}
-
-fn replace_filter(program: &mut SchedClassifier, hook: Hook, ifname: &str) -> io::Result<()> {
-    let at = attach_type(hook);
-    let link = SchedClassifierLink::attached(ifname, at, clsact::PRIORITY, handle(), None)?;
-    let id = program.attach_to_link(link).map_err(program_io)?;
-    keep(program.take_link(id))
-}
-
-/// Forgets the link: dropping it would delete the filter, which has to stay when this process ends.
-fn keep(link: Result<SchedClassifierLink, ProgramError>) -> io::Result<()> {
-    std::mem::forget(link.map_err(program_io)?);
-    Ok(())
-}
-
-fn handle() -> TcHandle {
-    TcHandle::new(0, clsact::HANDLE)
-}
-
-fn attach_type(hook: Hook) -> TcAttachType {
-    if is_egress(hook) {
-        TcAttachType::Egress
-    } else {
-        TcAttachType::Ingress
-    }
-}
-
 pub(super) fn attach_error(
     action: &'static str,
     program: &str,
@@ -376,7 +305,7 @@ pub(super) fn attach_error(
 }
 
 /// The kernel's answer in aya's error.
-fn program_error(e: &ProgramError) -> Option<i32> {
+pub(super) fn program_error(e: &ProgramError) -> Option<i32> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the others carry no answer of the kernel"
@@ -394,6 +323,6 @@ pub(super) fn program_io(e: ProgramError) -> io::Error {
     program_error(&e).map_or_else(|| io::Error::other(e), io::Error::from_raw_os_error)
 }
 
-fn tc_io(e: TcError) -> io::Error {
+pub(super) fn tc_io(e: TcError) -> io::Error {
     program_io(ProgramError::TcError(e))
 }

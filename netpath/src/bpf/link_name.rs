@@ -78,6 +78,17 @@ impl LinkName {
         Some(Self::Tcx(hook, ifindex))
     }
 
+    /// Whether it remembers that netpath has made the clsact qdisc.
+    pub(super) const fn made_qdisc(&self) -> bool {
+        matches!(
+            self,
+            Self::Clsact {
+                made_qdisc: true,
+                ..
+            }
+        )
+    }
+
     /// The program that is attached.
     pub(super) fn program(&self) -> &str {
         match self {

@@ -5,6 +5,7 @@
 //! an instance hold its lock.
 
 mod attach;
+mod attachment;
 mod backends;
 mod batch;
 mod beside;
@@ -20,6 +21,7 @@ pub(crate) mod kernel;
 mod layout;
 mod link_name;
 mod load;
+mod look;
 mod next6;
 mod pins;
 mod published;
@@ -116,6 +118,12 @@ impl Datapath {
     #[must_use]
     pub fn exists(instance: &str) -> bool {
         Pins::of(instance).is_ok_and(|pins| pins.exists())
+    }
+
+    /// Whether anything is pinned under this name, also of a `load` that was killed.
+    #[must_use]
+    pub fn left(instance: &str) -> bool {
+        Pins::of(instance).is_ok_and(|pins| pins.exists() || pins.pending().exists())
     }
 
     /// Opens a loaded instance; `None` when nothing is pinned.

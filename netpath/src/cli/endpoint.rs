@@ -41,8 +41,8 @@ pub struct AddArgs {
     /// The network
     #[arg(long, value_name = "NETWORK")]
     network: String,
-    /// The container's network namespace: a name under /run/netns or a path
-    #[arg(long, value_name = "NAME|PATH")]
+    /// The container's network namespace: a name under /run/netns, a path, or a process id
+    #[arg(long, value_name = "NAME|PATH|PID")]
     pub(super) netns: NetnsRef,
     /// The endpoint's name
     #[arg(long)]
@@ -162,7 +162,9 @@ fn ls(instance: &Instance, json: bool) -> Result<(), Error> {
     }
     let row = |(n, e): (&Network, &Endpoint)| {
         let ports: Vec<String> = ports(n, e).collect();
-        let (addr, mac, netns) = (addresses(e), e.mac.to_string(), e.netns.to_string());
+        let gone = if e.is_present() { "" } else { " (gone)" };
+        let netns = format!("{}{gone}", e.netns);
+        let (addr, mac) = (addresses(e), e.mac.to_string());
         vec![
             e.name.clone(),
             n.name.clone(),
@@ -255,6 +257,7 @@ fn view(network: &Network, e: &Endpoint) -> serde_json::Value {
         "container_interface": e.container_ifname,
         "gw_priority": e.gw_priority,
         "netns": e.netns,
+        "state": if e.is_present() { "up" } else { "gone" },
         "ports": ports(network, e).collect::<Vec<_>>(),
     })
 }

@@ -9,6 +9,7 @@ mod down;
 mod endpoint;
 mod error;
 pub mod import;
+pub mod manual;
 mod monitor;
 mod network;
 mod output;
@@ -34,10 +35,11 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "netpath", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Act on this network namespace as the host: a name under /run/netns or a path. Comes before
+    /// Act on this network namespace as the host: a name under /run/netns, a path, or a process
+    /// id. Comes before
     /// the command
     // Not global: `endpoint add --netns` names the container's namespace.
-    #[arg(long, value_name = "NAME|PATH")]
+    #[arg(long, value_name = "NAME|PATH|PID")]
     pub netns: Option<NetnsRef>,
     /// Where instances keep their state
     #[arg(
@@ -89,6 +91,11 @@ pub enum Command {
     Monitor(crate::monitor::Args),
     /// Run in the foreground: collect expired flows, follow changes of links and addresses
     Agent,
+    /// Print the completions of a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man(manual::ManArgs),
     /// Tell the whole story in network namespaces of its own, and check every step
     Lab(crate::lab::Args),
 }
@@ -115,7 +122,11 @@ impl Cli {
             Command::Monitor(args) => monitor::run(&instance, args, json).await,
             Command::Agent => agent::run(&instance).await,
             // The program runs these itself: they need no instance, or no kernel that netpath runs on.
-            Command::Lab(_) | Command::Doctor | Command::Import(_) => Ok(()),
+            Command::Lab(_)
+            | Command::Doctor
+            | Command::Import(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Ok(()),
         }
     }
 }

@@ -85,7 +85,12 @@ fn text(r: &Report) -> Vec<String> {
                     e.interface.clone(),
                 ];
                 row.extend(counts);
-                row.push(ports(&e.ports));
+                let gone = format!("(gone: there is no `{}`)", e.netns);
+                row.push(if e.state == "gone" {
+                    gone
+                } else {
+                    ports(&e.ports)
+                });
                 row
             }),
         ),
@@ -147,6 +152,11 @@ fn text(r: &Report) -> Vec<String> {
                 ]
             }),
         ),
+    );
+    lines.extend(
+        r.drift
+            .iter()
+            .map(|d| format!("\nDRIFT: {d}; run `netpath up`")),
     );
     lines.extend(r.warnings.iter().map(|w| format!("\nwarning: {w}")));
     lines

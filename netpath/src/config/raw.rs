@@ -101,6 +101,7 @@ pub(super) struct Network {
 #[serde(deny_unknown_fields)]
 pub(super) struct Endpoint {
     pub(super) name: String,
+    #[serde(deserialize_with = "netns")]
     pub(super) netns: String,
     pub(super) ip: Option<String>,
     pub(super) ip6: Option<String>,
@@ -111,6 +112,29 @@ pub(super) struct Endpoint {
     pub(super) gw_priority: Option<i32>,
     #[serde(default)]
     pub(super) publish: Vec<String>,
+}
+
+/// A namespace: a string, or a number that is a process id.
+fn netns<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    struct Text;
+
+    impl serde::de::Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the name or path of a network namespace, or a process id")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_i64<E>(self, pid: i64) -> Result<String, E> {
+            Ok(format!("pid:{pid}"))
+        }
+    }
+
+    d.deserialize_any(Text)
 }
 
 pub(super) fn parse(text: &str, origin: &str) -> Result<File, Error> {

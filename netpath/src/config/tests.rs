@@ -315,3 +315,17 @@ fn limits() {
         assert!(e.contains("within 65536 and 524280"), "{e}");
     }
 }
+
+#[test]
+fn a_namespace_may_be_a_process() {
+    let of = |netns: &str| {
+        let endpoint = format!("[[network.endpoint]]\nname = \"a\"\nnetns = {netns}\n");
+        let text = format!("[[network]]\nname = \"n\"\n{endpoint}");
+        let config = Config::parse(&text, "test").map_err(|e| e.to_string());
+        config.map(|c| c.networks[0].endpoints[0].netns.to_string())
+    };
+    assert_eq!(of("1234"), Ok("pid:1234".into()));
+    assert_eq!(of("\"pid:1234\""), Ok("pid:1234".into()));
+    assert!(of("-1").unwrap_err().contains("a process id is a number"));
+    assert!(of("true").unwrap_err().contains("process id"));
+}

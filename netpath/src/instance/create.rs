@@ -22,9 +22,9 @@ impl Instance {
     pub async fn create_network(&self, wanted: &AnyNetwork) -> Result<State, Error> {
         bpf::check_kernel()?;
         // An instance that is up keeps its settings; else it comes up with the defaults.
-        let is_up = self.store.exists() && Datapath::exists(&self.name);
+        let is_up = self.is_up()?;
         let mut work = if is_up {
-            Work::begin_running(self)?
+            Work::begin_settled(self).await?
         } else {
             Work::begin(self)?
         };
@@ -48,12 +48,24 @@ impl Instance {
         Ok(made)
     }
 
+    /// Whether the instance is loaded for this namespace and this boot.
+    fn is_up(&self) -> Result<bool, Error> {
+        if !self.store.exists() {
+            return Ok(false);
+        }
+        match Datapath::open(&self.name) {
+            Ok(found) => Ok(found.is_some()),
+            Err(bpf::Error::Stale { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     async fn plan_network(&self, state: &State, wanted: &AnyNetwork) -> Result<Plan, Error> {
         let name = match wanted {
             AnyNetwork::Bridged(n) => &n.name,
             AnyNetwork::Unbridged(n) => &n.common.name,
         };
-        if let Some(n) = state.network(name) {
+        if let Some(n) = state.network(name).filter(|n| !n.unfinished) {
             return Err(Error::NetworkExists {
                 name: n.name.clone(),
                 place: format!("on bridge {}", n.bridge),
@@ -72,6 +84,8 @@ impl Instance {
 
 impl Planner<'_> {
     fn create_network(mut self, wanted: &AnyNetwork) -> Result<Plan, Error> {
+        self.remove_unfinished();
+        self.revive_networks(&[])?;
         match wanted.clone() {
             AnyNetwork::Bridged(mut n) => {
                 self.settle6(&mut n)?;

@@ -1,9 +1,8 @@
 //! `down`: remove networks, or everything.
 
-use super::{Error, Instance, forwarding, unbridged::is_alive, work::Work};
+use super::{Error, Instance, forwarding, gone, unbridged::is_alive, work::Work};
 use crate::{
     bpf::Datapath,
-    net::Link,
     state::{AnyNetwork, Endpoint, LookupError},
 };
 
@@ -38,13 +37,13 @@ impl Instance {
             let n = match work.state.find_network(word) {
                 Ok(n) => n,
                 Err(LookupError::None { .. }) if options.force => continue,
-                Err(e) => return Err(e.into()),
+                Err(e) => {
+                    let e = e.into();
+                    return Err(work.settled_after(e).await);
+                }
             };
             // One whose container is gone has lost its interface, and nobody misses it.
-            let is_live = |e: &&Endpoint| {
-                let interface = |l: &Link| l.name == e.ifname && l.index == e.ifindex;
-                links.iter().any(interface)
-            };
+            let is_live = |e: &&Endpoint| links.iter().any(|l| gone::is_alive(l, e));
             let live: Vec<_> = match n {
                 AnyNetwork::Bridged(n) => {
                     let live = n.endpoints.iter().filter(is_live);
@@ -82,8 +81,9 @@ impl Instance {
     pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
         let work = Work::begin_running(self)?;
         for name in networks {
-            if work.state.unbridged(name).is_none() {
-                work.existing_network(name)?;
+            let bridged = work.state.unbridged(name).is_none();
+            if let Some(e) = bridged.then(|| work.existing_network(name).err()).flatten() {
+                return Err(work.settled_after(e).await);
             }
         }
         work.remove_networks(networks).await
@@ -95,7 +95,7 @@ impl Instance {
     /// # Errors
     /// What is left.
     pub async fn down_all(&self) -> Result<Vec<String>, Error> {
-        if !self.store.exists() && !Datapath::exists(&self.name) {
+        if !self.store.is_there() && !Datapath::left(&self.name) {
             return Ok(Vec::new());
         }
         Work::begin(self)?.remove_all().await
@@ -109,15 +109,35 @@ impl Work<'_> {
         if self.state.network_names().all(named) {
             return self.remove_all().await;
         }
-        for name in names {
+        let done = self.remove_some(names).await;
+        self.finish(done.map(|()| names.to_vec())).await
+    }
+
+    async fn remove_some(&mut self, networks: &[String]) -> Result<(), Error> {
+        for name in networks {
             self.remove_network(name).await?;
         }
-        let done = self.shrink().await.map(|()| names.to_vec());
-        self.finish(done).await
+        self.shrink().await?;
+        self.settle().await
+    }
+
+    /// Ends a removal that finds nothing to remove with `e`: the command that has done it may have been
+    /// killed before it was through.
+    pub(super) async fn settled_after(mut self, e: Error) -> Error {
+        if !self.interrupted {
+            return e;
+        }
+        let done = if self.state.is_empty() {
+            self.remove_all().await.map(|_| ())
+        } else {
+            let done = self.settle().await;
+            self.finish(done).await
+        };
+        done.err().unwrap_or(e)
     }
 
     /// Takes from the host's own side what the networks that are left do not need.
-    async fn shrink(&mut self) -> Result<(), Error> {
+    pub(super) async fn shrink(&mut self) -> Result<(), Error> {
         self.sync_host().await?;
         if !forwarding::needs_ipv6(&self.state.networks) {
             self.restore_forwarding6()?;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{self, PortSpec},
-    state::{Homes, Rule, State},
+    state::{Endpoint, Homes, Rule, State},
 };
 
 /// An endpoint to be added by a command.
@@ -43,10 +43,14 @@ impl Instance {
     /// It does not exist, or a step failed.
     pub async fn remove_endpoint(&self, name: &str) -> Result<(), Error> {
         let mut work = Work::begin_running(self)?;
-        if work.state.member(name).is_none() {
-            work.existing_endpoint(name)?;
+        let bridged = work.state.member(name).is_none();
+        if let Some(e) = bridged
+            .then(|| work.existing_endpoint(name).err())
+            .flatten()
+        {
+            return Err(work.settled_after(e).await);
         }
-        let done = work.remove_endpoint(name).await;
+        let done = work.remove_one(name).await;
         work.finish(done).await
     }
 
@@ -89,7 +93,8 @@ impl Instance {
     pub async fn unpublish(&self, endpoint: &str, specs: &[PortSpec]) -> Result<(), Error> {
         self.refuse_ports(endpoint, specs)?;
         let mut work = Work::begin_running(self)?;
-        let (network, _) = work.existing_endpoint(endpoint)?;
+        let (network, e) = work.existing_endpoint(endpoint)?;
+        check_present(&e)?;
         let rules = work.state.endpoint(endpoint).map(|(_, e)| e.rules.clone());
         let rules = rules.unwrap_or_default();
         let mut slots = Vec::new();
@@ -101,14 +106,21 @@ impl Instance {
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {
                 let specs: Vec<String> = rules.iter().map(|r| r.spec.to_string()).collect();
-                return Err(Error::NotPublished {
+                let e = Error::NotPublished {
                     endpoint: endpoint.to_owned(),
                     spec: spec.clone(),
                     known: known("published port", specs.iter().map(String::as_str)),
-                });
+                };
+                return Err(work.settled_after(e).await);
             }
         }
-        let done = work.unpublish(endpoint, &slots);
+        let mut done = work.announce_change();
+        if done.is_ok() {
+            done = work.unpublish(endpoint, &slots);
+        }
+        if done.is_ok() {
+            done = work.settle().await;
+        }
         work.finish(done).await
     }
 
@@ -125,20 +137,49 @@ impl Instance {
         &self,
         plan: impl FnOnce(Planner<'_>) -> Result<Plan, Error>,
     ) -> Result<State, Error> {
-        let mut work = Work::begin_running(self)?;
+        let mut work = Work::begin_settled(self).await?;
         let facts = Facts::gather(self).await?;
         let before = work.state.clone();
-        let plan = plan(Planner::new(&before, &facts))?;
-        let mut done = Ok(());
+        let planned = plan(Planner::new(&before, &facts));
+        let plan = match planned {
+            Ok(plan) => plan,
+            // What was put right at first stays so.
+            Err(e) => return work.finish(Ok(())).await.and(Err(e)),
+        };
+        // Adding an endpoint begins with writing the state as well.
+        let adds = plan
+            .steps
+            .iter()
+            .any(|s| matches!(s, Step::AddEndpoint(..)));
+        let mut done = if adds { Ok(()) } else { work.announce_change() };
         for step in &plan.steps {
-            done = work.step(step).await;
             if done.is_err() {
                 break;
             }
+            done = work.step(step).await;
         }
         let after = work.state.clone();
         work.finish(done.map(|()| after)).await
     }
+}
+
+impl Work<'_> {
+    async fn remove_one(&mut self, name: &str) -> Result<(), Error> {
+        self.announce_change()?;
+        self.remove_endpoint(name).await?;
+        self.settle().await
+    }
+}
+
+/// One that waits for its namespace publishes nothing.
+pub(super) fn check_present(e: &Endpoint) -> Result<(), Error> {
+    if e.is_present() {
+        return Ok(());
+    }
+    Err(Error::Gone {
+        name: e.name.clone(),
+        netns: e.netns.to_string(),
+    })
 }
 
 fn no_endpoint(state: &State, name: &str) -> Error {

@@ -8,12 +8,13 @@ use netpath_common::records::{
     IfaceRecord,
 };
 
-use super::{Error, error::known, rollback::Undo, work::Work};
+use super::{Error, error::known, gone::is_alive, rollback::Undo, work::Work};
 use crate::{
     bpf::{Datapath, Hook},
     config::Firewall,
     net::{
-        Announced, Hop, PortFlags, VethPair, container, namespace::Namespace, random_mac, sysctl,
+        Announced, Hop, Link, PortFlags, VethPair, container, namespace::Namespace, random_mac,
+        sysctl,
     },
     state::{Endpoint, Network},
 };
@@ -28,14 +29,18 @@ impl Work<'_> {
         }
         for (network, e) in new {
             self.existing_network(network)?;
+            self.forget_gone(&e.name);
             self.undo.push(Undo::RemoveEndpoint(e.name.clone()));
             if let Some(n) = self.state.network_mut(network) {
                 n.endpoints.push(Endpoint {
                     ifindex: 0,
+                    unfinished: true,
                     ..e.alone()
                 });
             }
         }
+        // Their slots may be those of endpoints that have just been removed.
+        self.end_flows()?;
         // Once for all: the file grows with every endpoint.
         self.save()?;
         for (_, e) in new {
@@ -46,7 +51,13 @@ impl Work<'_> {
             .iter()
             .map(|(_, e)| (e.name.clone(), e.rules.clone()))
             .collect();
-        self.publish(&rules)
+        self.publish(&rules)?;
+        for (_, e) in new {
+            if let Some(e) = self.state.endpoint_mut(&e.name) {
+                e.unfinished = false;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the neighbours of new endpoints who has their addresses now.
@@ -111,17 +122,26 @@ impl Work<'_> {
     pub(super) async fn put_endpoint(&mut self, name: &str) -> Result<(), Error> {
         let (network, mut e) = self.existing_endpoint(name)?;
         let (netlink, datapath) = (&self.instance.netlink, self.datapath()?);
-        let link = netlink
-            .link(&e.ifname)
-            .await?
-            .ok_or_else(|| Error::NoEndpoint {
-                name: name.to_owned(),
-                known: format!("its interface {} is gone", e.ifname),
-            })?;
+        let gone = || Error::NoEndpoint {
+            name: name.to_owned(),
+            known: format!("its interface {} is gone", e.ifname),
+        };
+        let known = match e.ifindex {
+            0 => None,
+            index => netlink.link_by_index(index).await?,
+        };
+        let link = match known.filter(|l| is_alive(l, &e)) {
+            Some(link) => link,
+            None => netlink.link(&e.ifname).await?.ok_or_else(gone)?,
+        };
+        if link.name != e.ifname {
+            netlink.rename(link.index, &e.ifname).await?;
+        }
         e.ifindex = link.index;
         if let Some(stored) = self.state.endpoint_mut(name) {
             stored.ifindex = link.index;
         }
+        self.put_endpoint_mtu(&network, &e, &link).await?;
         self.put_endpoint_segments(&network, &e, &link).await?;
         // Before its address is known: from then on packets may come.
         self.put_endpoint_gro(&network, &e, &link).await?;
@@ -131,10 +151,14 @@ impl Work<'_> {
         self.put_endpoint_record(&datapath, &network, &e)?;
         datapath.attach(Hook::Veth, &e.ifname, e.ifindex)?;
         let netlink = &self.instance.netlink;
-        if link.controller != Some(network.ifindex) {
-            let flags = PortFlags {
-                isolated: !network.icc,
-            };
+        let flags = PortFlags {
+            isolated: !network.icc,
+        };
+        if link.controller == Some(network.ifindex) {
+            if link.isolated != Some(flags.isolated) {
+                netlink.set_port(e.ifindex, flags).await?;
+            }
+        } else {
             netlink.add_port(network.ifindex, e.ifindex, flags).await?;
             if let Some(bridge) = netlink.link_by_index(network.ifindex).await? {
                 self.put_bridge_segments(&network, &bridge).await?;
@@ -160,14 +184,8 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let found = datapath.endpoint(e.slot)?;
         let mut record = EndpointRecord {
-            ifindex: e.ifindex,
             generation: found.generation,
-            addr: e.addr.octets(),
-            mac: e.mac.0,
-            network: network.slot,
-            mtu: network.mtu,
-            flags: flags(network, e),
-            addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
+            ..endpoint_record(network, e)
         };
         if record != found || record.generation == 0 {
             if found.ifindex == 0 {
@@ -194,6 +212,24 @@ impl Work<'_> {
         Ok(datapath.set_iface(e.ifindex, &iface)?)
     }
 
+    /// Gives both ends of an endpoint the MTU of its network, where the host's has another.
+    async fn put_endpoint_mtu(&self, n: &Network, e: &Endpoint, link: &Link) -> Result<(), Error> {
+        if link.mtu == n.mtu {
+            return Ok(());
+        }
+        match Namespace::open(&e.netns) {
+            Ok(netns) if netns.ino() == e.netns_ino => {
+                container::set_mtu(&netns, &e.container_ifname, n.mtu)?;
+            }
+            Ok(_) | Err(_) => tracing::warn!(
+                "endpoint `{}`: its namespace is no longer `{}`: its MTU is set on the host's side only",
+                e.name,
+                e.netns
+            ),
+        }
+        Ok(self.instance.netlink.set_mtu(link.index, n.mtu).await?)
+    }
+
     /// Removes an endpoint: frees its ports, ends its flows, deletes its interfaces. Fine if a part
     /// of it, or all, is gone.
     pub(super) async fn remove_endpoint(&mut self, name: &str) -> Result<(), Error> {
@@ -203,14 +239,44 @@ impl Work<'_> {
         let Some((network, e)) = self.state.endpoint(name) else {
             return Ok(());
         };
-        let (network, e) = (network.name.clone(), e.clone());
+        let (network, e) = (network.name.clone(), Box::new(e.clone()));
         // Not saved here: an endpoint of the state that is gone is removed as well as any other.
-        self.undo
-            .push(Undo::AddEndpoint(network.clone(), Box::new(e.clone())));
+        self.undo.push(if e.is_present() {
+            Undo::AddEndpoint(network, e)
+        } else {
+            Undo::Remember(network, e)
+        });
+        self.clear_endpoint(name).await
+    }
+
+    /// As [`Work::remove_endpoint`], without a note on the undo stack.
+    pub(super) async fn clear_endpoint(&mut self, name: &str) -> Result<(), Error> {
+        let Some((network, e)) = self.state.endpoint(name) else {
+            return Ok(());
+        };
+        let (network, e) = (network.name.clone(), e.clone());
+        if e.is_present() {
+            self.take_off(&e).await?;
+        }
+        if let Some(n) = self.state.network_mut(&network) {
+            n.endpoints.retain(|other| other.name != name);
+        }
+        if e.is_present() {
+            self.put_ways_left(&e.netns, e.netns_ino);
+        }
+        Ok(())
+    }
+
+    /// Takes an endpoint out of the datapath and off the host. One that is gone has nothing there: its
+    /// address may be another's by now.
+    async fn take_off(&mut self, e: &Endpoint) -> Result<(), Error> {
         let slots: Vec<u16> = e.rules.iter().map(|r| r.slot).collect();
         if let Ok(datapath) = self.datapath() {
             // Without an undo of its own: adding the endpoint again brings its rules.
-            self.drop_rules(name, &slots)?;
+            self.drop_rules(&e.name, &slots)?;
+            if datapath.endpoint_stats(e.slot)?.flows > 0 {
+                self.ended.insert(e.slot);
+            }
             let found = datapath.endpoint(e.slot)?;
             let generation = self.state.next_generation(found.generation);
             datapath.set_endpoint(
@@ -229,8 +295,17 @@ impl Work<'_> {
             }
         }
         let netlink = &self.instance.netlink;
-        // By name: an index may have been given to another interface by now.
-        if let Some(link) = netlink.link(&e.ifname).await? {
+        // By name as well: where a command was killed the index is not known, and somebody may have
+        // renamed it.
+        let named = netlink.link(&e.ifname).await?;
+        let link = match named {
+            None if e.ifindex != 0 => {
+                let other = netlink.link_by_index(e.ifindex).await?;
+                other.filter(|l| is_alive(l, e))
+            }
+            named => named,
+        };
+        if let Some(link) = link {
             netlink.delete_link(link.index).await?;
         }
         if let Ok(datapath) = self.datapath()
@@ -238,10 +313,6 @@ impl Work<'_> {
         {
             datapath.detach(Hook::Veth, e.ifindex)?;
         }
-        if let Some(n) = self.state.network_mut(&network) {
-            n.endpoints.retain(|other| other.name != name);
-        }
-        self.put_ways_left(&e.netns, e.netns_ino);
         Ok(())
     }
 
@@ -267,6 +338,20 @@ fn flags(network: &Network, e: &Endpoint) -> u32 {
     flag(network.firewall == Firewall::Visible, ENDPOINT_VISIBLE)
         | flag(network.isolated, ENDPOINT_ISOLATED)
         | flag(e.rates.into.is_some(), ENDPOINT_SHAPED)
+}
+
+/// The record of an endpoint, without a generation.
+pub(super) fn endpoint_record(n: &Network, e: &Endpoint) -> EndpointRecord {
+    EndpointRecord {
+        ifindex: e.ifindex,
+        generation: 0,
+        addr: e.addr.octets(),
+        mac: e.mac.0,
+        network: n.slot,
+        mtu: n.mtu,
+        flags: flags(n, e),
+        addr6: e.addr6.map(|a| a.octets()).unwrap_or_default(),
+    }
 }
 
 /// The IPv6 half of the container's side.

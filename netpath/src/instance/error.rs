@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr};
 
+pub(super) use super::known::known;
 use super::{AddressError, ParentError, PlaceError};
 use crate::{bpf, config, net, state};
 
@@ -224,6 +225,17 @@ pub enum Error {
         /// What exists.
         known: String,
     },
+    /// The endpoint's namespace is gone.
+    #[error(
+        "endpoint `{name}` is gone with its network namespace `{netns}`; run `netpath up` when that is back, \
+         or `netpath endpoint rm {name}`"
+    )]
+    Gone {
+        /// The endpoint.
+        name: String,
+        /// As the user named its namespace.
+        netns: String,
+    },
     /// The name is taken.
     #[error(
         "endpoint `{name}` exists already in network `{network}`; remove it first or choose another name"
@@ -327,6 +339,14 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// What was agreed to is not what would be done by now.
+    #[error(
+        "the host or its networks have changed since the plan was shown; nothing was done, look again"
+    )]
+    PlanChanged,
+    /// The user said no.
+    #[error("nothing was changed")]
+    Declined,
     /// The table's size is fixed while it is loaded.
     #[error(
         "[limits]: conntrack = {wanted}, but the table is loaded for {found} flows; run \
@@ -352,32 +372,4 @@ pub enum Error {
         /// What is left.
         left: String,
     },
-}
-
-impl Error {
-    /// A network of this name is not among those that are.
-    pub fn no_network<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
-        Self::NoNetwork {
-            name: name.to_owned(),
-            known: known("network", all),
-        }
-    }
-
-    /// An endpoint of this name is not among those that are.
-    pub fn no_endpoint<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
-        Self::NoEndpoint {
-            name: name.to_owned(),
-            known: known("endpoint", all),
-        }
-    }
-}
-
-/// "the networks are: a, b", or that there is none.
-pub(super) fn known<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.collect();
-    if names.is_empty() {
-        format!("there is no {what}")
-    } else {
-        format!("the {what}s are: {}", names.join(", "))
-    }
 }

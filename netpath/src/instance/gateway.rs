@@ -48,9 +48,16 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// The endpoints in the namespace with this inode. One that is gone may have had a namespace of which the
+/// kernel has given the inode to another one.
+fn here(state: &State, ino: u64) -> impl Iterator<Item = (&Network, &Endpoint)> {
+    let all = state.endpoints();
+    all.filter(move |(_, e)| e.is_present() && e.netns_ino == ino)
+}
+
 /// The ways out of the container in the namespace with this inode, of both families.
 fn ways_of(state: &State, ino: u64) -> Vec<Way> {
-    let bridged = state.endpoints().filter(|(_, e)| e.netns_ino == ino);
+    let bridged = here(state, ino);
     let mut all: Vec<_> = bridged.map(|(n, e)| Candidate::bridged(n, e)).collect();
     for (n, m) in state.members().filter(|(_, m)| m.netns_ino == ino) {
         if let Some((lan, port)) = n.lan.as_ref().zip(m.port.as_ref()) {
@@ -86,7 +93,7 @@ fn choose(mut all: Vec<Candidate<'_>>) -> Vec<Way> {
 
 /// How many interfaces the container in the namespace with this inode has of netpath.
 fn endpoints_in(state: &State, ino: u64) -> usize {
-    let bridged = state.endpoints().filter(|(_, e)| e.netns_ino == ino);
+    let bridged = here(state, ino);
     let others = state
         .members()
         .filter(|(_, m)| m.netns_ino == ino && m.port.is_some());

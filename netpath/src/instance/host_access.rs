@@ -97,3 +97,24 @@ pub(super) fn warning(
             .to_owned()
     }))
 }
+
+/// What is not attached of that, and was.
+pub(super) fn drift(
+    datapath: &Datapath,
+    attached: &[(Hook, u32)],
+) -> Result<Option<String>, Error> {
+    if !attached.contains(&(Hook::Loopback, LOOPBACK_IFINDEX)) {
+        return Ok(Some(format!(
+            "the {} program is not attached to {LOOPBACK}",
+            Hook::Loopback.as_str()
+        )));
+    }
+    // With an address there everything is translated at the device, and the sockets never were.
+    let at_sockets = datapath.uplink(LOOPBACK_UPLINK)?.addr == [0; 4];
+    if at_sockets && !datapath.has_host_sockets()? {
+        return Ok(Some(
+            "not every socket program is attached to the root cgroup".to_owned(),
+        ));
+    }
+    Ok(None)
+}

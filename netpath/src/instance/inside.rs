@@ -63,7 +63,9 @@ fn choose(
 fn names_in(state: &State, ino: u64) -> HashSet<String> {
     let members = state.members().filter(|(_, m)| m.netns_ino == ino);
     let ports = members.filter_map(|(_, m)| m.port.as_ref());
-    let here = state.endpoints().filter(|(_, e)| e.netns_ino == ino);
+    let here = state
+        .endpoints()
+        .filter(|(_, e)| e.is_present() && e.netns_ino == ino);
     ports
         .map(|p| p.ifname.clone())
         .chain(here.map(|(_, e)| e.container_ifname.clone()))

@@ -134,6 +134,7 @@ impl From<&Network> for NetworkView {
             containers: n
                 .endpoints
                 .iter()
+                .filter(|e| e.is_present())
                 .map(|e| (e.id.clone(), container(n, e)))
                 .collect(),
             options: [

@@ -101,7 +101,8 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
         };
     };
     if let Some(addr) = wanted.addr6 {
-        let holder = n.endpoints.iter().find(|e| e.addr6 == Some(addr));
+        let mut present = n.endpoints.iter().filter(|e| e.is_present());
+        let holder = present.find(|e| e.addr6 == Some(addr));
         check_endpoint_addr(&wanted.name, addr.into(), &n.name, &pool)?;
         return match holder {
             None => Ok(Some(addr)),
@@ -113,9 +114,16 @@ pub(super) fn address6(n: &Network, wanted: &config::Endpoint) -> Result<Option<
             .into()),
         };
     }
-    match pool.lowest_free(&n.taken6()) {
+    // Those of endpoints that are gone come last, as with IPv4.
+    let present = || {
+        let present = n.endpoints.iter().filter(|e| e.is_present());
+        present.filter_map(|e| e.addr6.map(IpAddr::V6)).collect()
+    };
+    let taken = n.taken6();
+    let found = pool.lowest_free(&taken);
+    match found.or_else(|| pool.lowest_free(&present())) {
         Some(IpAddr::V6(addr)) => Ok(Some(addr)),
-        _ => Err(AddressError::none_left(&n.name, &pool, &n.taken6()).into()),
+        _ => Err(AddressError::none_left(&n.name, &pool, &taken).into()),
     }
 }
 
@@ -175,7 +183,7 @@ impl Work<'_> {
 }
 
 /// The gateway with the prefix length of its subnet.
-fn gateway_net(ipv6: &Ipv6) -> Ipv6Net {
+pub(super) fn gateway_net(ipv6: &Ipv6) -> Ipv6Net {
     // The subnet's own prefix length is one.
     Ipv6Net::new(ipv6.gateway, ipv6.subnet.prefix_len()).unwrap_or_default()
 }

@@ -7,17 +7,20 @@
 mod address_error;
 mod create;
 mod down;
+mod drift;
 mod edit;
 mod endpoint;
 mod error;
 mod facts;
 mod forwarding;
 mod gateway;
+mod gone;
 mod host_access;
 mod in_force;
 mod inside;
 mod inspect;
 mod ipv6;
+mod known;
 mod local_ports;
 mod network;
 mod parent_error;
@@ -25,6 +28,7 @@ mod place_error;
 mod plan;
 mod plan_endpoint;
 mod plan_network;
+mod plan_return;
 mod port_plan;
 mod ports;
 mod report;
@@ -44,6 +48,7 @@ use std::{fs, path::Path};
 
 pub use address_error::AddressError;
 pub use down::RemoveOptions;
+pub use drift::Drift;
 pub use edit::NewEndpoint;
 pub use error::Error;
 pub use inspect::{ContainerView, EndpointView, NetworkView};
@@ -64,6 +69,9 @@ use crate::{
 
 /// Name of the instance of the namespace that netpath was started in.
 pub const DEFAULT_NAME: &str = "default";
+
+/// How the name of an instance begins whose namespace has none: its inode follows.
+const UNNAMED: &str = "netns-";
 
 /// An instance, loaded or not, of the network namespace that the calling thread is in.
 #[derive(Debug)]
@@ -99,14 +107,21 @@ impl Instance {
         &self.name
     }
 
-    /// What is remembered; `None` when nothing is, or when it is of an earlier boot or of another
-    /// namespace of the same name: nothing of that exists any more.
+    /// What is remembered; `None` when nothing is. Of an earlier boot, or of another namespace of the same
+    /// name, that is what outlives it: nothing of it is on this host.
     ///
     /// # Errors
     /// The file is damaged.
     pub fn state(&self) -> Result<Option<State>, Error> {
-        let state = self.store.load()?;
-        Ok(state.filter(|s| s.boot_id == self.boot_id && s.netns_cookie == self.cookie))
+        let Some(state) = self.store.load()? else {
+            return Ok(None);
+        };
+        if state.boot_id == self.boot_id && state.netns_cookie == self.cookie {
+            return Ok(Some(state));
+        }
+        // Without a name of its own an instance is a namespace, and ends with it.
+        let named = !self.name.starts_with(UNNAMED);
+        Ok(named.then(|| state.reborn(self.boot_id.clone(), self.cookie)))
     }
 
     /// The datapath and the state of an instance that is up.
@@ -137,7 +152,7 @@ pub fn name_of(netns: Option<&NetnsRef>) -> Result<String, Error> {
         None => Ok(DEFAULT_NAME.to_owned()),
         Some(netns) => match netns.name() {
             Some(name) => Ok(name.to_owned()),
-            None => Ok(format!("netns-{}", Namespace::open(netns)?.ino())),
+            None => Ok(format!("{UNNAMED}{}", Namespace::open(netns)?.ino())),
         },
     }
 }

@@ -24,11 +24,16 @@ impl Work<'_> {
         self.undo.push(Undo::SyncXdp);
         self.undo.push(Undo::RemoveNetwork(name.clone()));
         self.state.networks.push(Network {
+            unfinished: true,
             endpoints: Vec::new(),
             ..network
         });
         self.save()?;
-        self.put_network(&name).await
+        self.put_network(&name).await?;
+        if let Some(n) = self.state.network_mut(&name) {
+            n.unfinished = false;
+        }
+        Ok(())
     }
 
     /// Gives a network other properties in place. Bridge, subnet and gateway stay: changing those
@@ -65,11 +70,11 @@ impl Work<'_> {
             // … and as long as any is.
             self.put_all_gro(&network).await?;
         }
-        for e in network.endpoints.iter().filter(|e| e.ifindex != 0) {
-            let datapath = self.datapath()?;
-            self.put_endpoint_record(&datapath, &network, e)?;
-        }
-        for e in &network.endpoints {
+        for e in network.endpoints.iter().filter(|e| e.is_present()) {
+            if e.ifindex != 0 {
+                let datapath = self.datapath()?;
+                self.put_endpoint_record(&datapath, &network, e)?;
+            }
             let netlink = &self.instance.netlink;
             // One that is not a port, as after the bridge was made again, becomes one later.
             let link = netlink.link_by_index(e.ifindex).await?;
@@ -125,7 +130,12 @@ impl Work<'_> {
             });
         }
         let old = std::mem::replace(&mut n.ifindex, link.index);
-        n.mac = link.mac;
+        if !n.adopted && old == link.index && link.mac != n.mac {
+            // Containers have the address in their neighbour tables, and the datapath knows it.
+            self.instance.netlink.set_mac(link.index, n.mac).await?;
+        } else {
+            n.mac = link.mac;
+        }
         if let Some(stored) = self.state.network_mut(name) {
             *stored = n.clone();
         }
@@ -188,9 +198,12 @@ impl Work<'_> {
         if let Some(n) = self.state.unbridged(name).cloned() {
             return self.remove_unbridged(n).await;
         }
-        let Some(n) = self.state.network(name).cloned() else {
+        let Some(n) = self.state.network_mut(name) else {
             return Ok(());
         };
+        n.unfinished = true;
+        let n = n.clone();
+        self.save()?;
         if self.datapath().is_ok() {
             let names: Vec<&str> = n.endpoints.iter().map(|e| e.name.as_str()).collect();
             self.withdraw_all(&names)?;
@@ -199,6 +212,7 @@ impl Work<'_> {
             self.remove_endpoint(&e.name).await?;
         }
         let n = Network {
+            unfinished: false,
             endpoints: Vec::new(),
             ..n
         };
@@ -269,7 +283,7 @@ fn leaves_by(n: &Network) -> impl PartialEq + use<> {
     (n.internal, n.masquerade, n.bindings, n.snat, snat6, kept)
 }
 
-fn record(n: &Network) -> NetworkRecord {
+pub(super) fn record(n: &Network) -> NetworkRecord {
     let flag = |on, bit| if on { bit } else { 0 };
     // Without the host nobody is the gateway.
     let hosts = !n.isolated;

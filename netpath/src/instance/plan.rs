@@ -6,15 +6,22 @@ use std::{collections::HashSet, fmt};
 
 use ipnet::Ipv4Net;
 
-use super::{Error, facts::Facts, forwarding, ports::Ports};
+use super::{Drift, Error, edit::check_present, facts::Facts, forwarding, ports::Ports};
 use crate::{
-    config::{Config, Rates},
+    config::{Config, NetnsRef, Rates},
+    net::namespace::Namespace,
     state::{Endpoint, Ipv6, Member, Network, Origin, Rule, State, Unbridged},
 };
 
 /// One step of a plan.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
+    /// Put right what was changed by hand: part of making everything be as it was made.
+    Repair(Drift),
+    /// Take an endpoint out of the datapath whose namespace is gone.
+    Retire(String),
+    /// Remember an endpoint of the network of this name whose namespace is not there yet.
+    Await(String, Box<Endpoint>),
     /// Withdraw rules, by slot, of an endpoint.
     Unpublish(String, Vec<Rule>),
     /// Remove an endpoint.
@@ -51,6 +58,13 @@ impl fmt::Display for Step {
             rules.iter().try_for_each(|r| write!(f, " {}", r.spec))
         };
         match self {
+            Self::Repair(drift) => write!(f, "repair {drift}"),
+            Self::Retire(e) => write!(f, "endpoint {e} is gone: free its ports and its address"),
+            Self::Await(n, e) => write!(
+                f,
+                "endpoint {} of network {n} waits: there is no namespace `{}`",
+                e.name, e.netns
+            ),
             Self::Unpublish(e, rules) => {
                 write!(f, "unpublish {e}")?;
                 specs(f, rules)
@@ -71,6 +85,11 @@ impl fmt::Display for Step {
                 }
                 write!(f, ")")
             }
+            Self::ChangeNetwork(n) if n.ifindex == 0 => write!(
+                f,
+                "make network {} again ({} on bridge {})",
+                n.name, n.subnet, n.bridge
+            ),
             Self::ChangeNetwork(n) => write!(f, "change network {}", n.name),
             Self::AddUnbridged(n) => {
                 write!(f, "add network {} (driver {}", n.name, n.driver.as_str())?;
@@ -139,6 +158,22 @@ pub struct Plan {
     pub losses: Vec<String>,
 }
 
+impl Plan {
+    /// Whether another plan does the same, by its words: identifiers and the like are made up anew.
+    #[must_use]
+    pub fn says(&self, other: &Self) -> bool {
+        let words = |p: &Self| p.steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+        words(self) == words(other) && self.losses == other.losses
+    }
+
+    /// Whether it removes this object for good or to make it anew: a repair would be of no use.
+    pub(super) fn removes(&self, object: &str) -> bool {
+        self.steps.iter().any(
+            |step| matches!(step, Step::RemoveNetwork(n) if object == format!("network `{n}`")),
+        )
+    }
+}
+
 /// Planning under way: the state as the steps so far will leave it.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
@@ -148,6 +183,10 @@ pub(super) struct Planner<'a> {
     pub(super) plan: Plan,
     /// Subnets that the configuration gives to one of its networks: no other may choose them.
     pub(super) claimed: Vec<Ipv4Net>,
+    /// Endpoints that are made again, with the names of their networks, as they were.
+    pub(super) returning: Vec<(String, Endpoint)>,
+    /// Endpoints whose namespaces have never been there wait for them.
+    pub(super) absent_ok: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -158,6 +197,8 @@ impl<'a> Planner<'a> {
             next: before.clone(),
             plan: Plan::default(),
             claimed: Vec::new(),
+            returning: Vec::new(),
+            absent_ok: false,
         }
     }
 
@@ -184,18 +225,24 @@ impl<'a> Planner<'a> {
                 self.change_network(wanted)?;
             }
         }
+        self.revive_networks(&config.networks)?;
         self.put_unbridged(config)?;
         let mut additions = Vec::new();
         let mut added = HashSet::new();
         for network in &config.networks {
             for wanted in &network.endpoints {
                 match self.next.endpoint(&wanted.name) {
+                    None if self.absent_ok && is_absent(&wanted.netns) => {
+                        self.wait_for(&network.name, wanted)?;
+                    }
                     None => {
                         let e = self.new_endpoint(&network.name, wanted, Origin::Config)?;
                         additions.push(wanted.name.clone());
                         added.insert(wanted.name.as_str());
                         self.insert_endpoint(&network.name, e);
                     }
+                    // It waits, and publishes nothing.
+                    Some((_, e)) if !e.is_present() => {}
                     Some((_, e)) => {
                         let now = e.gw_priority;
                         self.prefer(wanted, now);
@@ -221,6 +268,8 @@ impl<'a> Planner<'a> {
                     .push(Step::Publish(wanted.name.clone(), rules));
             }
         }
+        self.keep_ports_of_commands(&mut ports, &added)?;
+        additions.extend(self.bring_back(&mut ports));
         for name in additions {
             if let Some((n, e)) = self.next.endpoint(&name) {
                 self.plan
@@ -259,9 +308,9 @@ impl<'a> Planner<'a> {
         network: &str,
         wanted: &crate::config::Endpoint,
     ) -> Result<Plan, Error> {
-        self.remove_dead();
         self.remove_dead_members();
         let network = &self.next.find_network(network)?.name().to_owned();
+        self.forget_gone(&wanted.name);
         if self.next.unbridged(network).is_some() {
             self.join(network, wanted, Origin::Command)?;
             return Ok(self.plan);
@@ -294,6 +343,9 @@ impl<'a> Planner<'a> {
         endpoint: &str,
         specs: &[crate::config::PortSpec],
     ) -> Result<Plan, Error> {
+        if let Some((_, e)) = self.next.endpoint(endpoint) {
+            check_present(e)?;
+        }
         // A port that it publishes already is one whose allow list changes.
         let listed = self.other_lists(endpoint, specs);
         let is_new = |s: &&crate::config::PortSpec| !listed.iter().any(|r| r.spec == **s);
@@ -312,18 +364,23 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Whether a namespace may yet come. A place to fill in never does.
+pub(super) fn is_absent(netns: &NetnsRef) -> bool {
+    !netns.is_to_fill_in() && !Namespace::exists(netns)
+}
+
 impl Step {
     /// Steps go in this order: what gives something up before what may take it.
     const fn rank(&self) -> u8 {
         match self {
-            Self::Unpublish(..) | Self::Allow(..) => 0,
+            Self::Repair(_) | Self::Retire(_) | Self::Unpublish(..) | Self::Allow(..) => 0,
             Self::RemoveEndpoint(_) => 1,
             Self::RemoveNetwork(_) => 2,
             Self::AddNetwork(_)
             | Self::ChangeNetwork(_)
             | Self::AddUnbridged(_)
             | Self::ChangeUnbridged(_) => 3,
-            Self::AddEndpoint(..) | Self::Join(..) | Self::Shape(..) => 4,
+            Self::AddEndpoint(..) | Self::Await(..) | Self::Join(..) | Self::Shape(..) => 4,
             Self::Prefer(..) => 5,
             Self::Publish(..) => 6,
             Self::ForwardIpv6(_) => 7,

@@ -15,28 +15,12 @@ use super::{
     ports::{Chosen, Ports},
 };
 use crate::{
-    config::{self, HostBinding, Mode, NetnsRef, PortSpec, check_endpoint_addr},
+    config::{self, HostBinding, Mode, PortSpec, check_endpoint_addr},
     net::{hex_id, namespace::Namespace, random_ifname, random_mac},
     state::{Endpoint, Network, Origin, Rule},
 };
 
 impl Planner<'_> {
-    /// Plans the removal of endpoints whose interfaces went with their containers.
-    pub(super) fn remove_dead(&mut self) {
-        let dead: Vec<String> = self
-            .next
-            .endpoints()
-            .filter(|(_, e)| {
-                let alive = |l: &crate::net::Link| l.index == e.ifindex;
-                !self.facts.link(&e.ifname).is_some_and(alive) || is_another(&e.netns, e.netns_ino)
-            })
-            .map(|(_, e)| e.name.clone())
-            .collect();
-        for name in dead {
-            self.drop_endpoint(&name);
-        }
-    }
-
     /// Plans the removal of endpoints that the configuration no longer has, or has differently.
     pub(super) fn remove_endpoints(&mut self, config: &config::Config) {
         let wanted = |network: &Network, e: &Endpoint| {
@@ -48,6 +32,10 @@ impl Planner<'_> {
             match wanted(n, e) {
                 Some(w) if same_endpoint(w, e) => {}
                 Some(_) => going.push((e.name.clone(), None)),
+                // Nothing is lost.
+                None if !e.is_present() && e.origin == Origin::Config => {
+                    going.push((e.name.clone(), None));
+                }
                 None if e.origin == Origin::Command => {}
                 None => going.push((e.name.clone(), Some(format!("endpoint {}", e.name)))),
             }
@@ -58,7 +46,7 @@ impl Planner<'_> {
         }
     }
 
-    fn drop_endpoint(&mut self, name: &str) {
+    pub(super) fn drop_endpoint(&mut self, name: &str) {
         self.plan.steps.push(Step::RemoveEndpoint(name.to_owned()));
         for n in &mut self.next.networks {
             n.endpoints.retain(|e| e.name != name);
@@ -93,7 +81,8 @@ impl Planner<'_> {
                 netns: wanted.netns.to_string(),
             });
         }
-        if let Some(e) = n.endpoints.iter().find(|e| e.netns_ino == netns.ino()) {
+        let mut present = n.endpoints.iter().filter(|e| e.is_present());
+        if let Some(e) = present.find(|e| e.netns_ino == netns.ino()) {
             return Err(PlaceError::AlreadyConnected {
                 endpoint: wanted.name.clone(),
                 other: e.name.clone(),
@@ -102,12 +91,30 @@ impl Planner<'_> {
             .into());
         }
         let container_ifname = self.inside_name(&netns, wanted)?;
+        self.fresh_endpoint(n, wanted, origin, (netns.ino(), container_ifname))
+    }
+
+    /// A new endpoint with its choices made: those of the one that it comes back as, where they are free.
+    pub(super) fn fresh_endpoint(
+        &self,
+        n: &Network,
+        wanted: &config::Endpoint,
+        origin: Origin,
+        (netns_ino, container_ifname): (u64, String),
+    ) -> Result<Endpoint, Error> {
+        let before = self.returning.iter().find(|(_, e)| e.name == wanted.name);
+        let before = before
+            .map(|(_, e)| e)
+            .filter(|e| n.subnet.contains(&e.addr));
+        let wanted = &self.as_before(n, wanted, before);
         Ok(Endpoint {
             id: hex_id()?,
             name: wanted.name.clone(),
             origin,
+            unfinished: false,
+            gone: None,
             netns: wanted.netns.clone(),
-            netns_ino: netns.ino(),
+            netns_ino,
             slot: self.next.free_endpoint_slot().ok_or(Error::NoSlot {
                 what: "endpoint",
                 most: MAX_ENDPOINTS - 1,
@@ -211,7 +218,7 @@ impl Planner<'_> {
         wanted: &[PortSpec],
         origin: Origin,
     ) -> Result<Vec<Rule>, Error> {
-        let Some((_, e)) = self.next.endpoint(endpoint) else {
+        let Some((_, e)) = self.next.endpoint(endpoint).filter(|(_, e)| e.is_present()) else {
             return Ok(Vec::new());
         };
         let have: HashSet<PortSpec> = e.rules.iter().map(|r| r.spec.clone()).collect();
@@ -301,12 +308,6 @@ fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Erro
     }
 }
 
-/// Whether the name leads to another namespace than the one with this inode, or to none.
-fn is_another(netns: &NetnsRef, ino: u64) -> bool {
-    // A namespace lives on without its name; then only its interface tells (the caller has asked).
-    Namespace::open(netns).is_ok_and(|n| n.ino() != ino)
-}
-
 fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
     wanted.netns == e.netns
         && wanted.addr.is_none_or(|a| a == e.addr)
@@ -320,7 +321,8 @@ fn same_endpoint(wanted: &config::Endpoint, e: &Endpoint) -> bool {
 
 /// The address asked for, or the lowest that is free.
 fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
-    let holder = |addr: Ipv4Addr| n.endpoints.iter().find(|e| e.addr == addr);
+    let present = || n.endpoints.iter().filter(|e| e.is_present());
+    let holder = |addr: Ipv4Addr| present().find(|e| e.addr == addr);
     if let Some(addr) = wanted.addr {
         check_endpoint_addr(&wanted.name, addr.into(), &n.name, &n.pool())?;
         return match holder(addr) {
@@ -332,8 +334,14 @@ fn address(n: &Network, wanted: &config::Endpoint) -> Result<Ipv4Addr, Error> {
             }
         };
     }
-    match n.pool().lowest_free(&n.taken()) {
+    // Those of endpoints that are gone come last: neighbours remember them, and they may come back.
+    let present = || present().map(|e| e.addr.into()).collect();
+    let (pool, taken) = (n.pool(), n.taken());
+    match pool
+        .lowest_free(&taken)
+        .or_else(|| pool.lowest_free(&present()))
+    {
         Some(IpAddr::V4(addr)) => Ok(addr),
-        _ => Err(AddressError::none_left(&n.name, &n.pool(), &n.taken()).into()),
+        _ => Err(AddressError::none_left(&n.name, &pool, &taken).into()),
     }
 }

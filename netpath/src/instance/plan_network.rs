@@ -22,7 +22,8 @@ impl Planner<'_> {
     /// Plans the removal of networks and endpoints that the configuration no longer has, and of
     /// those whose interfaces are gone.
     pub(super) fn remove_what_is_gone(&mut self, config: &config::Config) {
-        self.remove_dead();
+        self.remove_unfinished();
+        self.look_after_dead(config);
         let wanted = |name: &str| config.networks.iter().find(|n| n.name == name);
         for n in self.next.networks.clone() {
             let stays = wanted(&n.name).is_some_and(|w| Self::same_ground(w, &n));
@@ -74,7 +75,9 @@ impl Planner<'_> {
         let found = self.facts.link(&wanted.bridge);
         // A bridge that this plan removes first is no obstacle, and none to adopt either.
         let found = found.filter(|l| {
-            let ours = |n: &Network| n.ifindex == l.index && !n.adopted && goes(&n.name);
+            // A killed command may not have known the index.
+            let made = |n: &Network| n.ifindex == l.index || n.mac == l.mac;
+            let ours = |n: &Network| made(n) && !n.adopted && goes(&n.name);
             !self.before.networks.iter().any(ours)
         });
         if let Some(link) = found.filter(|l| !l.is_bridge()) {
@@ -110,6 +113,7 @@ impl Planner<'_> {
             })?,
             name: wanted.name.clone(),
             origin,
+            unfinished: false,
             bridge: wanted.bridge.clone(),
             ifindex: 0,
             mac: found.map_or_else(random_mac, |l| Ok::<Mac, _>(l.mac))?,
@@ -190,28 +194,7 @@ impl Planner<'_> {
             uplinks: wanted.uplinks.clone(),
             ..n.clone()
         };
-        let new = match link {
-            Some(l) if l.index == n.ifindex => new,
-            // A killed command made it and could not say so.
-            Some(l) if l.is_bridge() && l.mac == n.mac => new,
-            Some(l) if l.is_bridge() => Network {
-                adopted: true,
-                mac: l.mac,
-                ..new
-            },
-            Some(l) => {
-                return Err(Error::BridgeTaken {
-                    network: n.name.clone(),
-                    name: n.bridge.clone(),
-                    what: format!("a {}", l.describe()),
-                });
-            }
-            None => Network {
-                adopted: false,
-                found: None,
-                ..new
-            },
-        };
+        let new = on_bridge(new, link)?;
         if new != *n || link.is_none_or(|l| l.index != n.ifindex) {
             *n = new.clone();
             self.plan.steps.push(Step::ChangeNetwork(Box::new(new)));
@@ -360,4 +343,29 @@ fn check_aux(n: &Network, wanted: &config::Network) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A network of the state as it is to be on the bridge that has its name by now.
+pub(super) fn on_bridge(n: Network, link: Option<&Link>) -> Result<Network, Error> {
+    match link {
+        Some(l) if l.index == n.ifindex => Ok(n),
+        // A killed command made it and could not say so.
+        Some(l) if l.is_bridge() && l.mac == n.mac => Ok(n),
+        Some(l) if l.is_bridge() => Ok(Network {
+            adopted: true,
+            mac: l.mac,
+            ..n
+        }),
+        Some(l) => Err(Error::BridgeTaken {
+            network: n.name,
+            name: n.bridge,
+            what: format!("a {}", l.describe()),
+        }),
+        None => Ok(Network {
+            adopted: false,
+            found: None,
+            ifindex: 0,
+            ..n
+        }),
+    }
 }

@@ -1,16 +1,20 @@
 //! What `status` tells: everything about an instance, read at once.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use netpath_common::{V4, V6};
 
 use serde::Serialize;
 
-use super::{Error, Instance, host_access, unbridged::view, xdp};
+use super::{Drift, Error, Instance, gone::dead, host_access, unbridged::view, xdp};
 use crate::{
     bpf::{Datapath, Family as _},
     config::{Firewall, Mode},
     ct, firewall,
+    net::Link,
     state::{Network, State, Uplink},
 };
 
@@ -33,6 +37,8 @@ pub struct Report {
     pub counters: Vec<(String, u64)>,
     /// Drops by reason, those that are not zero.
     pub drops: Vec<DropCount>,
+    /// What is not as netpath has made it; `netpath up` repairs it.
+    pub drift: Vec<Drift>,
     /// What is not as it should be, with the remedy.
     pub warnings: Vec<String>,
 }
@@ -77,6 +83,8 @@ pub struct EndpointStatus {
     pub interface: String,
     /// Namespace.
     pub netns: String,
+    /// `up`; or `gone`, when the namespace is, and it waits for it.
+    pub state: &'static str,
     /// Published ports, as Docker's `port` shows them.
     pub ports: Vec<String>,
     /// Packets from the container that were translated.
@@ -149,7 +157,10 @@ impl Instance {
             .map(|(hook, index)| (hook.as_str().to_owned(), name_of(index)))
             .collect();
         attachments.sort();
-        let mut warnings = warnings(&state, &attachments);
+        let drift = self
+            .drift(&datapath, &state, &links, state.changing)
+            .await?;
+        let mut warnings = warnings(&state);
         if !state.networks.is_empty() {
             warnings.extend(host_access::warning(&datapath, &attachments)?);
         }
@@ -158,12 +169,13 @@ impl Instance {
         Ok(Report {
             instance: self.name.clone(),
             networks: networks(&state),
-            endpoints: endpoints(&datapath, &state)?,
+            endpoints: endpoints(&datapath, &state, &links)?,
             uplinks: state
                 .uplinks
                 .iter()
                 .map(|u| uplink(&datapath, u))
                 .collect::<Result<_, _>>()?,
+            drift,
             warnings,
             attachments,
             conntrack: ConntrackStatus {
@@ -242,7 +254,12 @@ fn uplink(datapath: &Datapath, u: &crate::state::Uplink) -> Result<UplinkStatus,
     })
 }
 
-fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, Error> {
+fn endpoints(
+    datapath: &Datapath,
+    state: &State,
+    links: &[Link],
+) -> Result<Vec<EndpointStatus>, Error> {
+    let dead: HashSet<&str> = dead(state, links).map(|e| e.name.as_str()).collect();
     state
         .endpoints()
         .map(|(n, e)| {
@@ -255,6 +272,11 @@ fn endpoints(datapath: &Datapath, state: &State) -> Result<Vec<EndpointStatus>, 
                 mac: e.mac.to_string(),
                 interface: e.ifname.clone(),
                 netns: e.netns.to_string(),
+                state: if e.is_present() && !dead.contains(e.name.as_str()) {
+                    "up"
+                } else {
+                    "gone"
+                },
                 ports: e
                     .rules
                     .iter()
@@ -275,36 +297,9 @@ fn masquerades_ipv6(n: &Network) -> bool {
     nat && n.ipv6.is_some_and(|v6| v6.snat.is_none())
 }
 
-/// Programs that should be attached and are not, and uplinks by which nothing can leave.
-fn warnings(state: &State, attached: &[(String, String)]) -> Vec<String> {
-    use crate::bpf::Hook;
-
-    let mut wanted: Vec<(Hook, &str)> = Vec::new();
-    for n in &state.networks {
-        wanted.push((Hook::Bridge, &n.bridge));
-        wanted.extend(n.endpoints.iter().map(|e| (Hook::Veth, e.ifname.as_str())));
-    }
-    for u in &state.uplinks {
-        wanted.extend([
-            (Hook::UplinkIngress, u.name.as_str()),
-            (Hook::UplinkEgress, &u.name),
-        ]);
-        wanted.extend(u.xdp.map(|_| (Hook::Xdp, u.name.as_str())));
-    }
-    let missing = wanted
-        .iter()
-        .filter(|(hook, name)| {
-            !attached
-                .iter()
-                .any(|(h, n)| h == hook.as_str() && n == name)
-        })
-        .map(|(hook, name)| {
-            format!(
-                "the {} program is not attached to {name}; run `netpath up`",
-                hook.as_str()
-            )
-        });
-    let mut warnings: Vec<String> = missing.collect();
+/// Uplinks by which nothing can leave, and the like: the host's own matters.
+fn warnings(state: &State) -> Vec<String> {
+    let mut warnings = Vec::new();
     if state.uplinks.is_empty() && state.networks.iter().any(|n| !n.internal) {
         warnings.push("there is no uplink: no default route leads out".into());
     }

@@ -32,6 +32,8 @@ pub(super) enum Undo {
     RemoveEndpoint(String),
     /// Add an endpoint that was removed, to the network of this name.
     AddEndpoint(String, Box<Endpoint>),
+    /// Remember again an endpoint that was gone, of the network of this name.
+    Remember(String, Box<Endpoint>),
     /// Remove rules that were added to the endpoint of this name.
     Unpublish(String, Vec<u16>),
     /// Add rules that were removed from the endpoint of this name.
@@ -77,6 +79,7 @@ impl Work<'_> {
                 left.push(e.to_string());
             }
         }
+        self.interrupted |= !left.is_empty();
         if let Err(e) = self.restore_state() {
             left.push(e.to_string());
         }
@@ -105,6 +108,12 @@ impl Work<'_> {
             Undo::RemoveEndpoint(name) => self.remove_endpoint(&name).await,
             Undo::AddEndpoint(network, endpoint) => {
                 self.add_endpoints(&[(&network, &endpoint)]).await
+            }
+            Undo::Remember(network, endpoint) => {
+                if let Some(n) = self.state.network_mut(&network) {
+                    n.endpoints.push(*endpoint);
+                }
+                Ok(())
             }
             Undo::Unpublish(endpoint, slots) => self.unpublish(&endpoint, &slots),
             Undo::Publish(endpoint, rules) => self.publish(&[(endpoint, rules)]),

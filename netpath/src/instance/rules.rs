@@ -5,17 +5,18 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use netpath_common::records::RuleRecord;
+use netpath_common::{V4, V6, publish::Change, records::RuleRecord};
 
 use super::{
     Error,
+    drift::Scene,
     port_plan::{Everything, Placed, PortPlan, difference, flags},
     rollback::Undo,
     work::Work,
 };
 use crate::{
-    bpf::{Allowed, Datapath, PortChange},
-    state::{Rule, State},
+    bpf::{Allowed, Datapath, Family, PortChange},
+    state::{Endpoint, Rule, State},
 };
 
 impl Work<'_> {
@@ -201,6 +202,68 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Scene<'_> {
+    /// Published ports that are not in the datapath, or are there and nobody's.
+    pub(super) fn rules(&mut self) -> Result<(), Error> {
+        let (datapath, state) = (self.datapath, self.state);
+        let want = Everything::of(state);
+        let v4 = difference(&want.v4, &datapath.published()?);
+        let v6 = difference(&want.v6, &datapath.published6()?);
+        self.entries::<V4>(&v4);
+        self.entries::<V6>(&v6);
+        let slots: Vec<u16> = state.rules().map(|(_, r)| r.slot).collect();
+        let records = datapath.rules(&slots)?;
+        for ((e, rule), record) in state.rules().zip(records) {
+            if record.flags != flags(rule) || record.generation == 0 {
+                let text = format!("the record of published port {} is another", rule.spec);
+                self.note(&format!("endpoint `{}`", e.name), text);
+            }
+        }
+        let mut lists = datapath.allowed()?;
+        lists.retain(|_, nets| !nets.is_empty());
+        if lists != want.allowed {
+            self.note("published ports", "their allow lists are others".into());
+        }
+        for (group, backends) in &want.groups {
+            if datapath.backends(*group)? != *backends {
+                let text = format!("group {group} of np_backends is another");
+                self.note("published ports", text);
+            }
+        }
+        if want.starts != datapath.starts()? || !datapath.reserved()?.holds(&want.reserved) {
+            let text = "np_starts or np_reserved does not have them all";
+            self.note("published ports", text.into());
+        }
+        Ok(())
+    }
+
+    fn entries<A: Family>(&mut self, change: &Change<A>) {
+        let state = self.state;
+        for (key, to) in &change.write {
+            let of = |(_, r): &(&Endpoint, &Rule)| {
+                r.slot == to.rule && to.group == 0 || to.group != 0 && r.group == to.group
+            };
+            let holder = state.rules().find(of).map_or("?", |(e, _)| e.name.as_str());
+            let text = format!(
+                "port {} of {} is not published any more ({})",
+                key.port,
+                key.addr.ip(),
+                A::PUBLISHED
+            );
+            self.note(&format!("endpoint `{holder}`"), text);
+        }
+        for key in &change.remove {
+            let text = format!(
+                "port {} of {} leads to a container and is nobody's ({})",
+                key.port,
+                key.addr.ip(),
+                A::PUBLISHED
+            );
+            self.note("published ports", text);
+        }
     }
 }
 

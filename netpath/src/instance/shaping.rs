@@ -3,7 +3,7 @@
 use super::{Error, rollback::Undo, work::Work};
 use crate::{
     config::{Rate, Rates},
-    net::{Netlink, container, namespace::Namespace},
+    net::{Netlink, namespace::Namespace},
     state::Endpoint,
 };
 
@@ -35,12 +35,16 @@ impl Work<'_> {
     /// Limits what the container sends.
     pub(super) fn shape_container(&self, e: &Endpoint) -> Result<(), Error> {
         let netns = Namespace::open(&e.netns)?;
-        Ok(netns.run(async |netlink| limit(netlink, e.rates.out).await)?)
+        Ok(netns.run(async |netlink| limit(netlink, &e.container_ifname, e.rates.out).await)?)
     }
 }
 
-async fn limit(netlink: &Netlink, rate: Option<Rate>) -> Result<(), crate::net::Error> {
-    match netlink.link(container::IFNAME).await? {
+async fn limit(
+    netlink: &Netlink,
+    ifname: &str,
+    rate: Option<Rate>,
+) -> Result<(), crate::net::Error> {
+    match netlink.link(ifname).await? {
         Some(link) => netlink.shape(link.index, rate).await,
         None => Ok(()),
     }

@@ -18,24 +18,19 @@ impl Instance {
 
 impl Work<'_> {
     async fn sync(&mut self) -> Result<Vec<String>, Error> {
+        self.settle().await?;
         let mut changes = Vec::new();
+        for name in self.retire_dead().await? {
+            changes.push(format!("endpoint {name} went with its container"));
+        }
         let links = self.instance.netlink.links().await?;
         let alive = |index: u32, name: &str| {
             links
                 .iter()
                 .any(|l: &Link| l.index == index && l.name == name)
         };
-        let dead: Vec<String> = self
-            .state
-            .endpoints()
-            .filter(|(_, e)| !alive(e.ifindex, &e.ifname))
-            .map(|(_, e)| e.name.clone())
-            .collect();
-        for name in dead {
-            self.remove_endpoint(&name).await?;
-            changes.push(format!("endpoint {name} went with its container"));
-        }
         for name in self.dead_members() {
+            self.announce_change()?;
             self.remove_endpoint(&name).await?;
             changes.push(format!("endpoint {name} went with its container"));
         }

@@ -3,13 +3,13 @@
 use std::fs;
 
 use super::{
-    Error, Instance, Plan,
+    Drift, Error, Instance, Plan,
     facts::Facts,
     plan::{Planner, Step},
     work::{MapWork, Work},
 };
 use crate::{
-    bpf::{self, LoadOptions},
+    bpf::{self, Datapath, LoadOptions},
     config::{Config, Firewall, default_conntrack},
     state::State,
 };
@@ -17,10 +17,10 @@ use crate::{
 /// How `up` goes about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UpOptions {
-    /// Only plan.
-    pub dry_run: bool,
     /// Remove networks and endpoints without asking back.
     pub yes: bool,
+    /// Endpoints whose namespaces are not there wait for them.
+    pub absent_ok: bool,
 }
 
 /// What `up` did.
@@ -33,31 +33,45 @@ pub struct Done {
 }
 
 impl Instance {
+    /// What [`Instance::up`] would do. Nothing is changed, and nobody is kept waiting.
+    ///
+    /// # Errors
+    /// The configuration cannot be had on this host.
+    pub async fn plan(&self, config: &Config, options: UpOptions) -> Result<Plan, Error> {
+        bpf::check_kernel()?;
+        let state = self.state()?.unwrap_or_else(|| self.fresh_state());
+        let (plan, _) = self
+            .plan_up(&state, state.changing, config, options)
+            .await?;
+        Ok(plan)
+    }
+
     /// Makes everything be as `config` says and returns what was done. A second call does nothing.
+    ///
+    /// `agreed` is a plan that somebody has seen and agreed to: no other one is carried out. Without one,
+    /// `show` sees the plan before anything is done.
     ///
     /// # Errors
     /// After an error the host is as it was.
-    pub async fn up(&self, config: &Config, options: UpOptions) -> Result<Done, Error> {
+    pub async fn up(
+        &self,
+        config: &Config,
+        options: UpOptions,
+        agreed: Option<&Plan>,
+        show: impl FnOnce(&Plan),
+    ) -> Result<Done, Error> {
         bpf::check_kernel()?;
-        if options.dry_run {
-            let state = self.state()?.unwrap_or_else(|| self.fresh_state());
-            let (plan, _) = self.plan_up(&state, config).await?;
-            return Ok(Done {
-                plan,
-                maps: MapWork::default(),
-            });
-        }
         let mut work = Work::begin(self)?;
         let planned = self
-            .plan_up(&work.state, config)
+            .plan_up(&work.state, work.interrupted, config, options)
             .await
-            .and_then(|(plan, load)| {
-                if plan.losses.is_empty() || options.yes {
-                    return Ok((plan, load));
-                }
-                Err(Error::NeedsYes {
+            .and_then(|(plan, load)| match agreed {
+                Some(agreed) if agreed.says(&plan) => Ok((plan, load)),
+                Some(_) => Err(Error::PlanChanged),
+                None if plan.losses.is_empty() || options.yes => Ok((plan, load)),
+                None => Err(Error::NeedsYes {
                     what: plan.losses.join(", "),
-                })
+                }),
             });
         let (plan, load) = match planned {
             Ok(planned) => planned,
@@ -66,15 +80,40 @@ impl Instance {
                 return Err(e);
             }
         };
+        show(&plan);
         let done = work.converge(&plan, Some(&load)).await;
         let maps = work.maps;
         work.finish(done).await.map(|()| Done { plan, maps })
     }
 
-    async fn plan_up(&self, state: &State, config: &Config) -> Result<(Plan, LoadOptions), Error> {
+    async fn plan_up(
+        &self,
+        state: &State,
+        interrupted: bool,
+        config: &Config,
+        options: UpOptions,
+    ) -> Result<(Plan, LoadOptions), Error> {
         let load = load_options(state, config, self.cookie)?;
         let facts = Facts::gather(self).await?;
-        Ok((Planner::new(state, &facts).converge(config)?, load))
+        let mut planner = Planner::new(state, &facts);
+        planner.absent_ok = options.absent_ok;
+        let mut plan = planner.converge(config)?;
+        // Nothing has drifted that was never made, or that is loaded anew as a whole.
+        if state.loaded.is_some()
+            && let Ok(Some(datapath)) = Datapath::open(&self.name)
+        {
+            let drifts = self
+                .drift(&datapath, state, &facts.links, interrupted)
+                .await?;
+            let stays = |d: &Drift| !plan.removes(&d.object);
+            let drifts = drifts.into_iter().filter(stays).map(Step::Repair);
+            plan.steps = drifts
+                .collect::<Vec<_>>()
+                .into_iter()
+                .chain(plan.steps)
+                .collect();
+        }
+        Ok((plan, load))
     }
 }
 
@@ -86,26 +125,36 @@ impl Work<'_> {
         plan: &Plan,
         load: Option<&LoadOptions>,
     ) -> Result<(), Error> {
+        if !plan.steps.is_empty() || self.interrupted {
+            self.announce_change()?;
+        }
         if let Some(load) = load {
             self.load(load)?;
         }
-        let forwarding = |step: &&Step| matches!(step, Step::ForwardIpv6(_));
+        // The last thing to be done, below, and what is done by it all.
+        let forwarding = |step: &&Step| matches!(step, Step::ForwardIpv6(_) | Step::Repair(_));
         let (endpoints, networks): (Vec<_>, Vec<_>) = plan
             .steps
             .iter()
-            // The last thing to be done, below.
             .filter(|step| !forwarding(step))
             .partition(|s| {
                 matches!(
                     s,
-                    Step::AddEndpoint(..) | Step::Join(..) | Step::Prefer(..) | Step::Publish(..)
+                    Step::AddEndpoint(..)
+                        | Step::Await(..)
+                        | Step::Join(..)
+                        | Step::Prefer(..)
+                        | Step::Publish(..)
                 )
             });
         let going: Vec<&str> = networks
             .iter()
             .filter_map(|step| match step {
                 Step::RemoveEndpoint(name) => Some(name.as_str()),
-                Step::Unpublish(..)
+                Step::Repair(_)
+                | Step::Retire(_)
+                | Step::Await(..)
+                | Step::Unpublish(..)
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
                 | Step::ChangeNetwork(_)
@@ -134,16 +183,15 @@ impl Work<'_> {
         }
         self.sync_host().await?;
         self.sync_xdp().await?;
-        let old: Vec<String> = self
-            .state
-            .endpoints()
-            .map(|(_, e)| e.name.clone())
-            .collect();
-        for name in &old {
-            self.put_endpoint(name).await?;
+        for name in self.present() {
+            self.put_endpoint(&name).await?;
         }
         self.grow(&endpoints).await?;
         self.put_rules()?;
+        if self.interrupted {
+            self.sweep()?;
+            self.interrupted = false;
+        }
         if self.state.networks.is_empty() {
             return Ok(());
         }
@@ -160,7 +208,10 @@ impl Work<'_> {
             match step {
                 Step::AddEndpoint(network, e) => endpoints.push((network.as_str(), &**e)),
                 Step::Publish(endpoint, rules) => ports.push((endpoint.clone(), rules.clone())),
-                Step::Unpublish(..)
+                Step::Repair(_)
+                | Step::Retire(_)
+                | Step::Await(..)
+                | Step::Unpublish(..)
                 | Step::RemoveEndpoint(_)
                 | Step::RemoveNetwork(_)
                 | Step::AddNetwork(_)
@@ -182,6 +233,12 @@ impl Work<'_> {
     pub(super) async fn step(&mut self, step: &Step) -> Result<(), Error> {
         tracing::debug!("{step}");
         match step {
+            Step::Repair(_) => Ok(()),
+            Step::Retire(name) => self.retire_endpoint(name).await,
+            Step::Await(network, e) => {
+                self.await_endpoint(network, e.as_ref().clone());
+                Ok(())
+            }
             Step::Unpublish(endpoint, rules) => {
                 let slots: Vec<u16> = rules.iter().map(|r| r.slot).collect();
                 self.unpublish(endpoint, &slots)

@@ -1,6 +1,10 @@
 //! A change under way: the lock, the state as it becomes, the datapath and the undo stack.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     Error, Instance,
@@ -50,7 +54,13 @@ pub(super) struct Work<'a> {
     pub(super) state: State,
     pub(super) undo: Rollback,
     pub(super) maps: MapWork,
+    /// The state is that of a killed command, and has not been settled yet.
+    pub(super) interrupted: bool,
+    /// Slots of endpoints that were removed, and whose flows are to be.
+    pub(super) ended: BTreeSet<u16>,
     before: Option<State>,
+    /// The state's file was written by this change.
+    saved: Cell<bool>,
     datapath: Option<Datapath>,
     _lock: Lock,
 }
@@ -60,16 +70,34 @@ impl<'a> Work<'a> {
     pub(super) fn begin(instance: &'a Instance) -> Result<Self, Error> {
         let lock = instance.store.lock()?;
         let before = instance.state()?;
-        let state = before.clone().unwrap_or_else(|| instance.fresh_state());
+        let mut state = before.clone().unwrap_or_else(|| instance.fresh_state());
+        // Whatever is saved from now on is saved in the middle of a change.
+        let interrupted = std::mem::replace(&mut state.changing, true);
         Ok(Self {
             instance,
             state,
+            interrupted,
+            ended: BTreeSet::new(),
             undo: Rollback::default(),
             maps: MapWork::default(),
             before,
+            saved: Cell::new(false),
             datapath: None,
             _lock: lock,
         })
+    }
+
+    /// As [`Work::begin_running`], for a change that does not begin with a removal: what a killed command
+    /// has left is put right first, and endpoints that have gone are no obstacle.
+    pub(super) async fn begin_settled(instance: &'a Instance) -> Result<Self, Error> {
+        let mut work = Self::begin_running(instance)?;
+        work.settle().await?;
+        if !work.retire_dead().await?.is_empty() {
+            work.end_flows()?;
+            // The change itself may fail, and then nothing else would tell.
+            work.save()?;
+        }
+        Ok(work)
     }
 
     /// As [`Work::begin`], for a change to an instance that is up.
@@ -135,13 +163,24 @@ impl<'a> Work<'a> {
 
     /// Writes the state as it has become so far, so that a killed command can be cleaned up after.
     pub(super) fn save(&self) -> Result<(), Error> {
+        self.saved.set(true);
         Ok(self.instance.store.save(&self.state)?)
+    }
+
+    /// Notes in the state's file that a change is under way, so that whoever comes after a killed command
+    /// knows. Nothing of it may be done before.
+    pub(super) fn announce_change(&self) -> Result<(), Error> {
+        if self.saved.get() || self.before.as_ref().is_some_and(|s| s.changing) {
+            return Ok(());
+        }
+        self.save()
     }
 
     /// Writes the state after everything was taken back: interfaces that were made again have other
     /// indexes, and generations only grow, so it is not the one that the change began with.
     pub(super) fn restore_state(&mut self) -> Result<(), Error> {
         if self.before.is_some() || !self.state.is_empty() {
+            self.state.changing = self.interrupted;
             return self.save();
         }
         Ok(self.instance.store.remove()?)
@@ -149,8 +188,17 @@ impl<'a> Work<'a> {
 
     /// Ends the change: writes the state if `result` is good, takes everything back if not.
     pub(super) async fn finish<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        let result = match result {
+            Ok(value) => self.end_flows().map(|()| value),
+            Err(e) => Err(e),
+        };
+        if result.is_ok() {
+            self.state.changing = self.interrupted;
+        }
         let saved = match result {
-            Ok(value) if self.before.as_ref() == Some(&self.state) => return Ok(value),
+            Ok(value) if !self.saved.get() && self.before.as_ref() == Some(&self.state) => {
+                return Ok(value);
+            }
             Ok(value) => self.save().map(|()| value),
             Err(e) => Err(e),
         };

@@ -96,7 +96,7 @@ impl Instance {
 impl Work<'_> {
     /// Does [`Work::put_endpoint_gro`] for every endpoint of a network that is there.
     pub(super) async fn put_all_gro(&mut self, n: &Network) -> Result<(), Error> {
-        for e in &n.endpoints {
+        for e in n.endpoints.iter().filter(|e| e.is_present()) {
             // One that is gone is removed or made again later.
             let link = self.instance.netlink.link_by_index(e.ifindex).await?;
             if let Some(link) = link.filter(|l| l.name == e.ifname) {

@@ -127,6 +127,17 @@ pub fn configure(netns: &Namespace, side: Side<'_>) -> Result<Link, Error> {
     })
 }
 
+/// Gives the interface another MTU.
+///
+/// # Errors
+/// The namespace cannot be entered, or the kernel refused.
+pub fn set_mtu(netns: &Namespace, ifname: &str, mtu: u32) -> Result<(), Error> {
+    netns.run(async |netlink| match netlink.link(ifname).await? {
+        Some(link) if link.mtu != mtu => netlink.set_mtu(link.index, mtu).await,
+        _ => Ok(()),
+    })
+}
+
 /// Changes a setting that is another; one that the kernel does not have (IPv6 compiled out) stays.
 fn set(key: &str, value: &str) -> Result<(), Error> {
     if sysctl::read_optional(key)?.is_some_and(|now| now != value) {

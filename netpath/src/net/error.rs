@@ -48,6 +48,17 @@ pub enum Error {
         /// What stands there.
         name: String,
     },
+    /// The process is not there.
+    #[error(
+        "there is no process {pid}, so no network namespace `{name}`; name a process that runs, or a \
+         namespace of /run/netns"
+    )]
+    NoProcess {
+        /// As the user named it.
+        name: String,
+        /// Its number.
+        pid: u32,
+    },
     /// The file is no network namespace.
     #[error("{path} is not a network namespace; name one of /run/netns or /proc/PID/ns/net", path = path.display())]
     NotNamespace {

@@ -5,8 +5,8 @@ use nix::errno::Errno;
 use rtnetlink::{
     LinkUnspec,
     packet_route::link::{
-        InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-        XdpAttached,
+        InfoBridgePort, InfoKind, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, LinkXdp, XdpAttached,
     },
 };
 
@@ -32,6 +32,8 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the bridge or bond that it belongs to.
     pub controller: Option<u32>,
+    /// As a port of a bridge it exchanges no frames with other isolated ports; `None` for what is none.
+    pub isolated: Option<bool>,
     /// The interface that it belongs to in another way: of a veth device, its peer.
     pub lower: Option<u32>,
     /// The kernel's number of the namespace where that one is; `None` for this one.
@@ -73,6 +75,7 @@ impl Link {
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
             controller: None,
+            isolated: None,
             lower: None,
             lower_netns: None,
             xdp: None,
@@ -96,6 +99,8 @@ impl Link {
                 link.mac = Mac(bytes.try_into().unwrap_or_default());
             } else if let LinkAttribute::LinkInfo(infos) = attribute {
                 link.kind = infos.iter().find_map(kind_name);
+                let port = infos.iter().find_map(bridge_port).unwrap_or_default();
+                link.isolated = port.iter().find_map(isolated);
             } else if let LinkAttribute::Xdp(parts) = attribute {
                 link.xdp = xdp_program(&parts);
             }
@@ -117,6 +122,23 @@ fn xdp_program(parts: &[LinkXdp]) -> Option<u32> {
         }
     });
     attached.then(|| id.unwrap_or(0))
+}
+
+/// What a bridge says of its port.
+fn bridge_port(info: &LinkInfo) -> Option<&[InfoBridgePort]> {
+    if let LinkInfo::PortData(InfoPortData::BridgePort(parts)) = info {
+        Some(parts)
+    } else {
+        None
+    }
+}
+
+fn isolated(part: &InfoBridgePort) -> Option<bool> {
+    if let InfoBridgePort::Isolated(on) = part {
+        Some(*on)
+    } else {
+        None
+    }
 }
 
 fn kind_name(info: &LinkInfo) -> Option<String> {
@@ -152,8 +174,11 @@ impl Netlink {
     /// The link with this index.
     ///
     /// # Errors
-    /// The request failed; an unknown index is `None`.
+    /// The request failed; an unknown index is `None`, and so is 0, which is nothing's.
     pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Error> {
+        if index == 0 {
+            return Ok(None);
+        }
         let found = self
             .handle
             .link()
@@ -208,6 +233,25 @@ impl Netlink {
                 let what = if up { "up" } else { "down" };
                 Error::request(format!("setting interface {index} {what}"), &e)
             })
+    }
+
+    /// Gives a link another name. Kernels before 6.2 rename only what is down: then it is set down for
+    /// the moment.
+    ///
+    /// # Errors
+    /// The kernel refused: another link may have the name.
+    pub async fn rename(&self, index: u32, name: &str) -> Result<(), Error> {
+        let request = || {
+            let message = LinkUnspec::new_with_index(index).name(name.to_owned());
+            self.handle.link().change(message.build()).execute()
+        };
+        let mut done = request().await;
+        if done.as_ref().is_err_and(|e| is_errno(e, Errno::EBUSY)) {
+            self.set_up(index, false).await?;
+            done = request().await;
+            self.set_up(index, true).await?;
+        }
+        done.map_err(|e| Error::request(format!("renaming interface {index} to {name}"), &e))
     }
 
     /// Sets a link's MTU.

@@ -43,6 +43,7 @@ pub use random::{hex_id, random_ifname, random_mac, random_subnet6};
 pub use route::Hop;
 pub(crate) use route::Route;
 pub use segments::SegmentSizes;
+pub use shaping::rate_bytes;
 pub use uplink::Uplink;
 pub use veth::VethPair;
 pub use watch::Watch;

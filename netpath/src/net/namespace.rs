@@ -41,6 +41,12 @@ impl Namespace {
                 return Error::FillIn { name: name.clone() };
             }
             if source.kind() == io::ErrorKind::NotFound {
+                if let Some(pid) = netns.pid() {
+                    return Error::NoProcess {
+                        name: name.clone(),
+                        pid,
+                    };
+                }
                 return Error::NoNamespace {
                     name: name.clone(),
                     path: path.clone(),
@@ -63,6 +69,12 @@ impl Namespace {
             })?
             .ino();
         Ok(Self { name, file, ino })
+    }
+
+    /// Whether there is something that the name means; what it is shows when it is opened.
+    #[must_use]
+    pub fn exists(netns: &NetnsRef) -> bool {
+        netns.path().exists()
     }
 
     /// The namespace of the calling thread.

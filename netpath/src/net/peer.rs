@@ -128,6 +128,9 @@ pub fn namespace_by_ino(ino: u64) -> Option<Namespace> {
 fn open(path: &std::path::Path) -> Option<Namespace> {
     let text = path.to_str()?;
     let name = text.strip_prefix("/run/netns/").unwrap_or(text);
+    // A number would mean a process.
+    let is_number = name.bytes().all(|b| b.is_ascii_digit());
+    let name = if is_number { text } else { name };
     Namespace::open(&NetnsRef::try_from(name.to_owned()).ok()?).ok()
 }
 

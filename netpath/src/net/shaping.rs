@@ -4,12 +4,14 @@
 //! limited where its packets leave: what the container sends on its own interface, what it is sent on
 //! the host side of the pair.
 
-use futures_util::StreamExt as _;
+use std::collections::HashMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use nix::errno::Errno;
 use rtnetlink::{
     packet_core::{
         DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-        NetlinkPayload,
+        NetlinkPayload, Nla as _, NlasIterator,
     },
     packet_route::{
         RouteNetlinkMessage,
@@ -29,6 +31,8 @@ const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
+/// Where the rate is in `struct tc_tbf_qopt`.
+const RATE_AT: usize = 8;
 
 /// What may be sent at once, bytes: 10 ms of the rate, and a super-packet of 64 KB at least, so that
 /// the kernel need not take those to pieces.
@@ -46,17 +50,36 @@ fn queue(rate: Rate) -> u32 {
 /// `struct tc_tbf_qopt`: rate and peak rate (`struct tc_ratespec`), limit, and two fields that the burst
 /// in bytes stands for.
 fn parameters(rate: Rate) -> Vec<u8> {
-    let bytes = u32::try_from(rate.0 / 8).unwrap_or(u32::MAX);
     // Cell, link layer, overhead, alignment, smallest packet.
     let mut spec = vec![0, TC_LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
-    spec.extend(bytes.to_ne_bytes());
+    spec.extend(rate_bytes(rate).to_ne_bytes());
     spec.extend([0; 12]);
     spec.extend(queue(rate).to_ne_bytes());
     spec.extend([0; 8]);
     spec
 }
 
+/// A rate in bytes as the kernel's structure has it; one that is too large for it has its largest.
+pub fn rate_bytes(rate: Rate) -> u32 {
+    u32::try_from(rate.0 / 8).unwrap_or(u32::MAX)
+}
+
 impl Netlink {
+    /// The rates of the interfaces that netpath limits, as [`rate_bytes`].
+    ///
+    /// # Errors
+    /// The request failed.
+    pub async fn limits(&self) -> Result<HashMap<u32, u32>, Error> {
+        let request = self.handle.qdisc().get().execute();
+        let all: Vec<TcMessage> = request
+            .try_collect()
+            .await
+            .map_err(|e| Error::request("reading bandwidth limits", &e))?;
+        let ours = all.iter().filter(|m| m.header.handle == HANDLE);
+        let limit = |m: &TcMessage| Some((m.header.index.cast_unsigned(), limit_of(m)?));
+        Ok(ours.filter_map(limit).collect())
+    }
+
     /// Limits what an interface sends; `None` takes netpath's limit away, and is fine without one.
     ///
     /// # Errors
@@ -109,6 +132,24 @@ impl Netlink {
         }
         Ok(())
     }
+}
+
+/// The rate of a token bucket, in bytes.
+fn limit_of(message: &TcMessage) -> Option<u32> {
+    let options = message.attributes.iter().find_map(|a| match a {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    });
+    // Of a kind that the library does not know they are as the kernel has sent them.
+    let Some(TcOption::Other(nested)) = options?.first() else {
+        return None;
+    };
+    let mut bytes = vec![0; nested.value_len()];
+    nested.emit_value(&mut bytes);
+    let mut all = NlasIterator::new(&bytes).filter_map(Result::ok);
+    let parameters = all.find(|nla| nla.kind() == TCA_TBF_PARMS)?;
+    let rate = parameters.value().get(RATE_AT..RATE_AT + 4)?;
+    Some(u32::from_ne_bytes(rate.try_into().ok()?))
 }
 
 #[cfg(test)]

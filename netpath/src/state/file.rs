@@ -181,6 +181,12 @@ impl Store {
         self.path().exists()
     }
 
+    /// Whether there is anything of the store, if only what a killed command has left of it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.dir.exists()
+    }
+
     /// Removes the directory and the lock's file of a command that changed nothing and found no
     /// state.
     pub fn remove_unused(&self) {

@@ -7,6 +7,8 @@ mod addresses;
 mod container;
 mod error;
 mod file;
+mod generation;
+mod gone;
 mod ipv6;
 mod lock;
 mod lookup;
@@ -22,7 +24,6 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netpath_common::records::{GENERATIONS, REVISION_SHIFT};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
 };
 pub use error::Error;
 pub use file::Store;
+pub use gone::KeptPort;
 pub use ipv6::Ipv6;
 pub use lock::Lock;
 pub use lookup::{AnyNetwork, LookupError};
@@ -59,6 +61,9 @@ pub struct State {
     /// `None` before they are and while they are being replaced.
     #[serde(default)]
     pub loaded: Option<String>,
+    /// A change is under way. Found by the next command, it was killed: the host may have a part of it.
+    #[serde(default)]
+    pub changing: bool,
     /// Networks with a bridge in the order they were made.
     pub networks: Vec<Network>,
     /// Networks without one in the order they were made.
@@ -99,6 +104,9 @@ pub struct Network {
     /// Who asked for it.
     #[serde(default)]
     pub origin: Origin,
+    /// It is being made or removed. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Name of the bridge device.
     pub bridge: String,
     /// Interface index of the bridge, 0 before it exists.
@@ -202,6 +210,13 @@ pub struct Endpoint {
     pub name: String,
     /// Who asked for it.
     pub origin: Origin,
+    /// It is being made. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
+    /// Its namespace is gone, and nothing of it is left on the host: it waits for a namespace of that
+    /// name, with the ports that it published.
+    #[serde(default)]
+    pub gone: Option<Vec<KeptPort>>,
     /// The container's network namespace.
     pub netns: NetnsRef,
     /// Inode of that namespace: another one may get the same name.
@@ -313,6 +328,7 @@ impl Endpoint {
             netns: self.netns.clone(),
             ifname: self.ifname.clone(),
             container_ifname: self.container_ifname.clone(),
+            gone: self.gone.clone(),
             rules: Vec::new(),
             ..*self
         }
@@ -329,22 +345,6 @@ impl State {
             netns_cookie,
             ..Self::default()
         }
-    }
-
-    /// A generation that no record has had, `record` being the one in the datapath, of a rule with its
-    /// revision. They begin anew at [`GENERATIONS`], far from any that is in use.
-    pub fn next_generation(&mut self, record: u32) -> u32 {
-        let last = (self.generation % GENERATIONS).max(record % GENERATIONS);
-        self.generation = ((last + 1) % GENERATIONS).max(1);
-        self.generation
-    }
-
-    /// What the generation of a rule becomes when its allow list changes: flows live on whose client is
-    /// let in. A rule whose revisions are used up gets a new generation, and its flows end.
-    pub fn next_revision(&mut self, record: u32) -> u32 {
-        record
-            .checked_add(1 << REVISION_SHIFT)
-            .unwrap_or_else(|| self.next_generation(record))
     }
 
     /// Every endpoint with its network.
@@ -393,6 +393,3 @@ impl State {
             .map(|(_, e)| e.name.as_str())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -25,6 +25,9 @@ pub struct Unbridged {
     pub name: String,
     /// Who asked for it.
     pub origin: Origin,
+    /// It is being made or removed. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Its driver; not [`Driver::Bridge`].
     pub driver: Driver,
     /// What somebody wants to remember of it.
@@ -77,6 +80,9 @@ pub struct Member {
     pub name: String,
     /// Who asked for it.
     pub origin: Origin,
+    /// It is being made. What a killed command has left so is removed by the next one.
+    #[serde(default)]
+    pub unfinished: bool,
     /// The container's network namespace.
     pub netns: NetnsRef,
     /// Inode of that namespace: another one may get the same name.

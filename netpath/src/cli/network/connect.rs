@@ -53,7 +53,7 @@ pub struct DisconnectArgs {
 pub(super) async fn connect(instance: &Instance, args: &Args, json: bool) -> Result<(), Error> {
     let state = instance.state()?.unwrap_or_default();
     let network = state.find_network(&args.network)?.name().to_owned();
-    let (netns, _) = state
+    let netns = state
         .container(&args.container)
         .ok_or_else(|| unknown(&state, &args.container))?;
     let name = args.name.clone();
@@ -87,7 +87,7 @@ pub(super) async fn disconnect(
     let state = instance.state()?.unwrap_or_default();
     let network = state.find_network(&args.network)?.name();
     let container = state.container(&args.container);
-    let found = container.and_then(|(_, ino)| state.endpoint_in(network, ino));
+    let found = state.endpoint_beside(network, &args.container);
     let removed: Vec<&str> = match (found, container) {
         (Some(name), _) => {
             instance.remove_endpoint(name).await?;

@@ -96,6 +96,7 @@ impl Planner<'_> {
             id: hex_id()?,
             name: wanted.name.clone(),
             origin,
+            unfinished: false,
             netns: wanted.netns.clone(),
             netns_ino: netns.ino(),
             port,

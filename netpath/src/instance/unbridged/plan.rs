@@ -8,7 +8,7 @@ use super::{
     super::{
         AddressError, Error, ParentError,
         error::known,
-        plan::{Planner, Step},
+        plan::{Planner, Step, is_absent},
     },
     is_alive,
     member::same_member,
@@ -27,6 +27,26 @@ const SHORT_ID: usize = 12;
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 
 impl Planner<'_> {
+    /// Plans the removal of what a killed command has left half made or half removed.
+    pub(in super::super) fn remove_unfinished_unbridged(&mut self) {
+        let half = self.next.unbridged.iter().filter(|n| n.unfinished);
+        for n in half.cloned().collect::<Vec<_>>() {
+            self.drop_unbridged(&n);
+        }
+        let half = self.next.members().filter(|(_, m)| m.unfinished);
+        for name in half.map(|(_, m)| m.name.clone()).collect::<Vec<_>>() {
+            self.drop_member(&name);
+        }
+    }
+
+    fn drop_unbridged(&mut self, n: &Unbridged) {
+        for m in &n.members {
+            self.plan.steps.push(Step::RemoveEndpoint(m.name.clone()));
+        }
+        self.plan.steps.push(Step::RemoveNetwork(n.name.clone()));
+        self.next.unbridged.retain(|o| o.name != n.name);
+    }
+
     /// Plans the removal of members whose containers are gone.
     pub(in super::super) fn remove_dead_members(&mut self) {
         let dead = |n: &Unbridged, m: &Member| !is_alive(n.driver, m);
@@ -51,14 +71,10 @@ impl Planner<'_> {
             }
             let anew = if is_named { " (to make it anew)" } else { "" };
             self.plan.losses.push(format!("network {}{anew}", n.name));
-            for m in &n.members {
-                if m.origin == Origin::Command {
-                    self.plan.losses.push(format!("endpoint {}", m.name));
-                }
-                self.plan.steps.push(Step::RemoveEndpoint(m.name.clone()));
+            for m in n.members.iter().filter(|m| m.origin == Origin::Command) {
+                self.plan.losses.push(format!("endpoint {}", m.name));
             }
-            self.plan.steps.push(Step::RemoveNetwork(n.name.clone()));
-            self.next.unbridged.retain(|o| o.name != n.name);
+            self.drop_unbridged(&n);
         }
         let mut going = Vec::new();
         for (n, m) in self.next.members() {
@@ -126,6 +142,13 @@ impl Planner<'_> {
         for n in &config.unbridged {
             for wanted in &n.common.endpoints {
                 match self.next.member(&wanted.name) {
+                    // A later `up` makes it: there is nothing to remember it by.
+                    None if self.absent_ok && is_absent(&wanted.netns) => tracing::warn!(
+                        "endpoint `{}` of network `{}` is left out: there is no namespace `{}`",
+                        wanted.name,
+                        n.common.name,
+                        wanted.netns
+                    ),
                     None => self.join(&n.common.name, wanted, Origin::Config)?,
                     Some((_, m)) => {
                         if let Some(port) = &m.port {
@@ -166,6 +189,7 @@ impl Planner<'_> {
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
             name: name.clone(),
             origin,
+            unfinished: false,
             driver: wanted.driver,
             labels: wanted.common.labels.clone(),
             lan,

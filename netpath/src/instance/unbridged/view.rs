@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::super::{
-    inspect::{
-        ConfigFrom, ContainerView, EndpointSettings, EndpointView, Ipam, IpamUsage, NetworkUsage,
-        NetworkView, ipam_of, usage_of,
+use super::{
+    super::{
+        inspect::{
+            ConfigFrom, ContainerView, EndpointSettings, EndpointView, Ipam, IpamUsage,
+            NetworkUsage, NetworkView, ipam_of, usage_of,
+        },
+        report::{EndpointStatus, NetworkStatus},
     },
-    report::{EndpointStatus, NetworkStatus},
+    is_alive,
 };
 use crate::{
     config::Driver,
@@ -175,6 +178,7 @@ pub(in super::super) fn member_status(n: &Unbridged, m: &Member) -> EndpointStat
     let port = m.port.as_ref();
     let mac = port.and_then(|p| Some(p.mac?.to_string()));
     EndpointStatus {
+        state: if is_alive(n.driver, m) { "up" } else { "gone" },
         name: m.name.clone(),
         network: n.name.clone(),
         addr: port.map(|p| p.addr),

@@ -18,9 +18,16 @@ impl Work<'_> {
     pub(in super::super) async fn add_unbridged(&mut self, n: Unbridged) -> Result<(), Error> {
         self.undo.push(Undo::RemoveNetwork(n.name.clone()));
         let name = n.name.clone();
-        self.state.unbridged.push(n.alone());
+        self.state.unbridged.push(Unbridged {
+            unfinished: true,
+            ..n.alone()
+        });
         self.save()?;
-        self.put_unbridged(&name).await
+        self.put_unbridged(&name).await?;
+        if let Some(n) = self.state.unbridged_mut(&name) {
+            n.unfinished = false;
+        }
+        Ok(())
     }
 
     /// Gives a network other labels and address management.
@@ -79,6 +86,10 @@ impl Work<'_> {
 
     /// Removes a network and its endpoints, and the parent if it was made for the network.
     pub(in super::super) async fn remove_unbridged(&mut self, n: Unbridged) -> Result<(), Error> {
+        if let Some(stored) = self.state.unbridged_mut(&n.name) {
+            stored.unfinished = true;
+        }
+        self.save()?;
         for m in &n.members {
             self.leave(&m.name)?;
         }
@@ -111,6 +122,7 @@ impl Work<'_> {
             return Err(Error::no_network(network, self.state.network_names()));
         };
         let mut member = member.clone();
+        member.unfinished = true;
         if let Some(port) = &mut member.port {
             port.ifindex = 0;
         }
@@ -121,18 +133,20 @@ impl Work<'_> {
         match (&n.lan, &member.port) {
             (Some(lan), Some(port)) => {
                 let link = self.make_port(&n, lan, port, &netns).await?;
-                let stored = self.state.unbridged_mut(network);
-                let mut stored = stored.into_iter().flat_map(|n| &mut n.members);
-                let stored = stored.find(|m| m.name == member.name);
+                let stored = self.state.member_mut(&member.name);
                 if let Some(port) = stored.and_then(|m| m.port.as_mut()) {
                     port.ifindex = link.index;
                 }
-                self.put_several_ways(&member.netns, member.netns_ino)
+                self.put_several_ways(&member.netns, member.netns_ino)?;
             }
             // The host's own is up, or down for a reason.
-            _ if n.driver == crate::config::Driver::Host => Ok(()),
-            _ => Ok(container::loopback_up(&netns)?),
+            _ if n.driver == crate::config::Driver::Host => {}
+            _ => container::loopback_up(&netns)?,
         }
+        if let Some(stored) = self.state.member_mut(&member.name) {
+            stored.unfinished = false;
+        }
+        Ok(())
     }
 
     async fn make_port(
@@ -206,6 +220,16 @@ impl Work<'_> {
         }
         self.put_ways_left(&m.netns, m.netns_ino);
         Ok(())
+    }
+
+    /// What a killed command has left half made or half removed: networks, and members of others.
+    pub(in super::super) fn unfinished_unbridged(&self) -> (Vec<String>, Vec<String>) {
+        let networks = self.state.unbridged.iter().filter(|n| n.unfinished);
+        let members = self.state.members().filter(|(_, m)| m.unfinished);
+        (
+            networks.map(|n| n.name.clone()).collect(),
+            members.map(|(_, m)| m.name.clone()).collect(),
+        )
     }
 
     /// The members whose containers are gone.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netpath_common::DropReason;
 use netpath_tests::{
+    netns::stdout,
     probe::{Options, at, at6, ping, tcp, tcp_server, tcp_server6, udp, udp_server, udp_silent},
     stream::Stream,
     topology::{A, HOST, OUTSIDE, World},
@@ -39,6 +40,12 @@ fn site(more: &str) -> (World, impl Sized + use<>) {
     ip(host, &format!("-6 route add default via {OUTSIDE6}"));
     ip(outside, &format!("route add 172.17.0.0/16 via {HOST}"));
     ip(outside, &format!("-6 route add fd00:17::/64 via {HOST6}"));
+    // Who keeps its address is no address of the host: the host asks for its neighbours by its
+    // link-local one (ndisc_solicit), which is not before duplicate address detection is over.
+    wait::until("the uplink has its link-local address", || {
+        let words = ["-6", "addr", "show", "dev", "uplink0", "tentative"];
+        !stdout(host, "ip", &words).contains("inet6")
+    });
     world.up(&config(&world, more));
     let servers = (
         [

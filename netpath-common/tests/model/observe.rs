@@ -157,6 +157,9 @@ impl World {
                 self.check_shadow(&a);
             }
             self.disturb::<A>(hook, input);
+            if let Body::Talk(line, _) = a.body {
+                A::half_mut(&mut self.halves).talks.go_up(&line);
+            }
             return self.begin_unseen(&a, grown[Counter::FlowNew as usize] == 1);
         }
         let new = grown[Counter::FlowNew as usize] == 1;

@@ -77,6 +77,9 @@ pub(crate) struct Talk<A> {
     last: u64,
     stage: Stage,
     answered: bool,
+    /// An answer has gone up to the stack, which ends it: to the table it may be one, as it is to the
+    /// kernel's, which tracks a packet before it counts the hop.
+    may_be_answered: bool,
     /// An allow list has not had the client for a while, and any packet may have ended it.
     doubtful: bool,
 }
@@ -96,6 +99,7 @@ impl<A: Side> Talk<A> {
                 Stage::Vague
             },
             answered: false,
+            may_be_answered: false,
             doubtful: false,
         }
     }
@@ -103,6 +107,11 @@ impl<A: Side> Talk<A> {
     /// An allow list has changed.
     pub(crate) fn doubt(&mut self, scene: &Scene) {
         self.doubtful |= !self.stands(scene);
+    }
+
+    /// An answer to it has gone up as it was.
+    pub(crate) fn answer_unseen(&mut self) {
+        self.may_be_answered = true;
     }
 
     /// A packet of it has been seen and not sent on translated.
@@ -146,7 +155,7 @@ impl<A: Side> Talk<A> {
     pub(crate) fn is_possible(&self, scene: &Scene) -> bool {
         let most = match self.near.proto {
             tuple::TCP => 432_000,
-            tuple::UDP if self.answered => 120,
+            tuple::UDP if self.answered || self.may_be_answered => 120,
             tuple::UDP => 30,
             icmp if icmp == A::ICMP => 30,
             tuple::DCCP => 43_200,

@@ -174,6 +174,13 @@ impl<A: Side> Talks<A> {
         (sure && ends.0 == from).then_some((after, ends.1))
     }
 
+    /// A packet has gone up to the stack as it was: it may have answered a conversation.
+    pub(crate) fn go_up(&mut self, line: &Line<A>) {
+        if let Some(talk) = self.by_far.get_mut(line) {
+            talk.answer_unseen();
+        }
+    }
+
     /// A packet that the host has seen and not sent on translated may still have changed a state.
     pub(crate) fn disturb(&mut self, line: &Line<A>, flags: u8) {
         let far = [Some(*line), self.by_near.get(&A::back(*line)).copied()];

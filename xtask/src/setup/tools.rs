@@ -14,7 +14,7 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -59,6 +59,11 @@ const TOOLS: [Tool; 11] = [
     Tool {
         program: "busybox",
         package: "busybox",
+    },
+    // It judges the units, and needs no running systemd.
+    Tool {
+        program: "systemd-analyze",
+        package: "systemd",
     },
 ];
 

@@ -42,7 +42,7 @@ fn survives(key: &str, value: &str) {
     let mut world = World::dual_stack(&["a", "b", "c", "d"]);
     let config = world.dual_stack_config(&["a", "b"], &["8080:80", "33000:90"], "");
     world.up(&config);
-    world.run(&["network", "create", "--subnet", "10.9.0.0/24", "n"]);
+    world.words("network create --subnet 10.9.0.0/24 n");
     for name in ["c", "d"] {
         let netns = world.container(name).name().to_owned();
         world.run(&[
@@ -133,18 +133,11 @@ fn networks_without_a_bridge_are_remembered_and_the_file_s_endpoints_made_anew()
         + &format!("[[network.endpoint]]\nname = \"a\"\nnetns = \"{netns}\"\n");
     world.up(&config);
     let create = "network create -d none n";
-    world.run(&create.split(' ').collect::<Vec<_>>());
+    world.words(create);
     let netns = world.container("b").name().to_owned();
-    world.run(&[
-        "endpoint",
-        "add",
-        "--network",
-        "n",
-        "--netns",
-        &netns,
-        "--name",
-        "b",
-    ]);
+    world.words(&format!(
+        "endpoint add --network n --netns {netns} --name b"
+    ));
     let ids = |world: &World| {
         let all = json(world, &["network", "inspect", "lan", "n"]);
         [0, 1].map(|i| all[i]["Id"].clone())
@@ -162,16 +155,9 @@ fn networks_without_a_bridge_are_remembered_and_the_file_s_endpoints_made_anew()
     let shown = stdout(world.container("a"), "ip", &["-o", "addr", "show", "eth0"]);
     assert!(shown.contains("10.7.0.2/24"), "{shown}");
     // Nothing is in its way.
-    world.run(&[
-        "endpoint",
-        "add",
-        "--network",
-        "n",
-        "--netns",
-        &netns,
-        "--name",
-        "b",
-    ]);
+    world.words(&format!(
+        "endpoint add --network n --netns {netns} --name b"
+    ));
     assert_eq!(world.up(&config).trim(), "nothing to change");
     world.run(&["down", "--all"]);
     assert!(!world.file("state").exists());
@@ -206,7 +192,7 @@ fn a_container_of_a_network_without_a_bridge_that_is_not_there_yet_is_no_obstacl
 fn a_bridge_that_somebody_has_made_since_is_adopted() {
     let world = World::new(&["a"]);
     let create = "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.name=br9 n";
-    world.run(&create.split(' ').collect::<Vec<_>>());
+    world.words(create);
     boot(&world, "boot_id", "\"x\"");
     stdout(&world.host, "ip", &["link", "add", "br9", "type", "bridge"]);
     world.up("");

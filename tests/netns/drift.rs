@@ -317,20 +317,11 @@ fn remove_published(world: &World, key: PublishedKey) {
 #[test]
 fn what_commands_made_is_repaired_too() {
     let world = World::new(&["a"]);
-    world.run(&["network", "create", "--subnet", "172.17.0.0/16", "n"]);
+    world.words("network create --subnet 172.17.0.0/16 n");
     let netns = world.container("a").name();
-    world.run(&[
-        "endpoint",
-        "add",
-        "--network",
-        "n",
-        "--netns",
-        netns,
-        "--name",
-        "a",
-        "-p",
-        "8080:80",
-    ]);
+    world.words(&format!(
+        "endpoint add --network n --netns {netns} --name a -p 8080:80"
+    ));
     let bridge = status(&world)["networks"][0]["bridge"]
         .as_str()
         .unwrap()

@@ -1,12 +1,12 @@
 //! Networks without netpath's bridge: `macvlan`, `ipvlan`, `host` and `none`.
 
-use std::{net::Ipv4Addr, process::Output};
+use std::net::Ipv4Addr;
 
 use netpath::lab::links;
 use netpath_tests::{
     netns::{Namespace, command, within},
     probe::{BRIEFLY, SOON, at, pings, pings6, tcp, tcp_server},
-    topology::{A, HOST, OUTSIDE, UPLINK, World, succeeded},
+    topology::{A, HOST, OUTSIDE, UPLINK, World},
 };
 use serde_json::Value;
 
@@ -19,25 +19,6 @@ const LAN_B: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 129);
 /// Lines of a macvlan network on the uplink.
 const MACVLAN: &str = "driver = \"macvlan\"\nparent = \"uplink0\"\nsubnet = \"198.51.100.0/24\"\n\
                        gateway = \"198.51.100.2\"\nip_range = \"198.51.100.128/25\"\n";
-
-fn try_words(world: &World, words: &str) -> Output {
-    world.netpath(&words.split(' ').collect::<Vec<_>>())
-}
-
-#[track_caller]
-fn words(world: &World, words: &str) -> String {
-    succeeded(words, try_words(world, words))
-}
-
-#[track_caller]
-fn refused(world: &World, words: &str, parts: &[&str]) {
-    let output = try_words(world, words);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{words}: {errors}");
-    for part in parts {
-        assert!(errors.contains(part), "{words}: no `{part}` in: {errors}");
-    }
-}
 
 fn network(name: &str, lines: &str) -> String {
     format!("\n[[network]]\nname = \"{name}\"\n{lines}\n")
@@ -92,17 +73,17 @@ fn macvlan_containers_are_on_the_outside_network() {
     assert_eq!(links::mac_text(&eth0.mac), "02:00:00:00:00:aa");
     assert_eq!(names(a), ["lo", "eth0"]);
 
-    let list = words(&world, "network ls --format {{.Name}}:{{.Driver}}");
+    let list = world.words("network ls --format {{.Name}}:{{.Driver}}");
     assert_eq!(list, "bridge:bridge\nlan:macvlan\n");
-    let shown: Value = serde_json::from_str(&words(&world, "network inspect lan")).unwrap();
+    let shown: Value = serde_json::from_str(&world.words("network inspect lan")).unwrap();
     assert_eq!(shown[0]["Driver"], "macvlan");
     assert_eq!(shown[0]["Options"]["parent"], UPLINK);
     assert_eq!(shown[0]["Options"]["macvlan_mode"], "bridge");
     assert_eq!(shown[0]["IPAM"]["Config"][0]["Gateway"], "198.51.100.2");
     assert_eq!(shown[0]["Containers"].as_object().unwrap().len(), 2);
-    let status: Value = serde_json::from_str(&words(&world, "--json status")).unwrap();
+    let status: Value = serde_json::from_str(&world.words("--json status")).unwrap();
     assert_eq!(status["networks"][1]["driver"], "macvlan");
-    let inspect: Value = serde_json::from_str(&words(&world, "endpoint inspect a")).unwrap();
+    let inspect: Value = serde_json::from_str(&world.words("endpoint inspect a")).unwrap();
     assert_eq!(
         inspect[0]["Networks"]["lan"]["IPAddress"],
         LAN_A.to_string()
@@ -118,16 +99,15 @@ fn macvlan_containers_are_on_the_outside_network() {
     world.up(&config.replace(&endpoint(&world, "b", "b", ""), ""));
     assert_eq!(names(b), ["lo"]);
     // Its address is another's at once, and the outside goes by the new MAC address.
-    words(&world, "endpoint rm a");
+    world.words("endpoint rm a");
     let netns = b.name();
-    words(
-        &world,
-        &format!("endpoint add --network lan --name d --netns {netns} --ip {LAN_A}"),
-    );
+    world.words(&format!(
+        "endpoint add --network lan --name d --netns {netns} --ip {LAN_A}"
+    ));
     let _d = tcp_server(b, "d", 80);
     assert!(tcp(&world.outside, at(LAN_A, 80)).is_from("d", OUTSIDE));
 
-    words(&world, "down --all");
+    world.words("down --all");
     let after = snapshots(&world, &["a", "b"]);
     assert_same(&after[..1], &before[..1]);
     assert_eq!(names(a), ["lo"]);
@@ -141,9 +121,8 @@ fn macvlan_by_commands() {
     let [a, b] = ["a", "b"].map(|name| world.container(name));
     let create = "network create -d macvlan -o parent=uplink0 --subnet 198.51.100.0/24 --gateway \
                   198.51.100.2 --ip-range 198.51.100.128/25 --subnet 2001:db8:1::/64";
-    words(&world, &format!("{create} -o macvlan_mode=private lan"));
-    refused(
-        &world,
+    world.words(&format!("{create} -o macvlan_mode=private lan"));
+    world.refused(
         &format!("{create} other"),
         &["parent uplink0", "network `lan`'s already"],
     );
@@ -153,12 +132,12 @@ fn macvlan_by_commands() {
             netns.name()
         )
     };
-    let said = words(&world, &add("a", a, ""));
+    let said = world.words(&add("a", a, ""));
     assert!(
         said.starts_with(&format!("a {LAN_A} 2001:db8:1::2 ")),
         "{said}"
     );
-    words(&world, &add("b", b, " --ip 198.51.100.200"));
+    world.words(&add("b", b, " --ip 198.51.100.200"));
     assert!(pings(a, OUTSIDE, SOON) && pings(b, OUTSIDE, SOON));
     let b4 = Ipv4Addr::new(198, 51, 100, 200);
     assert!(
@@ -167,38 +146,34 @@ fn macvlan_by_commands() {
     );
     assert!(!pings6(a, "2001:db8:1::3".parse().unwrap(), BRIEFLY));
 
-    refused(
-        &world,
+    world.refused(
         &add("a", a, ""),
         &["endpoint `a` exists already in network `lan`"],
     );
-    refused(
-        &world,
+    world.refused(
         "publish a 8080:80",
         &["endpoint `a`", "all its ports are reached"],
     );
-    refused(&world, "network rm lan", &["has active endpoints", "a, b"]);
-    refused(
-        &world,
+    world.refused("network rm lan", &["has active endpoints", "a, b"]);
+    world.refused(
         "network create -d macvlan -o parent=nothing0 m",
         &["parent nothing0 does not exist", "uplink0"],
     );
-    refused(
-        &world,
+    world.refused(
         "network create -d macvlan -o parent=lo m",
         &["parent lo", "no Ethernet header"],
     );
-    words(&world, "network rm --with-endpoints lan");
+    world.words("network rm --with-endpoints lan");
     assert_eq!(names(a), ["lo"]);
-    assert_eq!(words(&world, "network ls -q"), "");
+    assert_eq!(world.words("network ls -q"), "");
 
     // Now they do reach each other, by both families.
-    words(&world, &format!("{create} lan"));
-    words(&world, &add("a", a, ""));
-    words(&world, &add("b", b, ""));
+    world.words(&format!("{create} lan"));
+    world.words(&add("a", a, ""));
+    world.words(&add("b", b, ""));
     assert!(pings(a, LAN_B, SOON));
     assert!(pings6(a, "2001:db8:1::3".parse().unwrap(), SOON));
-    words(&world, "network rm --with-endpoints lan");
+    world.words("network rm --with-endpoints lan");
 }
 
 /// What the kernel lacks is said, with the module that has it, and nothing is left of the attempt; what
@@ -277,22 +252,20 @@ fn host_and_none() {
     let world = World::new(&["a"]);
     let a = world.container("a");
     let before = snapshots(&world, &[]);
-    words(&world, "network create -d host host");
-    words(&world, "network create -d null none");
-    refused(
-        &world,
+    world.words("network create -d host host");
+    world.words("network create -d null none");
+    world.refused(
         "network create -d host second",
         &[
             "only one instance of \"host\" network is allowed",
             "`host` is one already",
         ],
     );
-    refused(
-        &world,
+    world.refused(
         "network create -d host --subnet 10.1.0.0/24 x",
         &["subnet", "host"],
     );
-    let list = words(&world, "network ls --format {{.Name}}:{{.Driver}}");
+    let list = world.words("network ls --format {{.Name}}:{{.Driver}}");
     assert_eq!(list, "host:host\nnone:null\n");
 
     let add = |network: &str, netns: &Namespace, more: &str| {
@@ -300,51 +273,39 @@ fn host_and_none() {
         format!("endpoint add --network {network} --name {network}-c --netns {netns}{more}")
     };
     let host = &world.host;
-    refused(
-        &world,
+    world.refused(
         &add("host", host, " -p 8080:80"),
         &["publish", "ports of the host already"],
     );
-    refused(
-        &world,
+    world.refused(
         &add("host", a, ""),
         &["is not the host's network namespace"],
     );
-    refused(
-        &world,
+    world.refused(
         &add("host", host, " --ip 10.1.0.2"),
         &["ip = 10.1.0.2", "no interface"],
     );
-    words(&world, &add("host", host, ""));
-    refused(
-        &world,
+    world.words(&add("host", host, ""));
+    world.refused(
         &add("none", host, ""),
         &["the namespace that netpath manages itself"],
     );
-    refused(
-        &world,
-        &add("none", a, " -p 80"),
-        &["publish", "no interface"],
-    );
-    words(&world, &add("none", a, ""));
+    world.refused(&add("none", a, " -p 80"), &["publish", "no interface"]);
+    world.words(&add("none", a, ""));
     assert_eq!(names(a), ["lo"]);
     assert!(pings(a, Ipv4Addr::LOCALHOST, SOON));
 
-    let shown: Value = serde_json::from_str(&words(&world, "network inspect host none")).unwrap();
+    let shown: Value = serde_json::from_str(&world.words("network inspect host none")).unwrap();
     for (at, name, driver) in [(0, "host-c", "host"), (1, "none-c", "null")] {
         assert_eq!(shown[at]["Driver"], driver);
         let containers = shown[at]["Containers"].as_object().unwrap();
         assert_eq!(containers.values().next().unwrap()["Name"], name);
     }
-    let list: Value = serde_json::from_str(&words(&world, "--json endpoint ls")).unwrap();
+    let list: Value = serde_json::from_str(&world.words("--json endpoint ls")).unwrap();
     assert_eq!(list[0]["driver"], "host");
-    refused(
-        &world,
-        "publish host-c 8080:80",
-        &["ports of the host already"],
-    );
-    refused(&world, "network rm host", &["has active endpoints"]);
-    words(&world, "endpoint rm host-c none-c");
-    words(&world, "network rm host none");
+    world.refused("publish host-c 8080:80", &["ports of the host already"]);
+    world.refused("network rm host", &["has active endpoints"]);
+    world.words("endpoint rm host-c none-c");
+    world.words("network rm host none");
     assert_same(&snapshots(&world, &[]), &before);
 }

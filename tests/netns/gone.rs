@@ -112,16 +112,9 @@ fn it_is_noticed_without_an_agent_and_comes_back() {
 
     // Any change does.
     let c = world.container("c").name().to_owned();
-    world.run(&[
-        "endpoint",
-        "add",
-        "--network",
-        "bridge",
-        "--netns",
-        &c,
-        "--name",
-        "c",
-    ]);
+    world.words(&format!(
+        "endpoint add --network bridge --netns {c} --name c"
+    ));
     is_free(&world);
     // The address is nobody's, but is not given away either while there are others.
     assert_eq!(endpoint(&world, "c")["address"], "172.17.0.4");
@@ -161,16 +154,9 @@ fn the_agent_notices_it_at_once() {
     wait::until("the agent has noticed", || status(&world, "a").1 == "[]");
     is_free(&world);
     let name = world.add_container("a");
-    world.run(&[
-        "endpoint",
-        "add",
-        "--network",
-        "bridge",
-        "--netns",
-        &name,
-        "--name",
-        "a",
-    ]);
+    world.words(&format!(
+        "endpoint add --network bridge --netns {name} --name a"
+    ));
     assert_eq!(endpoint(&world, "a")["address"], A.to_string());
     assert!(agent.terminate());
 }
@@ -178,19 +164,12 @@ fn the_agent_notices_it_at_once() {
 #[test]
 fn an_address_of_one_that_is_gone_is_given_out_last() {
     let mut world = World::new(&["a", "b", "c", "d"]);
-    world.run(&["network", "create", "--subnet", "10.9.0.0/29", "n"]);
+    world.words("network create --subnet 10.9.0.0/29 n");
     let add = |world: &World, name: &str| {
         let netns = world.container(name).name().to_owned();
-        world.run(&[
-            "endpoint",
-            "add",
-            "--network",
-            "n",
-            "--netns",
-            &netns,
-            "--name",
-            name,
-        ]);
+        world.words(&format!(
+            "endpoint add --network n --netns {netns} --name {name}"
+        ));
         endpoint(world, name)["address"]
             .as_str()
             .unwrap()
@@ -258,19 +237,12 @@ impl Drop for Process {
 #[test]
 fn a_process_names_its_namespace() {
     let world = World::new(&[]);
-    world.run(&["network", "create", "--subnet", "172.17.0.0/16", "n"]);
+    world.words("network create --subnet 172.17.0.0/16 n");
     let (one, two) = (Process::start(), Process::start());
     for (name, netns) in [("a", one.id()), ("b", format!("pid:{}", two.id()))] {
-        world.run(&[
-            "endpoint",
-            "add",
-            "--network",
-            "n",
-            "--netns",
-            &netns,
-            "--name",
-            name,
-        ]);
+        world.words(&format!(
+            "endpoint add --network n --netns {netns} --name {name}"
+        ));
     }
     assert_eq!(endpoint(&world, "a")["netns"], format!("pid:{}", one.id()));
     assert!(pings(&world.host, A, SOON) && pings(&world.host, B, SOON));
@@ -308,21 +280,14 @@ fn a_process_names_its_namespace() {
 #[test]
 fn a_number_that_is_a_name_as_well_is_not_guessed_at() {
     let world = World::new(&[]);
-    world.run(&["network", "create", "--subnet", "172.17.0.0/16", "n"]);
+    world.words("network create --subnet 172.17.0.0/16 n");
     // No process has such a number.
     let number = (5_000_000_000 + u64::from(std::process::id())).to_string();
     let netns = Namespace::create(&number).unwrap();
     let add = |netns: &str| {
-        world.netpath(&[
-            "endpoint",
-            "add",
-            "--network",
-            "n",
-            "--netns",
-            netns,
-            "--name",
-            "a",
-        ])
+        world.try_words(&format!(
+            "endpoint add --network n --netns {netns} --name a"
+        ))
     };
     let refused = add(&number);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();

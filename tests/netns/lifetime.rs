@@ -148,7 +148,7 @@ fn an_address_in_other_hands_has_nothing_of_its_old_flows() {
     let arguments = format!(
         "endpoint add --network bridge --netns {late} --name late --ip {address} -p 5353:53/udp"
     );
-    world.run(&arguments.split(' ').collect::<Vec<_>>());
+    world.words(&arguments);
     let late = world.container("late");
     let _late = udp_server(late, "late", 53);
     let same_port = udp_socket(late, 5000, None);

@@ -1,13 +1,13 @@
 //! A container in several networks: its interfaces, its way out, and what it publishes in each.
 
-use std::{net::Ipv4Addr, process::Output};
+use std::net::Ipv4Addr;
 
 use netpath::lab::links;
 use netpath_common::DropReason;
 use netpath_tests::{
     netns::{Namespace, command, stdout, within},
     probe::{SOON, at, pings, tcp, tcp_server, tcp_server6},
-    topology::{HOST, OUTSIDE, World, succeeded},
+    topology::{HOST, OUTSIDE, World},
 };
 use serde_json::Value;
 
@@ -41,25 +41,6 @@ fn config(world: &World, beta: &str) -> String {
         + &endpoint(world, "c", "c", BETA_C, "")
 }
 
-fn try_words(world: &World, words: &str) -> Output {
-    world.netpath(&words.split(' ').collect::<Vec<_>>())
-}
-
-#[track_caller]
-fn words(world: &World, words: &str) -> String {
-    succeeded(words, try_words(world, words))
-}
-
-#[track_caller]
-fn refused(world: &World, words: &str, parts: &[&str]) {
-    let output = try_words(world, words);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{words}: {errors}");
-    for part in parts {
-        assert!(errors.contains(part), "{words}: no `{part}` in: {errors}");
-    }
-}
-
 fn names(namespace: &Namespace) -> Vec<String> {
     let links = within(namespace, || links::links().unwrap());
     links.into_iter().map(|link| link.name).collect()
@@ -77,10 +58,10 @@ fn default_route(namespace: &Namespace, family: &str) -> String {
 #[track_caller]
 fn leaves_as(world: &World, seen: Ipv4Addr) {
     let _server = tcp_server(&world.outside, "outside", 7000);
-    words(world, "ct flush");
+    world.words("ct flush");
     let answer = tcp(world.container("a"), at(OUTSIDE, 7000));
     assert!(answer.is_from("outside", HOST), "{}", answer.text);
-    let flows = words(world, &format!("ct list -p tcp -s {seen}"));
+    let flows = world.words(&format!("ct list -p tcp -s {seen}"));
     assert!(flows.contains("dport=7000"), "{seen}: {flows}");
 }
 
@@ -111,11 +92,11 @@ fn two_networks_of_one_container() {
     assert_eq!(world.up(&config(&world, "")), "nothing to change\n");
 
     // Another priority moves the way out, and remakes nothing.
-    let before = words(&world, "endpoint inspect a-beta");
+    let before = world.words("endpoint inspect a-beta");
     world.up(&config(&world, "gw_priority = 10"));
     assert!(default_route(a, "-4").contains("via 10.2.0.1 dev eth1"));
     leaves_as(&world, BETA_A);
-    let after = words(&world, "endpoint inspect a-beta");
+    let after = world.words("endpoint inspect a-beta");
     assert_eq!(
         before.replace("\"GwPriority\": 0", "\"GwPriority\": 10"),
         after
@@ -128,7 +109,7 @@ fn two_networks_of_one_container() {
     }
 
     // What is removed takes its way out along; then there is no choice, and no rule.
-    words(&world, "endpoint rm a-beta");
+    world.words("endpoint rm a-beta");
     assert_eq!(names(a), ["lo", "eth0"]);
     assert!(default_route(a, "-4").contains("via 10.1.0.1 dev eth0"));
     leaves_as(&world, ALPHA_A);
@@ -148,39 +129,30 @@ fn another_network_by_a_command() {
     let world = World::new(&["a"]);
     let a = world.container("a");
     let netns = a.name();
-    words(&world, "network create --subnet 10.1.0.0/24 alpha");
-    words(&world, "network create --subnet 10.2.0.0/24 beta");
-    words(
-        &world,
-        "network create --subnet 10.3.0.0/24 --internal inner",
-    );
+    world.words("network create --subnet 10.1.0.0/24 alpha");
+    world.words("network create --subnet 10.2.0.0/24 beta");
+    world.words("network create --subnet 10.3.0.0/24 --internal inner");
     let add = |network: &str, name: &str, more: &str| {
         format!("endpoint add --network {network} --name {name} --netns {netns}{more}")
     };
-    words(&world, &add("inner", "a-inner", " --gw-priority 100"));
+    world.words(&add("inner", "a-inner", " --gw-priority 100"));
     assert_eq!(stdout(a, "ip", &["route", "show", "default"]), "");
-    words(&world, &add("beta", "a", ""));
+    world.words(&add("beta", "a", ""));
     assert!(default_route(a, "-4").contains("via 10.2.0.1 dev eth1"));
-    refused(
-        &world,
+    world.refused(
         &add("beta", "again", ""),
         &["network `beta` already, as endpoint `a`"],
     );
-    refused(
-        &world,
-        &add("alpha", "a", ""),
-        &["endpoint `a` exists already"],
-    );
-    refused(
-        &world,
+    world.refused(&add("alpha", "a", ""), &["endpoint `a` exists already"]);
+    world.refused(
         &add("alpha", "x", " --ifname eth1"),
         &["has an interface eth1 already"],
     );
     let option = " --driver-opt com.docker.network.endpoint.ifname=net1 --gw-priority -1";
-    words(&world, &add("alpha", "a-alpha", option));
+    world.words(&add("alpha", "a-alpha", option));
     assert_eq!(names(a), ["lo", "eth0", "eth1", "net1"]);
     assert!(default_route(a, "-4").contains("via 10.2.0.1 dev eth1"));
-    let shown: Value = serde_json::from_str(&words(&world, "--json endpoint ls")).unwrap();
+    let shown: Value = serde_json::from_str(&world.words("--json endpoint ls")).unwrap();
     let alpha = shown
         .as_array()
         .unwrap()
@@ -190,12 +162,12 @@ fn another_network_by_a_command() {
     assert_eq!(alpha.unwrap()["gw_priority"], -1);
 
     // One that is gone by itself is followed by the next.
-    words(&world, "endpoint rm a");
+    world.words("endpoint rm a");
     assert!(default_route(a, "-4").contains("via 10.1.0.1 dev net1"));
     // The lowest number that is free, again.
-    words(&world, &add("beta", "a", ""));
+    world.words(&add("beta", "a", ""));
     assert_eq!(names(a), ["lo", "eth0", "net1", "eth1"]);
-    words(&world, "down --all");
+    world.words("down --all");
     assert_eq!(names(a), ["lo"]);
     let rules = stdout(a, "ip", &["rule"]);
     assert_eq!(rules.lines().count(), 3, "{rules}");
@@ -206,65 +178,51 @@ fn another_network_by_a_command() {
 fn connect_and_disconnect() {
     let world = World::new(&["a"]);
     let a = world.container("a");
-    words(&world, "network create --subnet 10.1.0.0/24 alpha");
-    words(&world, "network create --subnet 10.2.0.0/24 beta");
-    words(
-        &world,
-        "network create -d macvlan -o parent=uplink0 --subnet 198.51.100.0/24 lan",
-    );
+    world.words("network create --subnet 10.1.0.0/24 alpha");
+    world.words("network create --subnet 10.2.0.0/24 beta");
+    world.words("network create -d macvlan -o parent=uplink0 --subnet 198.51.100.0/24 lan");
     let netns = a.name();
-    words(
-        &world,
-        &format!("endpoint add --network alpha --name a --netns {netns}"),
-    );
-    let said = words(
-        &world,
-        "network connect --ip 10.2.0.9 --gw-priority 7 beta a",
-    );
+    world.words(&format!(
+        "endpoint add --network alpha --name a --netns {netns}"
+    ));
+    let said = world.words("network connect --ip 10.2.0.9 --gw-priority 7 beta a");
     assert_eq!(said, "a-beta\n");
     assert!(default_route(a, "-4").contains("via 10.2.0.1 dev eth1"));
     assert_eq!(
-        words(
-            &world,
-            "network connect --name third --ip 198.51.100.9 lan a-beta"
-        ),
+        world.words("network connect --name third --ip 198.51.100.9 lan a-beta"),
         "third\n"
     );
     assert_eq!(names(a), ["lo", "eth0", "eth1", "eth2"]);
-    let shown: Value = serde_json::from_str(&words(&world, "network inspect beta")).unwrap();
+    let shown: Value = serde_json::from_str(&world.words("network inspect beta")).unwrap();
     let containers = shown[0]["Containers"].as_object().unwrap();
     assert_eq!(
         containers.values().next().unwrap()["IPv4Address"],
         "10.2.0.9/24"
     );
-    refused(
-        &world,
+    world.refused(
         "network connect beta a",
         &["endpoint `a-beta` exists already in network `beta`"],
     );
-    refused(
-        &world,
+    world.refused(
         "network connect beta nobody",
         &["endpoint `nobody` does not exist"],
     );
-    refused(
-        &world,
+    world.refused(
         "network connect nothing a",
         &["network `nothing` does not exist"],
     );
 
-    assert_eq!(words(&world, "network disconnect beta a"), "a-beta\n");
+    assert_eq!(world.words("network disconnect beta a"), "a-beta\n");
     assert!(default_route(a, "-4").contains("via 10.1.0.1 dev eth0"));
-    refused(
-        &world,
+    world.refused(
         "network disconnect beta a",
         &["container a is not connected to network beta"],
     );
-    words(&world, "network disconnect -f beta a");
-    words(&world, "network disconnect alpha third");
+    world.words("network disconnect -f beta a");
+    world.words("network disconnect alpha third");
     assert_eq!(names(a), ["lo", "eth2"]);
     assert!(default_route(a, "-4").contains("via 198.51.100.1 dev eth2"));
-    words(&world, "network disconnect lan third");
+    world.words("network disconnect lan third");
     assert_eq!(names(a), ["lo"]);
 }
 

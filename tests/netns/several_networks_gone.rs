@@ -89,7 +89,7 @@ fn by_commands() {
             "endpoint add --network beta --netns {netns} --name a-beta --gw-priority 1 -p 9090:80"
         ),
     ] {
-        world.run(&line.split(' ').collect::<Vec<_>>());
+        world.words(line);
     }
     goes_and_comes_back(&mut world, "");
 }
@@ -105,13 +105,13 @@ fn one_that_waits_counts_for_nothing() {
         "network create --subnet 10.2.0.0/24 beta",
         &format!("endpoint add --network beta --netns {netns} --name a"),
     ] {
-        world.run(&line.split(' ').collect::<Vec<_>>());
+        world.words(line);
     }
     end(&mut world, "a");
     world.run(&["status"]);
     let other = world.container("b").name().to_owned();
     let add = format!("endpoint add --network alpha --netns {other} --name b");
-    world.run(&add.split(' ').collect::<Vec<_>>());
+    world.words(&add);
     assert_eq!(status(&world, "a").0, "gone");
     let route = default_route(world.container("b"));
     assert!(route.contains("via 10.1.0.1 dev eth0"), "{route}");

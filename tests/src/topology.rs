@@ -266,6 +266,32 @@ impl World {
         )
     }
 
+    /// The same, of words with a space between.
+    #[track_caller]
+    pub fn words(&self, words: &str) -> String {
+        succeeded(words, self.try_words(words))
+    }
+
+    /// Runs netpath on this host by words with a space between.
+    #[must_use]
+    pub fn try_words(&self, words: &str) -> Output {
+        self.netpath(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// It must fail, and its message have these parts.
+    ///
+    /// # Panics
+    /// When it did not, or has not.
+    #[track_caller]
+    pub fn refused(&self, words: &str, parts: &[&str]) {
+        let output = self.try_words(words);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}: {errors}");
+        for part in parts {
+            assert!(errors.contains(part), "{words}: no `{part}` in: {errors}");
+        }
+    }
+
     /// The command to add arguments to.
     #[must_use]
     pub fn netpath_command(&self) -> Command {

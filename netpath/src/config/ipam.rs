@@ -66,7 +66,17 @@ pub(super) enum Subnet {
     Size(u8),
 }
 
-impl Pool<'_> {
+impl<'a> Pool<'a> {
+    /// That of an IPv4 subnet.
+    #[must_use]
+    pub const fn v4(subnet: Ipv4Net, gateway: Ipv4Addr, ipam: &'a Ipam) -> Self {
+        Self {
+            subnet: IpNet::V4(subnet),
+            gateway: IpAddr::V4(gateway),
+            ipam,
+        }
+    }
+
     /// Where endpoints that ask for no address get theirs.
     #[must_use]
     pub fn dynamic(&self) -> IpNet {

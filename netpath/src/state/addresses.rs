@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
-use ipnet::IpNet;
-
 use super::Network;
 use crate::config::{HostBinding, Pool};
 
@@ -20,22 +18,13 @@ impl Network {
     /// The IPv4 addresses.
     #[must_use]
     pub const fn pool(&self) -> Pool<'_> {
-        Pool {
-            subnet: IpNet::V4(self.subnet),
-            gateway: IpAddr::V4(self.gateway),
-            ipam: &self.ipam,
-        }
+        Pool::v4(self.subnet, self.gateway, &self.ipam)
     }
 
     /// The IPv6 addresses; `None` in a network of IPv4 alone.
     #[must_use]
     pub fn pool6(&self) -> Option<Pool<'_>> {
-        let v6 = self.ipv6?;
-        Some(Pool {
-            subnet: v6.subnet.into(),
-            gateway: v6.gateway.into(),
-            ipam: &self.ipam,
-        })
+        Some(self.ipv6?.pool(&self.ipam))
     }
 
     /// What endpoints have of the IPv4 addresses.

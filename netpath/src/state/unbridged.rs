@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{Ipv6, Origin, State};
@@ -114,22 +114,13 @@ impl Lan {
     /// The IPv4 addresses.
     #[must_use]
     pub const fn pool(&self) -> Pool<'_> {
-        Pool {
-            subnet: IpNet::V4(self.subnet),
-            gateway: IpAddr::V4(self.gateway),
-            ipam: &self.ipam,
-        }
+        Pool::v4(self.subnet, self.gateway, &self.ipam)
     }
 
     /// The IPv6 addresses; `None` in a network of IPv4 alone.
     #[must_use]
     pub fn pool6(&self) -> Option<Pool<'_>> {
-        let v6 = self.ipv6?;
-        Some(Pool {
-            subnet: v6.subnet.into(),
-            gateway: v6.gateway.into(),
-            ipam: &self.ipam,
-        })
+        Some(self.ipv6?.pool(&self.ipam))
     }
 }
 

@@ -10,9 +10,10 @@ use aya_ebpf::{
 use netpath_common::{
     DropReason, V4,
     counters::Counter,
+    datapath::{READ_NOTHING, READ_PACKET},
     event::{DropEvent, Hook},
     maps::EVENT_BYTES,
-    packet::{self, Packet},
+    packet::Packet,
     records::IFACE_ENDPOINT,
 };
 
@@ -70,7 +71,12 @@ pub(crate) fn dropped_early(ctx: &XdpContext, reason: DropReason) {
 
 #[inline(never)]
 fn reported_early(ctx: &XdpContext, reason: DropReason) {
-    report::<V4, _>(&XdpPacket::new(ctx), reason, Hook::Xdp);
+    let pkt = XdpPacket::new(ctx);
+    if let Some(work) = memory::work::<V4>() {
+        // What that hook has read stays in registers.
+        work.read_again(&pkt);
+    }
+    report::<V4, _>(&pkt, reason, Hook::Xdp);
 }
 
 #[inline(always)]
@@ -81,6 +87,8 @@ pub(crate) fn count_drop(reason: DropReason) {
     }
 }
 
+/// Reports what the working memory has of the packet: to read it once more would take the stack that
+/// the deepest program has left on Linux 6.1.
 #[inline(always)]
 fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
     let mut endpoint = 0;
@@ -100,8 +108,6 @@ fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
     let Some(work) = memory::work::<A>() else {
         return;
     };
-    let fresh = packet::parse_eth(pkt, &mut work.eth).is_ok();
-    let parsed = fresh && work.eth.ethertype == A::ETHERTYPE && A::parse(pkt, &mut work.ip).is_ok();
     // Written where it is read: on the stack it would be too large beside the packet's own.
     let Some(mut place) = maps::EVENTS.reserve(0) else {
         count(Counter::EventLost);
@@ -115,11 +121,11 @@ fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
     event.len = pkt.len() as u32;
     event.hook = hook as u8;
     event.endpoint = endpoint;
-    if fresh {
+    if work.read != READ_NOTHING {
         event.ethertype = work.eth.ethertype;
         event.src_mac = work.eth.src;
     }
-    if parsed {
+    if work.read == READ_PACKET {
         A::show(&work.ip.tuple, event);
     }
     place.submit(0);

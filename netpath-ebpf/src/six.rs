@@ -22,8 +22,9 @@ use netpath_common::{
 
 use crate::{
     counters,
+    ctx::TcPacket,
     finish::{NEXT, to_itself},
-    maps,
+    maps, memory,
     sock::SocketTables,
 };
 
@@ -122,7 +123,16 @@ pub(crate) fn finish(ctx: &TcContext, action: i32) -> i32 {
         FAILED => DropReason::RewriteFailed,
         action => return action,
     };
+    read_again(ctx);
     counters::dropped::<V4>(ctx, reason, Hook::Loopback)
+}
+
+/// Reads the packet for the report about it: no decision was asked.
+#[inline(never)]
+fn read_again(ctx: &TcContext) {
+    if let Some(work) = memory::work::<V4>() {
+        work.read_again(&TcPacket::new(ctx));
+    }
 }
 
 #[inline(always)]

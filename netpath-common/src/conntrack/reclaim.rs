@@ -15,6 +15,7 @@ use super::{
 use crate::{
     counters::Counter,
     datapath::Tables,
+    nat::NewFlow,
     tuple::{self, Tuple},
 };
 
@@ -49,7 +50,7 @@ pub(super) const fn is_closing(state: TcpState) -> bool {
 
 struct Room<'t, T: Tables> {
     t: &'t T,
-    spared: &'t Tuple<T::A>,
+    flow: &'t mut NewFlow<T::A>,
     inbound: bool,
     made: bool,
 }
@@ -97,24 +98,25 @@ extern "C" fn look_over<T: Tables>(_i: u32, over: *mut Over<'_, T>) -> i64 {
 
 /// Removes one reclaimable flow, oldest first; false where none was found in a few looks.
 ///
-/// `spared`: the record key of the flow that room is made for. A queue may still have it of an
-/// earlier life, and the half-made flow would be its own victim.
+/// `flow`: what room is made for. A queue may still have its record's key of an earlier life, and the
+/// half-made flow would be its own victim. [`NewFlow::asked`] is the memory for the keys looked at: the
+/// stack has no room for them.
 #[inline(always)]
-pub fn make_room<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
-    search(t, true, spared, POPS) || search(t, false, spared, POPS)
+pub fn make_room<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
+    search(t, true, flow, POPS) || search(t, false, flow, POPS)
 }
 
 /// As [`make_room`], of flows that the outside has begun.
 #[inline(always)]
-pub fn make_room_inbound<T: Tables>(t: &T, spared: &Tuple<T::A>) -> bool {
-    search(t, true, spared, POPS_INBOUND)
+pub fn make_room_inbound<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
+    search(t, true, flow, POPS_INBOUND)
 }
 
 #[inline(never)]
-fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple<T::A>, pops: u32) -> bool {
+fn search<T: Tables>(t: &T, inbound: bool, flow: &mut NewFlow<T::A>, pops: u32) -> bool {
     let mut room = Room {
         t,
-        spared,
+        flow,
         inbound,
         made: false,
     };
@@ -129,19 +131,19 @@ fn search<T: Tables>(t: &T, inbound: bool, spared: &Tuple<T::A>, pops: u32) -> b
 extern "C" fn look<T: Tables>(_i: u32, room: *mut Room<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `search` gave it, and nobody else uses it.
     let room = unsafe { &mut *room };
-    let mut key = Tuple::default();
-    if !room.t.reclaim_pop(room.inbound, &mut key) {
+    let key = &mut room.flow.asked;
+    if !room.t.reclaim_pop(room.inbound, key) {
         return 1;
     }
-    if key == *room.spared {
+    if *key == room.flow.reply {
         return 0;
     }
     // The flow may have been established since, or have gone.
-    let Some(e) = room.t.ct(&key) else { return 0 };
+    let Some(e) = room.t.ct(key) else { return 0 };
     let state = e.state();
     if is_record(e)
         && is_reclaimable(key.proto, state, room.inbound)
-        && forget(room.t, &key, e, state & STATE_SALT_MASK)
+        && forget(room.t, key, e, state & STATE_SALT_MASK)
     {
         room.made = true;
         return 1;

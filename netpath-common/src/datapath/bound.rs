@@ -15,7 +15,7 @@ use crate::{
     drop_reason::DropReason,
     nat::{BIND, BOUND, NewFlow, initial_state, outside_key},
     packet::{Kind, Packet},
-    records::{CONFIG_BINDINGS, NetworkRecord},
+    records::CONFIG_BINDINGS,
     tuple::Tuple,
 };
 
@@ -137,14 +137,12 @@ pub(super) fn from_outside<P: Packet, T: Tables>(
     Ok(Step::CREATE)
 }
 
-/// A container's packet to a port of the host that is not published.
+/// A packet of the endpoint [`Work::from_endpoint`] to a port of the host that is not published.
 #[inline(always)]
-pub(super) fn from_inside<T: Tables>(
-    t: &T,
-    w: &mut Work<T::A>,
-    slot: u16,
-    network: &NetworkRecord,
-) -> Result<Step<T::A>, DropReason> {
+pub(super) fn from_inside<T: Tables>(t: &T, w: &mut Work<T::A>) -> Result<Step<T::A>, DropReason> {
+    let slot = w.from_endpoint;
+    let ep = t.endpoint(slot).ok_or(DropReason::NoConfig)?;
+    let network = t.network(ep.network).ok_or(DropReason::NoConfig)?;
     Ok(if t.plan_bound(w, slot, 0, binds(network)) == 0 {
         Step::PASS
     } else {

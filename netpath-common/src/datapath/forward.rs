@@ -6,7 +6,7 @@
 use super::{
     Tables,
     next_hop::{leased, renew},
-    work::Work,
+    work::{READ_FRAME, READ_NOTHING, Work},
 };
 use crate::{
     addr::V4,
@@ -89,7 +89,9 @@ pub fn forward_in<P: Packet, T: Tables<A = V4>>(
 /// Lowers the TTL of an IPv4 packet; false for what is not forwarded here.
 #[inline(always)]
 fn hop<P: Packet>(pkt: &mut P, w: &mut Work) -> Result<bool, DropReason> {
+    w.read = READ_NOTHING;
     parse_eth(pkt, &mut w.eth)?;
+    w.read = READ_FRAME;
     if w.eth.ethertype != ETHERTYPE_IPV4 {
         return Ok(false);
     }

@@ -7,6 +7,7 @@ mod arp;
 mod bound;
 mod bridge;
 mod collect;
+mod conclude;
 mod dhcp;
 mod forward;
 mod fragment;
@@ -44,7 +45,7 @@ pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
 pub use refuse6::refuse6;
 pub use uplink::{uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
-pub use work::Work;
+pub use work::{READ_FRAME, READ_NOTHING, READ_PACKET, Work};
 pub use xdp::{
     Bucket, PortUse, REFUSED_AT_ONCE, REFUSED_PER_SECOND, is_known_nobodys, note_sender, uplink_xdp,
 };

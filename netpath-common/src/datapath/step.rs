@@ -34,6 +34,9 @@ pub(super) enum Next {
     Leave = 7,
     /// Leave it as it is: it is translated where it leaves the host.
     Visible = 8,
+    /// From the endpoint [`Work::from_endpoint`] to a port of the host that is not published: to its
+    /// binding, where it has one.
+    Bound = 9,
 }
 
 /// A decision that needs no entry, or the reason to drop the packet, in one word: what a subprogram of
@@ -63,6 +66,7 @@ impl Word {
         const READY: u32 = Next::Ready as u32;
         const LEAVE: u32 = Next::Leave as u32;
         const VISIBLE: u32 = Next::Visible as u32;
+        const BOUND: u32 = Next::Bound as u32;
         let code = self.0 as u32;
         if code >= Self::DROPPED {
             let reason = DropReason::from_index(code - Self::DROPPED);
@@ -76,6 +80,7 @@ impl Word {
             READY => Step::READY,
             LEAVE => Step::LEAVE,
             VISIBLE => Step::VISIBLE,
+            BOUND => Step::BOUND,
             _ => Step::PASS,
         })
     }
@@ -104,6 +109,8 @@ impl<A: Addr> Step<A> {
     pub(super) const LEAVE: Self = Self::plain(Next::Leave);
     /// See [`Next`].
     pub(super) const VISIBLE: Self = Self::plain(Next::Visible);
+    /// See [`Next`].
+    pub(super) const BOUND: Self = Self::plain(Next::Bound);
 
     #[inline(always)]
     const fn plain(next: Next) -> Self {

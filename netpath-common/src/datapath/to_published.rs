@@ -2,7 +2,7 @@
 //!
 //! Owns the plan of such a flow, and the source that a container has which asks itself.
 
-use super::{Tables, bound, may_be_published, published, step::Step, work::Work};
+use super::{Tables, may_be_published, published, step::Step, work::Work};
 use crate::{
     addr::Addr,
     drop_reason::DropReason,
@@ -26,7 +26,8 @@ pub(super) fn to_host<T: Tables>(
         return Ok(Step::PASS);
     }
     if !may_be_published(t, w) {
-        return bound::from_inside(t, w, slot, network);
+        w.from_endpoint = slot;
+        return Ok(Step::BOUND);
     }
     match published(t, w, 0) {
         Answer::Nothing => return Ok(Step::PASS),

@@ -6,6 +6,7 @@
 use super::{
     Tables,
     arp::not_ipv4,
+    bound,
     dhcp::{is_question, is_rogue},
     hold::{hold, take_back},
     icmp_error,
@@ -72,6 +73,10 @@ fn from_container<P: Packet, T: Tables>(
         } else {
             no_flow(pkt, t, w)?
         };
+    }
+    if matches!(step.next, Next::Bound) {
+        // Here, and not where it was found: the stack would not hold both.
+        step = bound::from_inside(t, w)?;
     }
     if matches!(step.next, Next::Leave) {
         step = if T::A::IS_V6 {

@@ -104,7 +104,7 @@ pub fn reserve_and_index<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> u32 {
     {
         let room = if matches!(reason, DropReason::InboundBudget) {
             // The oldest that the outside has begun gives way to the newest.
-            make_room_inbound(t, &flow.reply)
+            make_room_inbound(t, flow)
         } else {
             forget_over(t, flow.now) && budget::refusal(t, config, flow).is_none()
         };

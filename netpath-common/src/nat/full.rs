@@ -34,7 +34,7 @@ pub(super) fn again<'s, T: Tables>(
 pub(super) extern "C" fn record_again<T: Tables>(_i: u32, turn: *mut Turn<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `again` gave it, and nobody else uses it.
     let Turn { t, flow } = unsafe { &mut *turn };
-    if !make_room(*t, &flow.reply) {
+    if !make_room(*t, flow) {
         return 1;
     }
     let result = try_port(*t, flow);
@@ -46,7 +46,7 @@ pub(super) extern "C" fn record_again<T: Tables>(_i: u32, turn: *mut Turn<'_, T>
 pub(super) extern "C" fn index_again<T: Tables>(_i: u32, turn: *mut Turn<'_, T>) -> i64 {
     // SAFETY: `repeat` hands on the pointer that `again` gave it, and nobody else uses it.
     let Turn { t, flow } = unsafe { &mut *turn };
-    if !make_room(*t, &flow.reply) {
+    if !make_room(*t, flow) {
         return 1;
     }
     match t.ct_insert(&flow.original, &flow.entry) {

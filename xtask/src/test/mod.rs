@@ -18,7 +18,7 @@ use self::tally::Tally;
 use crate::{
     build,
     context::{Context, as_root, in_ci, show, step},
-    setup,
+    setup, verifier,
 };
 
 /// What to test.
@@ -111,6 +111,9 @@ pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
     for layer in layers {
         step(layer.title());
         run.layer(layer, &mut tally)?;
+        if layer == Layer::Prog && options.filter.is_none() {
+            bounds(context, &mut tally);
+        }
     }
     let skips = run.skips()?;
     tally.skip(&skips);
@@ -135,6 +138,17 @@ fn want_tools() {
         step(&format!(
             "setup: {error:#}; the tests that need them will be skipped"
         ));
+    }
+}
+
+/// The verifier's bounds, as one more test: this kernel takes programs that older ones refuse.
+fn bounds(context: &Context, tally: &mut Tally) {
+    match verifier::verifier(context) {
+        Ok(()) => tally.passed += 1,
+        Err(error) => {
+            step(&format!("verifier: {error:#}"));
+            tally.failed += 1;
+        }
     }
 }
 

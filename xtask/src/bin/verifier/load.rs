@@ -22,7 +22,7 @@ use aya_obj::{
     generated::{bpf_attr, bpf_cmd, bpf_prog_type},
 };
 
-use crate::verdict::Verdict;
+use crate::{chain, verdict::Verdict};
 
 /// Kernels cut the names of maps to this many characters.
 const LONGEST_NAME: usize = 15;
@@ -57,6 +57,7 @@ pub(crate) fn programs(bytes: &[u8]) -> Result<Vec<Verdict>> {
             .with_context(|| format!("{name}: cannot load it a second time"))?;
         let mut verdict = Verdict::parse(name, &log)
             .with_context(|| format!("{name}: the verifier's log has no closing lines: {log}"))?;
+        verdict.chain = chain::deepest(&function.instructions);
         if let Some(info) = infos.get(name) {
             verdict.translated = info.size_translated().unwrap_or_default();
             verdict.jited = info.size_jitted();

@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use crate::chain::Chain;
+
 /// What the kernel says about a program.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Verdict {
@@ -21,6 +23,8 @@ pub(crate) struct Verdict {
     pub(crate) states: u64,
     /// Bytes of stack of the program and of each of its functions.
     pub(crate) stack: Vec<u64>,
+    /// Its deepest chain of calls.
+    pub(crate) chain: Chain,
     /// How long it took.
     pub(crate) time: Duration,
     /// Bytes of the program after verification.
@@ -50,23 +54,6 @@ impl Verdict {
         }
         processed.then_some(verdict)
     }
-
-    /// The depths as the verifier prints them, with their sum when there are several.
-    pub(crate) fn stack_text(&self) -> String {
-        let depths: Vec<_> = self.stack.iter().map(u64::to_string).collect();
-        match depths.len() {
-            0 | 1 => depths.concat(),
-            _ => format!("{} = {}", depths.join("+"), self.stack.iter().sum::<u64>()),
-        }
-    }
-
-    /// The stack of the program's deepest function.
-    ///
-    /// The kernel itself refuses a chain of calls that needs more than 512 bytes, so that what is
-    /// left to judge is the single function.
-    pub(crate) fn deepest_stack(&self) -> u64 {
-        self.stack.iter().copied().max().unwrap_or_default()
-    }
 }
 
 /// The number at the beginning of a text.
@@ -89,8 +76,7 @@ mod tests {
     fn closing_lines_are_read() {
         let verdict = Verdict::parse("np_veth", LOG).unwrap();
         assert_eq!((verdict.instructions, verdict.states), (394, 20));
-        assert_eq!(verdict.stack_text(), "96+128 = 224");
-        assert_eq!(verdict.deepest_stack(), 128);
+        assert_eq!(verdict.stack, [96, 128]);
         assert_eq!(verdict.time, Duration::from_micros(1234));
     }
 

@@ -30,8 +30,6 @@ use crate::{
 
 /// Bytes of the Ethernet header.
 const ETH: usize = 14;
-/// The pseudo header is of IPv6 (`BPF_F_IPV6`).
-const F_IPV6: u64 = 1 << 7;
 const NOEXIST: u64 = 1;
 
 /// No action of the kernel's: a packet that has no form in the other family.
@@ -84,7 +82,7 @@ fn to_ipv4(ctx: &TcContext) -> Option<i32> {
     let six = Plain::parse6(&ctx.load(ETH).ok()?)?;
     let four = six.over_ipv4(known(&six.src)?, known(&six.dst)?);
     let diff = checksum_to_ipv4(&six, &four);
-    Some(change::<V4, 20>(ctx, &four.header4(), four.proto, diff, 0))
+    Some(change::<V4, 20>(ctx, &four.header4(), four.proto, diff))
 }
 
 /// The address that stands for another one, written down; `None` where it stands for a third.
@@ -148,27 +146,17 @@ fn to_ipv6(ctx: &TcContext, header: &[u8; 20]) -> Option<i32> {
     }
     let six = four.over_ipv6(src, dst);
     let diff = checksum_to_ipv6(&four, &six);
-    Some(change::<V6, 40>(
-        ctx,
-        &six.header6(),
-        six.proto,
-        diff,
-        F_IPV6,
-    ))
+    Some(change::<V6, 40>(ctx, &six.header6(), six.proto, diff))
 }
 
 /// Gives the packet a header of family `A`, and lets it in anew: with the route that it was sent by it
 /// would never reach the other family.
 #[inline(always)]
-fn change<A: Addr, const N: usize>(
-    ctx: &TcContext,
-    header: &[u8; N],
-    proto: u8,
-    diff: u32,
-    family: u64,
-) -> i32 {
+fn change<A: Addr, const N: usize>(ctx: &TcContext, header: &[u8; N], proto: u8, diff: u32) -> i32 {
     let ethertype = A::ETHERTYPE.to_be();
-    let mut flags = u64::from(BPF_F_PSEUDO_HDR) | family;
+    // Not `BPF_F_IPV6`, which older kernels refuse: it is for packets whose device has computed a sum
+    // (`CHECKSUM_COMPLETE`), and the loopback device computes none.
+    let mut flags = u64::from(BPF_F_PSEUDO_HDR);
     if proto == tuple::UDP {
         flags |= u64::from(BPF_F_MARK_MANGLED_0);
     }

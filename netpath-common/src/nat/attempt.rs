@@ -70,8 +70,8 @@ pub(super) fn try_port<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> Try {
     Try::Taken
 }
 
-/// Whether the outside port belongs to the host: it is reserved, a socket's, or that of a binding
-/// which is not this flow's.
+/// Whether the outside port belongs to somebody else: it is reserved, a socket's of the host, or that of a
+/// binding which is not this flow's; for a binding, that of another flow towards the same peer.
 #[inline(always)]
 fn is_elsewhere<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
     let proto = real_proto(&flow.reply);
@@ -88,16 +88,23 @@ fn is_elsewhere<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
     if matches!(proto, tuple::TCP | tuple::UDP) && t.host_socket(&flow.asked) {
         return true;
     }
-    if flow.bound == BOUND || flow.reply.proto == tuple::BINDING {
+    if flow.bound == BOUND {
         return false;
     }
-    let Some(config) = t.config() else {
-        return false;
-    };
-    if config.flags & CONFIG_BINDINGS == 0 {
-        return false;
+    if flow.reply.proto == tuple::BINDING {
+        // A flow without a binding may have the port towards the same peer: the binding's first flow
+        // would not find it free.
+        flow.asked = flow.kept_reply;
+        flow.asked.dport = flow.reply.dport;
+    } else {
+        let Some(config) = t.config() else {
+            return false;
+        };
+        if config.flags & CONFIG_BINDINGS == 0 {
+            return false;
+        }
+        flow.asked = outside_key(flow.reply.dst, flow.reply.dport, proto);
     }
-    flow.asked = outside_key(flow.reply.dst, flow.reply.dport, proto);
     t.ct(&flow.asked)
         .is_some_and(|e| !is_over(t, &flow.asked, e, flow.now))
 }

@@ -181,6 +181,19 @@ fn another_networks_flow_is_not_given_the_port_of_a_binding() {
 }
 
 #[test]
+fn a_binding_is_not_given_a_port_that_its_first_flow_would_not_find_free() {
+    for mut h in hosts() {
+        // Of another network, without a binding, and towards the same peer.
+        assert_eq!(ask(&mut h, &C3, Server, 53), 5000);
+        let p = ask(&mut h, &C1, Server, 53);
+        assert_ne!(p, 5000);
+        assert_eq!(ask(&mut h, &C1, Server2, 53), p);
+        // Towards another one it is free.
+        assert_eq!(ask(&mut h, &C2, Server2, 53), 5000);
+    }
+}
+
+#[test]
 fn networks_without_bindings_are_as_ever() {
     for mut h in hosts() {
         assert_eq!(ask(&mut h, &C3, Server, 53), 5000);

@@ -195,8 +195,7 @@ impl<A: Side> Case<'_, A> {
             || match self.bindings.possible(self.scene, &end) {
                 Some(Some(port)) => fresh || !self.is_free(line, port),
                 Some(None) => true,
-                // The port of a new one may be that by which another network's has asked this very peer.
-                None => fresh || self.talks.may_ask(self.scene, &self.scene.outside(line, 0)),
+                None => fresh,
             }
     }
 

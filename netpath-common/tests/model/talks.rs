@@ -120,13 +120,6 @@ impl<A: Side> Talks<A> {
         !self.may_know(scene, far)
     }
 
-    /// Whether one may be there whose answers are those of `far`, but for the port that they go to.
-    pub(crate) fn may_ask(&self, scene: &Scene, far: &Line<A>) -> bool {
-        let peer = |line: &Line<A>| (line.proto, line.src, line.sport, line.dst);
-        let mut same = self.by_far.iter().filter(|(l, _)| peer(l) == peer(far));
-        same.any(|(_, talk)| talk.is_possible(scene)) || self.has_unseen(far)
-    }
-
     /// A conversation has begun, and nobody has seen as what.
     pub(crate) fn begin_unseen(&mut self, scene: &Scene, before: Line<A>, parties: Parties) {
         self.end_over(scene, &before);

@@ -1,27 +1,23 @@
 //! Loading, replacing and removing an instance.
 //!
 //! Owns the order in which maps, programs and pins come and go, and what is undone on failure.
-//! Attaches nothing anew.
+//! Attaches nothing anew. The loading of programs itself is `programs`'.
 
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    panic::resume_unwind,
-    sync::{Mutex, PoisonError},
-    thread,
 };
 
-use aya::{
-    Ebpf, EbpfLoader,
-    programs::{Program, ProgramError},
-};
-use netpath_common::maps;
+use aya::{Ebpf, EbpfLoader};
+use netpath_common::{maps, records::Config};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use super::{
-    Datapath, Error, LoadOptions, OBJECT, attach,
+    Datapath, Error, LoadOptions, Needs, OBJECT, attach,
     layout::{self, Layout, PinState},
+    next6,
     pins::{Pins, unlink},
+    programs::{load_programs, pin},
 };
 
 impl Datapath {
@@ -39,7 +35,8 @@ impl Datapath {
     }
 
     /// Takes a loaded instance as it is, if what is pinned is what a [`Datapath::load`] that
-    /// returned `stamp` has left: the verifier takes longer than everything else of a change.
+    /// returned `stamp` has left: the verifier takes longer than everything else of a change. Programs
+    /// that are needed from now on are added; the stamp is another one then.
     ///
     /// # Errors
     /// The pins cannot be read, or the configuration cannot be written.
@@ -54,7 +51,39 @@ impl Datapath {
         if datapath.config()? != config {
             datapath.set_config(&config)?;
         }
+        if o.needs.ipv6 && !datapath.has_next6() {
+            Job::of(instance, config, o.conntrack_flows)?.add6(&datapath)?;
+        }
         Ok(Some(datapath))
+    }
+
+    /// Lets a loaded instance do what its next networks need; everything else stays as it is set.
+    /// `stamp` as for [`Datapath::reuse`]: where it is of another build, that one's programs are
+    /// replaced.
+    ///
+    /// # Errors
+    /// The kernel refuses. After an error the instance goes on as it was.
+    pub fn extend(
+        &self,
+        needs: Needs,
+        conntrack_flows: u32,
+        stamp: Option<&str>,
+    ) -> Result<(), Error> {
+        let old = self.config()?;
+        let flags = old.flags | needs.flags();
+        let config = Config { flags, ..old };
+        if needs.ipv6 && !self.has_next6() {
+            let job = Job::of(&self.instance, config, conntrack_flows)?;
+            if stamp == Some(&self.stamp()?) {
+                job.add6(self)?;
+            } else {
+                job.replace(self, true)?;
+            }
+        }
+        if config != old {
+            self.set_config(&config)?;
+        }
+        Ok(())
     }
 
     /// Tells what is pinned from what another build of netpath would pin, or a part of it.
@@ -76,12 +105,12 @@ impl Datapath {
         object: &[u8],
     ) -> Result<Self, Error> {
         let pins = Pins::of(instance)?;
-        let wanted = layout::of_object(object)?;
         let job = Job {
             instance,
-            options: o,
+            config: o.config(),
+            conntrack_flows: o.conntrack_flows,
             object,
-            wanted: &wanted,
+            wanted: layout::of_object(object)?,
         };
         raise_memlock();
         // What a killed `load` left.
@@ -97,7 +126,7 @@ impl Datapath {
         if job.check_one(&datapath.pins, maps::CONFIG)? == PinState::Same {
             match datapath.check_owner(o.netns_cookie) {
                 Ok(()) => {
-                    job.replace(&datapath)?;
+                    job.replace(&datapath, o.needs.ipv6)?;
                     return Ok(datapath);
                 }
                 Err(e @ Error::Stale { .. }) => tracing::info!("replacing what is pinned: {e}"),
@@ -105,7 +134,7 @@ impl Datapath {
             }
         }
         Self::remove(instance).map_err(|mut errors| errors.remove(0))?;
-        job.create(&datapath.pins)?;
+        job.create(&datapath.pins, o.needs.ipv6)?;
         Ok(datapath)
     }
 
@@ -130,15 +159,29 @@ impl Datapath {
     }
 }
 
-/// One call of [`Datapath::load`].
+/// One loading of programs.
 struct Job<'a> {
     instance: &'a str,
-    options: &'a LoadOptions,
+    config: Config,
+    conntrack_flows: u32,
     object: &'a [u8],
-    wanted: &'a [(String, Layout)],
+    wanted: Vec<(String, Layout)>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Of the object that is part of this program, for an instance that is there.
+    fn of(instance: &'a str, config: Config, conntrack_flows: u32) -> Result<Self, Error> {
+        let object = OBJECT.ok_or(Error::NoObject)?;
+        raise_memlock();
+        Ok(Self {
+            instance,
+            config,
+            conntrack_flows,
+            object,
+            wanted: layout::of_object(object)?,
+        })
+    }
+
     /// What to do with the pin of each map.
     fn check(&self, pins: &Pins) -> Result<BTreeMap<&str, PinState>, Error> {
         self.wanted
@@ -158,19 +201,21 @@ impl Job<'_> {
     }
 
     /// Puts a new instance together aside and gives it its name at the end.
-    fn create(&self, pins: &Pins) -> Result<(), Error> {
+    fn create(&self, pins: &Pins, ipv6: bool) -> Result<(), Error> {
         let pending = pins.pending();
         let made = pending.create().and_then(|()| {
             let mut ebpf = self.load_maps(&pending, |map| pending.map(map))?;
-            for (name, program) in load_programs(&mut ebpf)? {
+            for (name, program) in load_programs(&mut ebpf, |name| ipv6 || !next6::is_one(name))? {
                 pin(program, &pending.program(&name))?;
             }
             let new = Datapath {
                 instance: self.instance.to_owned(),
                 pins: pending.clone(),
             };
-            new.set_next6(|name| pending.program(name))?;
-            new.set_config(&self.options.config())?;
+            if ipv6 {
+                new.set_next6(|name| pending.program(name))?;
+            }
+            new.set_config(&self.config)?;
             new.reserve_local()?;
             pins.commit(&pending)
         });
@@ -182,8 +227,33 @@ impl Job<'_> {
         made
     }
 
+    /// Adds the programs of IPv6 to an instance that this object is loaded for.
+    fn add6(&self, datapath: &Datapath) -> Result<(), Error> {
+        let pins = &datapath.pins;
+        let mut made = Vec::new();
+        let added = self
+            .load_maps(pins, |map| pins.map(map))
+            .and_then(|mut ebpf| {
+                for (name, program) in load_programs(&mut ebpf, next6::is_one)? {
+                    unlink(&pins.pending_program(&name))?;
+                    pin(program, &pins.pending_program(&name))?;
+                    made.push(name);
+                }
+                datapath.set_next6(|name| pins.pending_program(name))
+            });
+        if let Err(e) = added {
+            undo(pins, &made, &BTreeMap::new());
+            return Err(e);
+        }
+        // Only now: who finds the pins takes the map for set.
+        for name in &made {
+            Pins::rename(&pins.pending_program(name), &pins.program(name))?;
+        }
+        Ok(())
+    }
+
     /// Replaces the programs of a loaded instance.
-    fn replace(&self, datapath: &Datapath) -> Result<(), Error> {
+    fn replace(&self, datapath: &Datapath, ipv6: bool) -> Result<(), Error> {
         let pins = &datapath.pins;
         let states = self.check(pins)?;
         let anew = |map: &str| states.get(map) == Some(&PinState::Replace);
@@ -194,15 +264,19 @@ impl Job<'_> {
                 pins.map(map)
             }
         };
+        // What is loaded is replaced, or an older version's would stay.
+        let ipv6 = ipv6 || datapath.has_next6();
         let mut programs = Vec::new();
         let replaced = pins.create().and_then(|()| {
             let mut ebpf = self.load_maps(pins, place)?;
-            for (name, program) in load_programs(&mut ebpf)? {
+            for (name, program) in load_programs(&mut ebpf, |name| ipv6 || !next6::is_one(name))? {
                 unlink(&pins.pending_program(&name))?;
                 pin(program, &pins.pending_program(&name))?;
                 programs.push(name);
             }
-            datapath.set_next6(|name| pins.pending_program(name))?;
+            if ipv6 {
+                datapath.set_next6(|name| pins.pending_program(name))?;
+            }
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {
@@ -215,7 +289,7 @@ impl Job<'_> {
         for map in states.keys().filter(|map| anew(map)) {
             Pins::rename(&pins.pending_map(map), &pins.map(map))?;
         }
-        datapath.set_config(&self.options.config())
+        datapath.set_config(&self.config)
     }
 
     fn load_maps(
@@ -225,13 +299,13 @@ impl Job<'_> {
     ) -> Result<Ebpf, Error> {
         let mut loader = EbpfLoader::new();
         for table in [maps::CT4, maps::CT6] {
-            loader.map_max_entries(table, self.options.conntrack_flows.saturating_mul(2));
+            loader.map_max_entries(table, self.conntrack_flows.saturating_mul(2));
         }
         let processors = super::processors()?;
         loader.map_max_entries(maps::RULE_STATS, maps::rule_stats_index(processors, 0));
         let v6only = super::btf::v6only();
         loader.override_global(V6ONLY, &v6only, true);
-        for (map, _) in self.wanted {
+        for (map, _) in &self.wanted {
             unlink(&pins.pending_map(map))?;
             loader.map_pin_path(map, place(map));
         }
@@ -260,88 +334,8 @@ fn undo(pins: &Pins, programs: &[String], states: &BTreeMap<&str, PinState>) {
     }
 }
 
-/// Tries again where the verifier gave up for a pending signal: it answers EAGAIN then, and a load
-/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times, which a busy machine has exceeded).
-fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    const TRIES: u32 = 100;
-    let mut tried = 1;
-    loop {
-        match load() {
-            Err(ProgramError::LoadError { io_error, .. })
-                if tried < TRIES && io_error.raw_os_error() == Some(libc::EAGAIN) =>
-            {
-                tried += 1;
-                // Whatever the kernel wants of this thread it gets on its way back.
-                thread::yield_now();
-            }
-            done => return done,
-        }
-    }
-}
-
 /// The constant that tells the socket programs where `IPV6_V6ONLY` is.
 const V6ONLY: &str = "NP_SK_V6ONLY";
-
-/// How the names of programs begin that are in the object only to be timed.
-const TIMED_ONLY: &str = "np_time_";
-
-/// Loads every program that is to be attached or run; several at a time, for the verifier is where nearly
-/// all of the time goes. Returns them in the order of their names.
-fn load_programs(ebpf: &mut Ebpf) -> Result<Vec<(String, &mut Program)>, Error> {
-    let mut programs: Vec<_> = ebpf
-        .programs_mut()
-        .filter(|(name, _)| !name.starts_with(TIMED_ONLY))
-        .map(|(name, program)| (name.to_owned(), program))
-        .collect();
-    programs.sort_by(|a, b| a.0.cmp(&b.0));
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    // The largest come last by name (`np_uplink_…`, `np_veth…`). They are begun first, so that in the end no
-    // processor waits for another one's.
-    let queue = Mutex::new(programs.iter_mut().rev());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some((name, program)) = next() {
-            load_program(name, program)?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mine = work();
-        others
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .fold(mine, Result::and)
-    })?;
-    Ok(programs)
-}
-
-fn load_program(name: &str, program: &mut Program) -> Result<(), Error> {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other type of program is an error"
-    )]
-    let loaded = match program {
-        Program::SchedClassifier(p) => patiently(|| p.load()),
-        Program::CgroupSockAddr(p) => patiently(|| p.load()),
-        Program::Xdp(p) => patiently(|| p.load()),
-        other => {
-            let what = format!("program {name} has the type {:?}", other.prog_type());
-            return Err(Error::BadObject { what });
-        }
-    };
-    loaded.map_err(|source| Error::Program {
-        program: name.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-fn pin(program: &mut Program, path: &std::path::Path) -> Result<(), Error> {
-    program.pin(path).map_err(|source| Error::Pin {
-        path: path.to_owned(),
-        source,
-    })
-}
 
 /// Kernels before 5.11 charge maps to this limit; later ones ignore it.
 fn raise_memlock() {

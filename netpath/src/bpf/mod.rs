@@ -24,6 +24,7 @@ mod load;
 mod look;
 mod next6;
 mod pins;
+mod programs;
 mod published;
 mod rules;
 mod sys;
@@ -78,10 +79,36 @@ pub struct LoadOptions {
     pub nat: Nat,
     /// How much of the table one container, or strangers, may use.
     pub quotas: Quotas,
+    /// What its networks need.
+    pub needs: Needs,
+}
+
+/// What networks need of a datapath that others do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Needs {
     /// A network maps independently of endpoints.
     pub bindings: bool,
     /// A network is visible to the host's firewall.
     pub visible: bool,
+    /// A network has IPv6.
+    pub ipv6: bool,
+}
+
+impl Needs {
+    /// Both together.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            bindings: self.bindings || other.bindings,
+            visible: self.visible || other.visible,
+            ipv6: self.ipv6 || other.ipv6,
+        }
+    }
+
+    const fn flags(self) -> u32 {
+        (if self.bindings { CONFIG_BINDINGS } else { 0 })
+            | if self.visible { CONFIG_VISIBLE } else { 0 }
+    }
 }
 
 impl LoadOptions {
@@ -96,8 +123,7 @@ impl LoadOptions {
             port_max,
             flags: flag(self.nat.preserve_ports, CONFIG_PRESERVE_PORTS)
                 | flag(self.nat.mss_clamp, CONFIG_MSS_CLAMP)
-                | flag(self.bindings, CONFIG_BINDINGS)
-                | flag(self.visible, CONFIG_VISIBLE),
+                | self.needs.flags(),
             endpoint_flows,
             endpoint_ports,
             inbound_embryonic,

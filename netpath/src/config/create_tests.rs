@@ -1,6 +1,9 @@
 //! Unit tests of `network create` in Docker's words.
 
-use super::{super::Mode, *};
+use super::{
+    super::{Config, Mode},
+    *,
+};
 
 fn options(subnets: &[&str], opts: &[&str]) -> NetworkOptions {
     let own = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect();
@@ -106,6 +109,43 @@ fn ipv6_is_asked_for_by_a_flag_a_key_or_a_subnet() {
 }
 
 #[test]
+fn netpaths_own_are_what_the_file_says_by_their_keys() {
+    for (own, key) in [
+        ("early_drop=true", "early_drop = true"),
+        ("firewall=visible", "firewall = \"visible\""),
+        ("gso_max_size=100000", "gso_max_size = 100000"),
+        ("host_binding_ipv6=::1", "host_binding_ipv6 = \"::1\""),
+        (
+            "mapping=endpoint-independent",
+            "mapping = \"endpoint-independent\"",
+        ),
+        (
+            "no_masquerade=192.0.2.0/24, 10.0.0.0/8",
+            "no_masquerade = [\"192.0.2.0/24\", \"10.0.0.0/8\"]",
+        ),
+        ("port_holder=engine", "port_holder = \"engine\""),
+        ("uplink_hook=xdp", "uplink_hook = \"xdp\""),
+        ("uplinks=eth0,eth1", "uplinks = [\"eth0\", \"eth1\"]"),
+        ("xdp_translate=true", "xdp_translate = true"),
+    ] {
+        let mut both = vec![format!("netpath.{own}")];
+        let mut file =
+            format!("[[network]]\nname = \"n\"\nbridge = \"br-1\"\nipv6 = \"fd00::/64\"\n{key}\n");
+        if own.starts_with("xdp") {
+            // It needs that hook.
+            both.push("netpath.uplink_hook=xdp".into());
+            file.push_str("uplink_hook = \"xdp\"\n");
+        }
+        let both: Vec<_> = both.iter().map(String::as_str).collect();
+        let by_command = options(&["fd00::/64"], &both).check().map(bridged).unwrap();
+        let by_file = Config::parse(&file, "it").unwrap().networks.remove(0);
+        assert_eq!(by_command, by_file, "{own}");
+        let plain = options(&["fd00::/64"], &[]).check().map(bridged).unwrap();
+        assert_ne!(by_command, plain, "{own}");
+    }
+}
+
+#[test]
 fn refusals_name_the_option() {
     const MODE4: &str = "com.docker.network.bridge.gateway_mode_ipv4=";
     let mode4 = |mode: &str| format!("{MODE4}{mode}");
@@ -117,6 +157,9 @@ fn refusals_name_the_option() {
         ),
         (&["fd00::1/64"], String::new(), "write fd00::/64"),
         (&[], "colour=red".into(), "--opt = \"colour=red\""),
+        (&[], "netpath.colour=red".into(), "netpath's own are"),
+        (&[], "netpath.early_drop=maybe".into(), "true or false"),
+        (&[], "netpath.mapping=none".into(), "endpoint-independent"),
         (
             &[],
             "com.docker.network.driver.mtu=big".into(),

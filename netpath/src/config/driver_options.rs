@@ -1,10 +1,13 @@
-//! Options of Docker's bridge driver, `--opt KEY=VALUE`: each is another name for something of the
-//! configuration, or refused with what to do instead.
+//! Options of a network, `--opt KEY=VALUE`: those of Docker's bridge driver and netpath's own. Each is
+//! another name for something of the configuration, or refused with what to do instead.
 
 use super::{Error, raw};
 
 /// What all keys begin with.
 const PREFIX: &str = "com.docker.network.";
+/// What the keys of netpath's own begin with, as `network inspect` shows them; then comes the
+/// configuration's key.
+const OWN: &str = "netpath.";
 /// What the names of containers' interfaces begin with.
 const INTERFACE: &str = "eth";
 
@@ -60,6 +63,9 @@ impl<'a> DriverOptions<'a> {
             "ipvlan_flag" => return Ok(()),
             _ => {}
         }
+        if let Some(own) = key.strip_prefix(OWN) {
+            return self.own(own, key, value, raw);
+        }
         match key.strip_prefix(PREFIX).unwrap_or_default() {
             "bridge.name" => raw.bridge = text(),
             "bridge.enable_icc" => raw.icc = Some(truth()?),
@@ -111,8 +117,37 @@ impl<'a> DriverOptions<'a> {
                 let reason = "the options are com.docker.network.bridge.name, .enable_icc, \
                               .enable_ip_masquerade, .host_binding_ipv4, .gateway_mode_ipv4 and \
                               _ipv6, and com.docker.network.driver.mtu, .host_ipv4, .host_ipv6, \
-                              .enable_ipv4 and .enable_ipv6, and of macvlan \
-                              and ipvlan parent, macvlan_mode, ipvlan_mode";
+                              .enable_ipv4 and .enable_ipv6, of macvlan \
+                              and ipvlan parent, macvlan_mode, ipvlan_mode, and netpath.KEY";
+                return Err(self.invalid(key, value, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one of netpath's own, which Docker has no name for.
+    fn own(&self, own: &str, key: &str, value: &str, raw: &mut raw::Network) -> Result<(), Error> {
+        let text = || Some(value.to_owned());
+        let truth = || truth(value).ok_or_else(|| self.invalid(key, value, "it is true or false"));
+        let list = || Some(value.split(',').map(|v| v.trim().to_owned()).collect());
+        match own {
+            "early_drop" => raw.early_drop = Some(truth()?),
+            "firewall" => raw.firewall = text(),
+            "gso_max_size" => {
+                let wrong = |_| self.invalid(key, value, "it is a number of bytes");
+                raw.gso_max_size = Some(value.parse().map_err(wrong)?);
+            }
+            "host_binding_ipv6" => raw.host_binding_ipv6 = text(),
+            "mapping" => raw.mapping = text(),
+            "no_masquerade" => raw.no_masquerade = list(),
+            "port_holder" => raw.port_holder = text(),
+            "uplink_hook" => raw.uplink_hook = text(),
+            "uplinks" => raw.uplinks = list(),
+            "xdp_translate" => raw.xdp_translate = Some(truth()?),
+            _ => {
+                let reason = "netpath's own are netpath.early_drop, .firewall, .gso_max_size, \
+                              .host_binding_ipv6, .mapping, .no_masquerade, .port_holder, \
+                              .uplink_hook, .uplinks, .xdp_translate";
                 return Err(self.invalid(key, value, reason));
             }
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::state::testing::network;
+use crate::{config::NetworkOptions, state::testing::network};
 
 #[test]
 fn an_endpoint_is_shown_in_dockers_words() {
@@ -115,8 +115,30 @@ fn what_is_set_is_shown_and_by_dockers_name_where_it_has_one() {
     n.host_binding6 = "::1".parse().ok();
     n.mode = Mode::Routed;
     n.bindings = true;
+    n.early_drop = true;
+    n.firewall = Firewall::Visible;
+    n.gso_max_size = Some(100_000);
+    n.no_masquerade = vec!["192.0.2.0/24".parse().unwrap()];
+    n.ports_held = true;
+    n.uplink_hook = UplinkHook::Xdp;
     n.uplinks = Uplinks::Named(vec!["eth0".into(), "eth1".into()]);
     let shown: Value = serde_json::to_value(NetworkView::from(&n)).unwrap();
+    // `network create` takes what is shown.
+    let options = shown["Options"].as_object().unwrap();
+    let options: Vec<_> = options
+        .iter()
+        .filter(|(key, _)| key.starts_with("netpath."))
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
+        .collect();
+    let made = NetworkOptions {
+        name: "n".into(),
+        bridge: "br-1".into(),
+        subnets: vec!["fd00:17::/64".into()],
+        options,
+        ..NetworkOptions::default()
+    };
+    let made = made.check();
+    assert!(made.is_ok(), "{made:?}");
     assert_eq!(shown["EnableIPv6"], true);
     assert_eq!(
         shown["IPAM"]["Config"],
@@ -144,5 +166,5 @@ fn what_is_set_is_shown_and_by_dockers_name_where_it_has_one() {
     ] {
         assert_eq!(options[key], value, "{key}");
     }
-    assert_eq!(options.as_object().unwrap().len(), 6 + 6);
+    assert_eq!(options.as_object().unwrap().len(), 6 + 12);
 }

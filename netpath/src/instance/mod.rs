@@ -22,6 +22,7 @@ mod inspect;
 mod ipv6;
 mod known;
 mod local_ports;
+mod needs;
 mod network;
 mod parent_error;
 mod place_error;

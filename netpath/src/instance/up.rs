@@ -5,12 +5,13 @@ use std::fs;
 use super::{
     Drift, Error, Instance, Plan,
     facts::Facts,
+    needs,
     plan::{Planner, Step},
     work::{MapWork, Work},
 };
 use crate::{
-    bpf::{self, Datapath, LoadOptions},
-    config::{Config, Firewall, default_conntrack},
+    bpf::{self, Datapath, LoadOptions, Needs},
+    config::{Config, default_conntrack},
     state::State,
 };
 
@@ -131,6 +132,12 @@ impl Work<'_> {
         if let Some(load) = load {
             self.load(load)?;
         }
+        // A command's network is not among what is loaded for.
+        let needs = plan.steps.iter().filter_map(|step| match step {
+            Step::AddNetwork(n) | Step::ChangeNetwork(n) => Some(needs::of_network(n)),
+            _ => None,
+        });
+        self.extend(needs.fold(Needs::default(), Needs::or))?;
         // The last thing to be done, below, and what is done by it all.
         let forwarding = |step: &&Step| matches!(step, Step::ForwardIpv6(_) | Step::Repair(_));
         let (endpoints, networks): (Vec<_>, Vec<_>) = plan
@@ -282,16 +289,12 @@ pub(super) fn load_options(
         timeouts: config.timeouts,
         nat: config.nat,
         quotas: config.quotas,
-        bindings: config.networks.iter().any(|n| n.bindings)
-            || state.networks.iter().any(|n| n.bindings),
-        visible: config
+        needs: config
             .networks
             .iter()
-            .any(|n| n.firewall == Firewall::Visible)
-            || state
-                .networks
-                .iter()
-                .any(|n| n.firewall == Firewall::Visible),
+            .map(needs::of_wanted)
+            .chain(state.networks.iter().map(needs::of_network))
+            .fold(Needs::default(), Needs::or),
     })
 }
 

@@ -11,7 +11,7 @@ use super::{
     rollback::{Rollback, Undo},
 };
 use crate::{
-    bpf::{Datapath, LoadOptions, bpf_calls},
+    bpf::{Datapath, LoadOptions, Needs, bpf_calls},
     state::{Lock, State},
 };
 
@@ -130,7 +130,8 @@ impl<'a> Work<'a> {
         self.state.conntrack = options.conntrack_flows;
         if let Some(stamp) = &self.state.loaded {
             self.datapath = Datapath::reuse(name, options, stamp)?;
-            if self.datapath.is_some() {
+            if let Some(datapath) = &self.datapath {
+                self.state.loaded = Some(datapath.stamp()?);
                 return Ok(());
             }
             // Half replaced must not be taken for whole.
@@ -144,6 +145,15 @@ impl<'a> Work<'a> {
         let datapath = Datapath::load(name, options)?;
         self.state.loaded = Some(datapath.stamp()?);
         self.datapath = Some(datapath);
+        Ok(())
+    }
+
+    /// Has the datapath do what networks need that are to come.
+    pub(super) fn extend(&mut self, needs: Needs) -> Result<(), Error> {
+        let datapath = self.datapath()?;
+        let stamp = self.state.loaded.as_deref();
+        datapath.extend(needs, self.state.conntrack, stamp)?;
+        self.state.loaded = Some(datapath.stamp()?);
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod at_once;
 pub mod binary;
+pub mod booted;
 pub mod conversation;
 pub mod corpus;
 pub mod dual_stack;

@@ -3,7 +3,7 @@
 //! Owns the error type of [`crate::bpf`], which [`crate::ct`] and [`crate::monitor`] share. Every
 //! message names the object, what was found, and what to do.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 
@@ -95,7 +95,7 @@ pub enum Error {
         what: String,
     },
     /// The kernel refused the object or one of its maps.
-    #[error("loading the maps of instance `{instance}` failed: {source}")]
+    #[error("loading the maps of instance `{instance}` failed: {why}", why = Chain(source))]
     Load {
         /// The instance.
         instance: String,
@@ -103,7 +103,7 @@ pub enum Error {
         source: Box<EbpfError>,
     },
     /// The verifier refused a program; its whole log follows.
-    #[error("the kernel refused program {program}: {source}")]
+    #[error("the kernel refused program {program}: {why}", why = Chain(source))]
     Program {
         /// The program.
         program: String,
@@ -111,7 +111,7 @@ pub enum Error {
         source: Box<ProgramError>,
     },
     /// Pinning failed.
-    #[error("pinning {path} failed: {source}", path = path.display())]
+    #[error("pinning {path} failed: {why}", path = path.display(), why = Chain(source))]
     Pin {
         /// The pin.
         path: PathBuf,
@@ -177,7 +177,7 @@ pub enum Error {
         wanted: u32,
     },
     /// An operation on a map failed.
-    #[error("{action} {map} failed: {source}")]
+    #[error("{action} {map} failed: {why}", why = Chain(source))]
     Map {
         /// `reading`, `writing` or `opening`.
         action: &'static str,
@@ -239,5 +239,51 @@ impl Error {
             map: map.to_owned(),
             source: Box::new(source),
         }
+    }
+}
+
+/// An error with all that caused it: what the libraries say of a failed call leaves the kernel's answer
+/// to the next one.
+struct Chain<'a, E>(&'a E);
+
+impl<E: std::error::Error> fmt::Display for Chain<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            next = cause.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_answer_is_told_once() {
+        let refused = io::Error::from_raw_os_error(libc::EPERM);
+        let source = MapError::from(SyscallError {
+            call: "BPF_OBJ_GET",
+            io_error: refused,
+        });
+        let text = Error::map("opening", "np_config", source).to_string();
+        assert_eq!(
+            text,
+            "opening np_config failed: `BPF_OBJ_GET` failed: Operation not permitted (os error 1)"
+        );
+        let source = MapError::IoError(io::Error::from_raw_os_error(libc::EPERM));
+        let text = Error::map("opening", "np_config", source).to_string();
+        assert_eq!(
+            text,
+            "opening np_config failed: Operation not permitted (os error 1)"
+        );
     }
 }

@@ -69,6 +69,7 @@ mod scale;
 mod several_networks;
 mod several_networks_gone;
 mod shaping;
+mod study;
 mod uplink_kinds;
 mod uplinks;
 mod uplinks_by_rule;

@@ -216,7 +216,10 @@ impl Volatile {
             // The words are of the version.
             (r"(?m)^(curl: .* after <ms>:).*$", "$1 <why>"),
             // How many segments a connection takes.
-            (r"(?m)^(publish .*) \d+ +\d+$", "$1 <packets> <bytes>"),
+            (
+                r"(?m)^((?:masquerade|publish) .*) \d+ +\d+$",
+                "$1 <packets> <bytes>",
+            ),
         ];
         let named = [
             ("mac", r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b"),

@@ -303,6 +303,8 @@ fn the_rules(r: &mut Reader) {
     let port = ["0.0.0.0:8080", "web", "172.17.0.2:80"];
     assert_eq!(publish[..3], ["publish", "bridge", "tcp"], "{rules}");
     assert_eq!(publish[3..6], port, "{rules}");
+    // The ping, and a connection of at least SYN, its answer, ACK, question, answer and two FINs.
+    assert!(masquerade[7].parse::<u64>().unwrap() >= 11, "{rules}");
     // The outside and the neighbour, each at least SYN, its answer, ACK, question, answer and two FINs.
     assert!(publish[7].parse::<u64>().unwrap() >= 14, "{rules}");
 

@@ -24,6 +24,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod datapath;
 pub mod drop_reason;
+pub mod endpoint_stats;
 pub mod event;
 pub mod maps;
 pub mod nat;

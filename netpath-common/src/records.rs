@@ -2,12 +2,13 @@
 //!
 //! Owns their byte layout: `repr(C)`, padding named and zero, sizes asserted. Addresses are in
 //! network order, ports and everything else in host order. The conntrack record is in
-//! [`crate::conntrack`], those of published ports are in [`crate::publish`].
+//! [`crate::conntrack`], those of published ports are in [`crate::publish`], an endpoint's counters in
+//! [`crate::endpoint_stats`].
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::addr::{Addr, V4, V6};
-pub use crate::publish::records::*;
+pub use crate::{endpoint_stats::*, publish::records::*};
 
 /// A container's attachment to a network, by slot in `np_endpoints`. A free slot has `ifindex` 0.
 ///
@@ -276,24 +277,6 @@ impl Config {
             zero: 0,
         }
     }
-}
-
-/// Counters of one endpoint on one CPU. Directions are as the container sees them.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
-pub struct EndpointStats {
-    /// Packets that the container sent and netpath translated.
-    pub tx_packets: u64,
-    /// Bytes of those, by frame length.
-    pub tx_bytes: u64,
-    /// Packets that were translated and delivered to the container.
-    pub rx_packets: u64,
-    /// Bytes of those, by frame length.
-    pub rx_bytes: u64,
-    /// Packets from the container that were dropped.
-    pub drops: u64,
-    /// Flows that the container began, or that were begun to it.
-    pub flows: u64,
 }
 
 /// Key of a fragmented datagram (RFC 791).

@@ -21,7 +21,9 @@ use netpath_common::{
     maps::{port_index, reserved_word, rule_stats_index},
     nat::NewFlow,
     packet::Ip,
-    records::{Config, EndpointStats, FragKey, FragRecord, IfaceRecord, UplinkRecord},
+    records::{
+        Config, EndpointStats, FragKey, FragRecord, IfaceRecord, Traffic, UplinkRecord, place,
+    },
     tuple,
 };
 
@@ -326,19 +328,13 @@ impl<C: EbpfContext, A: Maps> Tables for KernelTables<'_, C, A> {
     }
 
     #[inline(always)]
-    fn count_tx(&self, endpoint: u16, bytes: u64) {
-        stats(endpoint, |s| {
-            s.tx_packets += 1;
-            s.tx_bytes += bytes;
-        });
+    fn count_tx(&self, endpoint: u16, rule: u16, bytes: u64) {
+        stats(endpoint, |s| add(&mut s.tx, place(A::IS_V6, rule), bytes));
     }
 
     #[inline(always)]
-    fn count_rx(&self, endpoint: u16, bytes: u64) {
-        stats(endpoint, |s| {
-            s.rx_packets += 1;
-            s.rx_bytes += bytes;
-        });
+    fn count_rx(&self, endpoint: u16, rule: u16, bytes: u64) {
+        stats(endpoint, |s| add(&mut s.rx, place(A::IS_V6, rule), bytes));
     }
 
     #[inline(always)]
@@ -371,6 +367,14 @@ pub(crate) fn repeat<S>(n: u32, state: &mut S, body: extern "C" fn(u32, *mut S) 
             core::ptr::from_mut(state).cast(),
             0,
         );
+    }
+}
+
+#[inline(always)]
+fn add(counts: &mut [Traffic], place: usize, bytes: u64) {
+    if let Some(count) = counts.get_mut(place) {
+        count.packets += 1;
+        count.bytes += bytes;
     }
 }
 

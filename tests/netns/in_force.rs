@@ -7,6 +7,7 @@ use netpath_common::{
     tuple::TCP,
 };
 use netpath_tests::{
+    dual_stack::OUTSIDE6,
     netns::{Namespace, command, stdout, within},
     probe::{at, tcp, tcp_server, udp, udp_server},
     skip,
@@ -83,6 +84,63 @@ fn packets_and_bytes_are_counted_for_each_published_port() {
         network[3..6],
         ["172.17.0.0/16", "198.51.100.1", "(uplink0)"]
     );
+}
+
+/// The rule of the network for what leaves, of a family.
+#[track_caller]
+fn leaving(world: &World, v6: bool) -> (u64, u64) {
+    let all = rules(world);
+    let source = |r: &Value| r["source"].as_str().is_some_and(|s| s.contains(':') == v6);
+    let found = all.iter().find(|r| r["kind"] == "masquerade" && source(r));
+    let found = found.unwrap_or_else(|| panic!("{all:#?}"));
+    let number = |key: &str| found[key].as_u64().unwrap();
+    (number("packets"), number("bytes"))
+}
+
+/// An echo of 56 bytes with its headers, as `ping` sends it.
+const ECHO: [u64; 2] = [14 + 20 + 8 + 56, 14 + 40 + 8 + 56];
+
+#[test]
+fn packets_and_bytes_are_counted_for_what_leaves_each_network() {
+    if skip::missing("ping") {
+        return;
+    }
+    let world = World::dual_stack(&["a", "b"]);
+    let more = "ipv6 = \"fd00:17::/64\"";
+    let config = world.network("bridge", "netpath0", "172.17.0.0/16", more)
+        + &world.endpoint("a", A, &["5353:53/udp"])
+        + &world.endpoint("b", B, &[]);
+    world.up(&config);
+    let _server = udp_server(world.container("a"), "a", 53);
+    let pings = |name: &str, to: &str, count: &str| {
+        stdout(
+            world.container(name),
+            "ping",
+            &["-c", count, "-i", "0.05", to],
+        );
+    };
+    assert_eq!([leaving(&world, false), leaving(&world, true)], [(0, 0); 2]);
+    pings("a", &OUTSIDE.to_string(), "3");
+    pings("b", &OUTSIDE.to_string(), "1");
+    assert_eq!(leaving(&world, false), (8, 8 * ECHO[0]), "both directions");
+    assert_eq!(leaving(&world, true), (0, 0));
+    pings("b", &OUTSIDE6.to_string(), "2");
+    assert_eq!(leaving(&world, true), (4, 4 * ECHO[1]));
+    // Neighbours, the host and published ports are not of it.
+    pings("a", &B.to_string(), "1");
+    pings("a", "172.17.0.1", "1");
+    for asks in [&world.outside, world.container("b"), &world.host] {
+        assert!(udp(asks, at(HOST, 5353)).text.starts_with("a "));
+    }
+    assert_eq!(packets(&world, "5353"), 4);
+    assert_eq!(leaving(&world, false), (8, 8 * ECHO[0]));
+    // It is the sum of those containers that are there.
+    world.run(&["endpoint", "rm", "a"]);
+    assert_eq!(leaving(&world, false), (2, 2 * ECHO[0]));
+    let shown = world.run(&["rules"]);
+    let row = shown.lines().find(|l| l.contains("172.17.0.0/16")).unwrap();
+    let end: Vec<_> = row.split_whitespace().rev().take(2).collect();
+    assert_eq!(end, ["196", "2"], "{shown}");
 }
 
 #[test]

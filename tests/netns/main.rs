@@ -71,6 +71,7 @@ mod scale;
 mod several_networks;
 mod several_networks_gone;
 mod shaping;
+mod study;
 mod systemd;
 mod uplink_kinds;
 mod uplinks;

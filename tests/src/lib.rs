@@ -22,6 +22,7 @@ pub mod killer;
 pub mod local;
 pub mod multicast;
 pub mod netns;
+pub mod page;
 pub mod probe;
 pub mod reachability;
 pub mod recover;

@@ -244,7 +244,7 @@ impl Runner {
                 map.get(&slot, 0)
                     .unwrap()
                     .iter()
-                    .map(|s| s.rx_packets)
+                    .map(|s| s.given().packets)
                     .sum()
             })
             .collect()

@@ -230,10 +230,10 @@ impl<A: Family> Work<A> {
     ) -> Result<Action, DropReason> {
         A::rewrite(pkt, &self.ip, &self.to)?;
         if self.from_endpoint != 0 {
-            t.count_tx(self.from_endpoint, bytes);
+            t.count_tx(self.from_endpoint, self.rule, bytes);
         }
         if self.to_endpoint != 0 {
-            t.count_rx(self.to_endpoint, bytes);
+            t.count_rx(self.to_endpoint, self.rule, bytes);
         }
         if self.rule != 0 {
             t.count_rule(self.rule, bytes);

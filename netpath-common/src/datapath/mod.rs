@@ -239,10 +239,10 @@ pub trait Tables: PublishedPorts<A: Family> {
     }
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
-    /// Counts a translated packet that an endpoint sent.
-    fn count_tx(&self, endpoint: u16, bytes: u64);
-    /// Counts a translated packet that an endpoint was given.
-    fn count_rx(&self, endpoint: u16, bytes: u64);
+    /// Counts a translated packet that an endpoint sent; `rule`: of its published port, 0 for none.
+    fn count_tx(&self, endpoint: u16, rule: u16, bytes: u64);
+    /// Counts a translated packet that an endpoint was given, likewise.
+    fn count_rx(&self, endpoint: u16, rule: u16, bytes: u64);
     /// Counts a translated packet of a flow that a publishing rule made.
     fn count_rule(&self, rule: u16, bytes: u64);
     /// Counts a flow that an endpoint takes part in.

@@ -11,7 +11,7 @@ use crate::{
     drop_reason::DropReason,
     maps,
     packet::{Family, Ip},
-    records::{Config, FragKey, FragRecord, IfaceRecord, UplinkRecord},
+    records::{Config, FragKey, FragRecord, IfaceRecord, Traffic, UplinkRecord, place},
     tuple::Tuple,
 };
 
@@ -194,17 +194,19 @@ impl<A: Family> Tables for MemTables<A> {
             .or_default() += 1;
     }
 
-    fn count_tx(&self, endpoint: u16, bytes: u64) {
+    fn count_tx(&self, endpoint: u16, rule: u16, bytes: u64) {
+        let packet = Traffic { packets: 1, bytes };
         self.stat(endpoint, |s| {
-            s.tx_packets += 1;
-            s.tx_bytes += bytes;
+            let count = &mut s.tx[place(A::IS_V6, rule)];
+            *count = *count + packet;
         });
     }
 
-    fn count_rx(&self, endpoint: u16, bytes: u64) {
+    fn count_rx(&self, endpoint: u16, rule: u16, bytes: u64) {
+        let packet = Traffic { packets: 1, bytes };
         self.stat(endpoint, |s| {
-            s.rx_packets += 1;
-            s.rx_bytes += bytes;
+            let count = &mut s.rx[place(A::IS_V6, rule)];
+            *count = *count + packet;
         });
     }
 

@@ -59,7 +59,7 @@ fn c05_the_same_flow_at_once() {
             assert_eq!(flows(&h.tables), 1, "and they belong together");
             assert_eq!(h.tables.counter(Counter::FlowNew), 1);
             assert_eq!(
-                h.tables.stats(C1.slot).tx_packets,
+                h.tables.stats(C1.slot).sent().packets,
                 u64::from(processors) + 1
             );
         }

@@ -76,7 +76,7 @@ fn an_address_that_moved_to_another_slot_does_not_inherit_translations() {
     assert_eq!(out.to_uplink(), said("udp H:5000 > S:53"));
     let back = h.from_outside(&udp(S, 53, H, 5000, b""));
     assert_eq!(back.to_container(&heir), said("udp S:53 > C1:5000"));
-    assert_eq!(h.tables.stats(heir.slot).tx_packets, 1);
+    assert_eq!(h.tables.stats(heir.slot).sent().packets, 1);
 }
 
 #[test]

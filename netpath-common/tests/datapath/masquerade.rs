@@ -4,7 +4,7 @@ use netpath_common::{
     DropReason,
     conntrack::tcp::{ACK, SYN},
     counters::Counter,
-    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, UplinkRecord},
+    records::{NETWORK_INTERNAL, NETWORK_MASQUERADE, Traffic, UplinkRecord},
     tuple,
 };
 
@@ -260,11 +260,9 @@ fn counters_of_the_endpoint_and_the_flow() {
     let len = out.frame.bytes.len() as u64;
     let _ = h.from_outside(&udp(S, 53, H, 5000, b"1")).to_container(&C1);
     let stats = h.tables.stats(C1.slot);
-    assert_eq!((stats.tx_packets, stats.tx_bytes), (1, len));
-    assert_eq!(
-        (stats.rx_packets, stats.rx_bytes, stats.flows),
-        (1, len - 4, 1)
-    );
+    let one = |bytes| Traffic { packets: 1, bytes };
+    assert_eq!((stats.sent(), stats.given()), (one(len), one(len - 4)));
+    assert_eq!(stats.flows, 1);
     let record = h.tables.entry(&record_key(tuple::UDP, 53, 5000)).unwrap();
     assert_eq!((record.packets, record.bytes), (1, len - 4));
 }

@@ -190,7 +190,7 @@ impl World {
             _ => panic!("{} became {}", describe(input), out.text()),
         };
         self.check_ends(hook, input, &a, out, ends);
-        self.count(ends, input.bytes.len() as u64);
+        self.count::<A>(ends, input.bytes.len() as u64);
     }
 
     /// What a container is told whose packet was refused is its own, from its gateway.

@@ -55,16 +55,8 @@ impl Datapath {
             .per_cpu::<EndpointStats>(maps::ENDPOINT_STATS)?
             .get(&u32::from(slot), 0)
             .map_err(|e| Error::map("reading", maps::ENDPOINT_STATS, e))?;
-        Ok(values
-            .iter()
-            .fold(EndpointStats::default(), |sum, v| EndpointStats {
-                tx_packets: sum.tx_packets + v.tx_packets,
-                tx_bytes: sum.tx_bytes + v.tx_bytes,
-                rx_packets: sum.rx_packets + v.rx_packets,
-                rx_bytes: sum.rx_bytes + v.rx_bytes,
-                drops: sum.drops + v.drops,
-                flows: sum.flows + v.flows,
-            }))
+        let of_cpus = values.iter().copied();
+        Ok(of_cpus.fold(EndpointStats::default(), |sum, of_cpu| sum + of_cpu))
     }
 
     /// Zeroes the counters of one endpoint, for a slot that is given away.

@@ -50,7 +50,6 @@ fn text(in_force: &InForce) -> Vec<String> {
     table(HEADER, networks.chain(published))
 }
 
-/// Packets are counted for published ports; those of networks are their containers', see `status`.
 fn row_of_network(n: &NetworkRule) -> [String; 8] {
     let to = n.to.iter().map(|to| match &to.uplink {
         Some(uplink) => format!("{} ({uplink})", to.address),
@@ -70,8 +69,8 @@ fn row_of_network(n: &NetworkRule) -> [String; 8] {
         n.source.to_string(),
         if to.is_empty() { none() } else { to.join(" ") },
         options.to_owned(),
-        none(),
-        none(),
+        n.packets.to_string(),
+        n.bytes.to_string(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! `SPEC`: a published port in Docker's form.
 //!
-//! Owns the grammar `[HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/PROTOCOL][,OPTION]...`. Does not
-//! choose ports: [`crate::instance`] does when the host port is left open.
+//! Owns the grammar `[[HOSTIP:][HOSTPORT[-END]]:]CONTAINERPORT[-END][/PROTOCOL][,OPTION]...`. Does
+//! not choose ports: [`crate::instance`] does when the host port is left open.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use super::{PortRange, Protocol};
 
 /// The form, for messages.
 pub const SPEC_FORM: &str =
-    "[HOSTIP:]HOSTPORT[-END]:CONTAINERPORT[-END][/tcp|udp|sctp][,allow=CIDR]...[,balance]";
+    "[[HOSTIP:][HOSTPORT[-END]]:]CONTAINERPORT[-END][/tcp|udp|sctp][,allow=CIDR]...[,balance]";
 
 /// A published port as the user asked for it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -52,6 +52,9 @@ fn snapshot(datapath: &Datapath) -> Result<Snapshot, Error> {
         allowed: datapath.allowed()?,
         ..Snapshot::default()
     };
+    for slot in maps.endpoint_slots() {
+        maps.stats.insert(slot, datapath.endpoint_stats(slot)?);
+    }
     for group in maps.group_slots() {
         maps.groups.insert(group, datapath.backends(group)?);
     }

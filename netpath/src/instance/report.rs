@@ -282,8 +282,8 @@ fn endpoints(
                     .iter()
                     .flat_map(|r| r.summaries(&e.homes(n)))
                     .collect(),
-                tx_packets: stats.tx_packets,
-                rx_packets: stats.rx_packets,
+                tx_packets: stats.sent().packets,
+                rx_packets: stats.given().packets,
                 drops: stats.drops,
                 flows: stats.flows,
             })

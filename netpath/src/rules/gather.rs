@@ -13,9 +13,9 @@ use netpath_common::{
     V6,
     publish::Backends,
     records::{
-        CONFIG_PRESERVE_PORTS, Config, EndpointRecord, LOOPBACK_UPLINK, NETWORK_BINDINGS,
-        NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord, RULE_ALLOW,
-        RuleRecord, RuleStats, UplinkRecord,
+        CONFIG_PRESERVE_PORTS, Config, EndpointRecord, EndpointStats, LOOPBACK_UPLINK,
+        NETWORK_BINDINGS, NETWORK_INTERNAL, NETWORK_MASQUERADE, NETWORK_ROUTED, NetworkRecord,
+        RULE_ALLOW, RuleRecord, RuleStats, Traffic, UplinkRecord,
     },
 };
 
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub networks: Vec<NetworkRecord>,
     /// `np_endpoints` by slot.
     pub endpoints: Vec<EndpointRecord>,
+    /// `np_ep_stats` by slot, of those endpoints that are there.
+    pub stats: HashMap<u16, EndpointStats>,
     /// `np_uplinks` by slot.
     pub uplinks: Vec<UplinkRecord>,
     /// `np_published4`.
@@ -49,6 +51,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Endpoints that are there.
+    #[must_use]
+    pub fn endpoint_slots(&self) -> Vec<u16> {
+        let there = (0u16..).zip(&self.endpoints);
+        let there = there.filter(|(slot, e)| *slot != 0 && e.ifindex != 0);
+        there.map(|(slot, _)| slot).collect()
+    }
+
+    /// What the containers of a network exchanged without published ports.
+    fn by_themselves(&self, network: u16, v6: bool) -> Traffic {
+        let of_network = |slot: &u16| {
+            let endpoint = self.endpoints.get(usize::from(*slot));
+            endpoint.is_some_and(|e| e.network == network)
+        };
+        let there = self.stats.iter().filter(|(slot, _)| of_network(slot));
+        let each = there.map(|(_, stats)| stats.by_itself(v6));
+        each.fold(Traffic::default(), |sum, of_one| sum + of_one)
+    }
+
     /// Groups that published ports name.
     #[must_use]
     pub fn group_slots(&self) -> Vec<u16> {
@@ -286,6 +307,7 @@ fn network(maps: &Snapshot, names: &Names, slot: u16, n: &NetworkRecord) -> Vec<
             Leaving::Masquerade => uplinks(maps, names, source.addr().is_ipv6()),
             Leaving::Routed | Leaving::Unmasqueraded | Leaving::Internal => Vec::new(),
         };
+        let counted = maps.by_themselves(slot, source.addr().is_ipv6());
         Some(NetworkRule {
             kind,
             network: names.network(slot),
@@ -293,6 +315,8 @@ fn network(maps: &Snapshot, names: &Names, slot: u16, n: &NetworkRecord) -> Vec<
             source,
             to,
             endpoint_independent: n.flags & NETWORK_BINDINGS != 0,
+            packets: counted.packets,
+            bytes: counted.bytes,
         })
     };
     subnets.into_iter().filter_map(rule).collect()

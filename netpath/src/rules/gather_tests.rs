@@ -63,6 +63,40 @@ fn both_families_of_a_port_are_one_rule() {
 }
 
 #[test]
+fn a_network_counts_what_its_containers_exchange_by_themselves() {
+    let mut maps = snapshot();
+    maps.networks[1].mask6 = [
+        255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    // One more, in another network, and a slot that nobody has.
+    maps.networks[2] = NetworkRecord {
+        subnet: [172, 18, 0, 0],
+        ..maps.networks[1]
+    };
+    maps.networks[2].mask6 = [0; 16];
+    maps.endpoints[3] = EndpointRecord {
+        network: 2,
+        ..maps.endpoints[1]
+    };
+    assert_eq!(maps.endpoint_slots(), [1, 2, 3]);
+    for slot in maps.endpoint_slots() {
+        let mut stats = EndpointStats::default();
+        for (number, count) in (1..).zip(stats.tx.iter_mut().chain(&mut stats.rx)) {
+            count.packets = number * 10u64.pow(u32::from(slot));
+            count.bytes = 1000 * count.packets;
+        }
+        maps.stats.insert(slot, stats);
+    }
+    let rules = gather(&maps, &names()).networks;
+    let counted: Vec<_> = rules.iter().map(|n| (n.packets, n.bytes)).collect();
+    // The first and the third of four places, sent and given: 1 and 5, 3 and 7.
+    assert_eq!(
+        counted,
+        [(660, 660_000), (1100, 1_100_000), (6000, 6_000_000)]
+    );
+}
+
+#[test]
 fn each_backend_of_a_group_is_a_rule() {
     let mut maps = snapshot();
     let shared = Binding {

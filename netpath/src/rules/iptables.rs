@@ -34,9 +34,12 @@ fn half(in_force: &InForce, v6: bool) -> Vec<String> {
         lines.push(format!("-P {chain} ACCEPT"));
     }
     lines.push("-N DOCKER".into());
-    for chain in ["PREROUTING", "OUTPUT"] {
-        lines.push(format!("-A {chain} -m addrtype --dst-type LOCAL -j DOCKER"));
-    }
+    lines.push("-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER".into());
+    // Docker leaves what the host asks at loopback to its proxy.
+    let loopback = if v6 { "::1/128" } else { "127.0.0.0/8" };
+    lines.push(format!(
+        "-A OUTPUT ! -d {loopback} -m addrtype --dst-type LOCAL -j DOCKER"
+    ));
     if let Some(range) = in_force.ports.range {
         lines.push(format!("# ports of masquerade: {range}, of TCP and UDP"));
     }
@@ -235,7 +238,7 @@ mod tests {
                 "-P POSTROUTING ACCEPT",
                 "-N DOCKER",
                 "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
-                "-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER",
+                "-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER",
                 "-A POSTROUTING -s 172.17.0.0/16 ! -o netpath0 -j MASQUERADE",
                 "-A DOCKER ! -i netpath0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
             ]

@@ -95,6 +95,10 @@ pub struct NetworkRule {
     pub to: Vec<Outside>,
     /// The outside port does not depend on the destination.
     pub endpoint_independent: bool,
+    /// Packets that its containers exchanged by flows of no published port, both directions.
+    pub packets: u64,
+    /// Bytes of those, by frame length.
+    pub bytes: u64,
 }
 
 /// A published port or range of ports of one container.

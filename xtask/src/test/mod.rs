@@ -1,7 +1,8 @@
 //! `test`: every layer of tests, and one line that counts them.
 //!
-//! Owns which suites there are and how they are run. Counting is `tally`'s.
+//! Owns how they are run. Which there are is `layer`'s, counting `tally`'s.
 
+mod layer;
 pub(crate) mod tally;
 
 use std::{
@@ -12,9 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use self::tally::Tally;
+use self::{layer::Layer, tally::Tally};
 use crate::{
     build,
     context::{Context, as_root, in_ci, show, step},
@@ -34,19 +35,6 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-/// A layer of tests.
-#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
-enum Layer {
-    /// Logic compiled for the host. Needs no root.
-    Unit,
-    /// The eBPF programs by BPF_PROG_TEST_RUN. Needs root.
-    Prog,
-    /// Real sockets and real programs across network namespaces. Needs root.
-    Netns,
-    /// The same packets through the kernel's NAT and netpath. Needs root.
-    Differential,
-}
-
 /// Names the file to which a test that cannot run appends a line with the reason.
 const SKIP_LOG: &str = "NETPATH_SKIP_LOG";
 
@@ -55,46 +43,6 @@ const LONG: &str = "NETPATH_LONG";
 
 /// Names the netpath program to the tests that run it.
 const PROGRAM: &str = "NETPATH_BIN";
-
-impl Layer {
-    const ALL: [Self; 4] = [Self::Unit, Self::Prog, Self::Netns, Self::Differential];
-
-    /// The words after `cargo test`, and those for the test program.
-    fn arguments(self) -> (&'static [&'static str], &'static [&'static str]) {
-        match self {
-            Self::Unit => (
-                &[
-                    "--package=netpath-common",
-                    "--package=netpath",
-                    "--package=xtask",
-                    "--features=netpath-common/testing,xtask/verifier,xtask/bench,xtask/replay",
-                ],
-                &[],
-            ),
-            // With the tests of what the program tests share.
-            Self::Prog => (&["--package=netpath-tests", "--lib", "--test=prog"], &[]),
-            // They wait for deadlines of real traffic: several at once would disturb each other.
-            Self::Netns => (
-                &["--package=netpath-tests", "--test=netns"],
-                &["--test-threads=1"],
-            ),
-            // Each stays on one processor; two there would take each other's time.
-            Self::Differential => (
-                &["--package=netpath-tests", "--test=differential"],
-                &["--test-threads=1"],
-            ),
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Unit => "unit tests",
-            Self::Prog => "program tests",
-            Self::Netns => "namespace tests",
-            Self::Differential => "differential tests",
-        }
-    }
-}
 
 /// Runs the layers that were asked for and prints the count.
 pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
@@ -176,7 +124,14 @@ impl<'a> Run<'a> {
 
     /// Runs one layer, shows its output and counts its results.
     fn layer(&mut self, layer: Layer, tally: &mut Tally) -> Result<()> {
-        let mut command = self.command(layer)?;
+        for words in layer.passes(self.filter) {
+            self.pass(layer, &words, tally)?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, layer: Layer, words: &[String], tally: &mut Tally) -> Result<()> {
+        let mut command = self.command(layer, words)?;
         let name = show(&command);
         let mut child = command
             .stdin(Stdio::null())
@@ -203,11 +158,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The cargo command of a layer; where root is needed, cargo is told to call sudo.
-    fn command(&self, layer: Layer) -> Result<Command> {
-        let (cargo_arguments, test_arguments) = layer.arguments();
+    /// The cargo command of one pass; where root is needed, cargo is told to call sudo.
+    fn command(&self, layer: Layer, words: &[String]) -> Result<Command> {
         let mut cargo = self.context.cargo();
-        cargo.args(["test", "--no-fail-fast"]).args(cargo_arguments);
+        cargo
+            .args(["test", "--no-fail-fast"])
+            .args(layer.packages());
         if layer != Layer::Unit {
             let sudo = as_root(&format!("running the {}", layer.title()))?;
             if !sudo.is_empty() {
@@ -220,7 +176,7 @@ impl<'a> Run<'a> {
         if self.long {
             cargo.env(LONG, "1");
         }
-        cargo.arg("--").args(self.filter).args(test_arguments);
+        cargo.arg("--").args(words);
         Ok(cargo)
     }
 

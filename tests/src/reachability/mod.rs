@@ -6,6 +6,7 @@
 //! The networks are as they are by default: translated, and open between their containers.
 
 mod page;
+pub mod run;
 
 use std::fmt;
 

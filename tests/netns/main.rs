@@ -63,6 +63,7 @@ mod publish;
 mod publish_allow;
 mod publish_range;
 mod reachability;
+mod reachability_networks;
 mod refuse;
 mod rules;
 mod scale;

@@ -5,6 +5,7 @@
 //!
 //! The networks are as they are by default: translated, and open between their containers.
 
+pub mod networks;
 mod page;
 pub mod run;
 

@@ -238,6 +238,25 @@ fn in_a_routed_network_an_address_of_the_host_names_a_family() {
 }
 
 #[test]
+fn in_a_routed_network_an_allow_list_is_changed_and_a_port_withdrawn() {
+    let world = World::new(&["a"]);
+    let network = world.network("bridge", "netpath0", "172.17.0.0/16", "mode = \"routed\"");
+    world.up(&(network + &world.endpoint("a", A, &[])));
+    within(&world.outside, || {
+        links::add_route(std::net::Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap();
+    });
+    let _server = tcp_server(world.container("a"), "a", 80);
+    world.words("publish a 8080:80,allow=192.0.2.0/24");
+    tcp_fails(&world.outside, at(A, 80), io::ErrorKind::TimedOut);
+    // Of the host's port nothing depends.
+    world.words("publish a 80:80,allow=198.51.100.0/24");
+    assert!(tcp(&world.outside, at(A, 80)).is_from("a", OUTSIDE));
+    world.words("unpublish a 80:80");
+    assert_eq!(world.words("port a"), "");
+    tcp_fails(&world.outside, at(A, 80), io::ErrorKind::TimedOut);
+}
+
+#[test]
 fn ct_shows_counts_and_removes_flows_of_both_families() {
     let world = world();
     let a = world.container("a");

@@ -199,7 +199,7 @@ impl Planner<'_> {
         let listed = specs.iter().filter_map(|spec| {
             let same = |r: &&Rule| {
                 let options = r.spec.balance == spec.balance && r.spec.allow != spec.allow;
-                options && r.is_for(spec, n.binding())
+                options && n.asks_for(spec, r)
             };
             let rule = e.rules.iter().find(same)?;
             Some(Rule {

@@ -1,9 +1,8 @@
 //! Who reaches a container of each kind of network: what netpath promises, and what Docker does.
 //!
-//! Owns the questions and netpath's promise. [`docker`] has Docker's answers, [`difference`] the names of
-//! what differs and why, [`page()`] the document that is made of all of it,
-//! docs/reachability-networks.md. Whether the answers of both hold is asked by
-//! `netns/reachability_networks`.
+//! Owns the questions and netpath's promise. `docker` has Docker's answers, `difference` the names of what
+//! differs and why, [`page()`] the document that is made of all of it, docs/reachability-networks.md.
+//! Whether the answers of both hold is asked by `netns/reachability_networks`.
 
 mod difference;
 mod docker;

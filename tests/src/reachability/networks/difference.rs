@@ -74,8 +74,8 @@ impl Difference {
                  it Docker drops that"
             }
             Self::LoopbackByIpv6 => {
-                "the host reaches its published ports by `::1`, as with Docker's proxy; without it the \
-                 answer is lost"
+                "the host reaches its published ports by `::1`, as with Docker's proxy; without it it hears \
+                 nothing"
             }
         }
     }
@@ -108,8 +108,8 @@ impl Difference {
                  which the answer would not find"
             }
             Self::LoopbackByIpv6 => {
-                "`localhost` is `::1` first; the kernel takes no answer to `::1` from a bridge, and there is \
-                 no `route_localnet` of IPv6"
+                "`localhost` is `::1` first. Docker's rules translate it, but there is no `route_localnet` of \
+                 IPv6"
             }
         }
     }

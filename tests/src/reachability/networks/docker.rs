@@ -71,7 +71,7 @@ impl Question {
             (Client::Host, Proxy::On) if self.asked == Asked::Host => End::Reached(Seen::Asked),
             // The proxy takes it, which is a process of the host.
             (_, Proxy::On) => End::Reached(Seen::Gateway),
-            // The answer to `::1` does not come in by a bridge.
+            // Translated as well, but there is no `route_localnet` of IPv6.
             (Client::Host, Proxy::Off)
                 if self.asked == Asked::Loopback && self.family == Family::Ipv6 =>
             {

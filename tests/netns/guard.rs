@@ -156,6 +156,8 @@ fn without_icc_containers_do_not_reach_each_other() {
     assert!(pings(b, GATEWAY, SOON), "the gateway is not a container");
     assert!(tcp(b, at(OUTSIDE, 7000)).is_from("outside", HOST));
     assert!(tcp(&world.outside, at(HOST, 8080)).is_from("a", OUTSIDE));
+    // What is published is open to a neighbour, but neither finds the other by ARP.
+    assert!(tcp(b, at(HOST, 8080)).is_from("a", GATEWAY));
 }
 
 #[test]

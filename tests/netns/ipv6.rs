@@ -207,6 +207,56 @@ fn routed_networks_keep_their_addresses() {
 }
 
 #[test]
+fn in_a_routed_network_an_address_of_the_host_names_a_family() {
+    let world = World::dual_stack(&["a"]);
+    let ports = ["0.0.0.0:8080:80", "[::]:8081:81", "127.0.0.1:8082:82"];
+    let ports = [&ports[..], &["[::1]:9082:82"]].concat();
+    let config = world.dual_stack_config(&["a"], &ports, "mode = \"routed\"");
+    world.up(&config);
+    assert!(world.up(&config).contains("nothing to change"));
+    within(&world.outside, || {
+        links::add_route("fd00:17::".parse::<Ipv6Addr>().unwrap(), 64, HOST6).unwrap();
+        links::add_route(std::net::Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap();
+    });
+    let a = world.container("a");
+    let _servers = [80, 81, 82].map(|port| (tcp_server(a, "a", port), tcp_server6(a, "a", port)));
+    let outside = &world.outside;
+    assert!(tcp(outside, at(A, 80)).is_from("a", OUTSIDE));
+    tcp_fails(outside, at6(A6, 80), io::ErrorKind::TimedOut);
+    tcp_fails(outside, at(A, 81), io::ErrorKind::TimedOut);
+    assert!(tcp(outside, at6(A6, 81)).is_from("a", OUTSIDE6));
+    // One of each family are two.
+    assert!(tcp(outside, at(A, 82)).is_from("a", OUTSIDE));
+    assert!(tcp(outside, at6(A6, 82)).is_from("a", OUTSIDE6));
+    // One of both is neither's for once more.
+    for (spec, at) in [
+        ("80", "Bind for 172.17.0.2:80 failed"),
+        ("[::]:9081:81", "Bind for [fd00:17::2]:81 failed"),
+    ] {
+        world.refused(&format!("publish a {spec}"), &[at, "already allocated"]);
+    }
+}
+
+#[test]
+fn in_a_routed_network_an_allow_list_is_changed_and_a_port_withdrawn() {
+    let world = World::new(&["a"]);
+    let network = world.network("bridge", "netpath0", "172.17.0.0/16", "mode = \"routed\"");
+    world.up(&(network + &world.endpoint("a", A, &[])));
+    within(&world.outside, || {
+        links::add_route(std::net::Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap();
+    });
+    let _server = tcp_server(world.container("a"), "a", 80);
+    world.words("publish a 8080:80,allow=192.0.2.0/24");
+    tcp_fails(&world.outside, at(A, 80), io::ErrorKind::TimedOut);
+    // Of the host's port nothing depends.
+    world.words("publish a 80:80,allow=198.51.100.0/24");
+    assert!(tcp(&world.outside, at(A, 80)).is_from("a", OUTSIDE));
+    world.words("unpublish a 80:80");
+    assert_eq!(world.words("port a"), "");
+    tcp_fails(&world.outside, at(A, 80), io::ErrorKind::TimedOut);
+}
+
+#[test]
 fn ct_shows_counts_and_removes_flows_of_both_families() {
     let world = world();
     let a = world.container("a");

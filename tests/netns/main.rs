@@ -65,6 +65,7 @@ mod publish;
 mod publish_allow;
 mod publish_range;
 mod reachability;
+mod reachability_networks;
 mod refuse;
 mod rules;
 mod scale;

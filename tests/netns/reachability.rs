@@ -4,15 +4,9 @@
 //! [`netpath_tests::reachability`]'s.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use netpath::lab::{links, server::Server};
@@ -20,7 +14,10 @@ use netpath_tests::{
     dual_stack::{A6, B6, GATEWAY6, HOST6, OUTSIDE6},
     local::{self, Kind},
     netns::{Namespace, within},
-    reachability::{Asked, Client, Container, End, Family, Published, Question, Seen, Way},
+    reachability::{
+        Asked, Client, Container, End, Family, Published, Question, Seen, Way,
+        run::{Run, SILENCE, SOON, lift_icmp_limits},
+    },
     topology::{A, B, GATEWAY, HOST, OUTSIDE, World, succeeded},
 };
 
@@ -28,15 +25,6 @@ use crate::host::needs_cgroup;
 
 const C: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 2);
 const C6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x18, 0, 0, 0, 0, 0, 2);
-
-/// How many questions are asked at a time: most wait.
-const AT_ONCE: usize = 24;
-/// How long an answer may take with so many.
-const SOON: Duration = Duration::from_secs(5);
-/// How long silence lasts, less than until a SYN is sent again.
-const SILENCE: Duration = Duration::from_millis(400);
-/// When it has been.
-const RETRANSMITTED: Duration = Duration::from_millis(950);
 
 /// The port of the host. The container's, [`inside`], is as far from 80.
 fn port(published: Published, for_other_network: bool) -> u16 {
@@ -140,22 +128,8 @@ fn world(container: Container, way: Way) -> World {
         links::add_route(Ipv4Addr::new(172, 17, 0, 0), 16, HOST).unwrap();
         links::add_route(Ipv6Addr::new(0xfd00, 0x17, 0, 0, 0, 0, 0, 0), 64, HOST6).unwrap();
     });
-    // Whoever refuses is to say so each time.
     for namespace in [&world.host, world.container("a")] {
-        for (setting, value) in [
-            ("ipv4/icmp_ratelimit", "0"),
-            ("ipv6/icmp/ratelimit", "0"),
-            ("ipv4/icmp_msgs_per_sec", "10000"),
-            ("ipv4/icmp_msgs_burst", "10000"),
-        ] {
-            let path = format!("/proc/sys/net/{setting}");
-            within(namespace, || {
-                // The last two are the whole machine's before Linux 6.13, and generous there.
-                if fs::exists(&path).unwrap() {
-                    fs::write(&path, value).unwrap();
-                }
-            });
-        }
+        lift_icmp_limits(namespace);
     }
     world
 }
@@ -284,62 +258,18 @@ fn every_question(container: Container, way: Way) {
     let world = world(container, way);
     let _services = services(&world);
     let questions: Vec<Question> = Question::all(container, way).collect();
-    let next = AtomicUsize::new(0);
-    let broken = Mutex::new(Vec::new());
-    // SYNs that may have been sent, and dropped, twice.
-    let twice = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(question) = questions.get(place) else {
-                        break;
-                    };
-                    let begun = Instant::now();
-                    if let Err(found) = ask(&world, question, 20_000 + place as u16) {
-                        let promise = question.promise();
-                        broken
-                            .lock()
-                            .unwrap()
-                            .push((place, format!("{question:?}: {promise:?}, but {found}")));
-                    }
-                    let late = begun.elapsed() > RETRANSMITTED;
-                    let silent = matches!(question.promise(), End::Dropped(_));
-                    if late && silent && question.kind == Kind::Tcp {
-                        twice.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    let run = Run::default();
+    run.all(&questions, |place, question| {
+        let begun = Instant::now();
+        let promise = question.promise();
+        let kept = ask(&world, question, 20_000 + place as u16);
+        if let End::Dropped(reason) = promise {
+            run.dropped(reason, question.kind, begun);
         }
+        kept.map_err(|found| format!("{promise:?}, but {found}"))
     });
-    let mut broken = broken.into_inner().unwrap();
-    broken.sort();
-    let lines: Vec<String> = broken.into_iter().map(|(_, line)| line).collect();
-    assert!(
-        lines.is_empty(),
-        "{} of {}:\n{}",
-        lines.len(),
-        questions.len(),
-        lines.join("\n")
-    );
-    // Whoever is told nothing has been dropped for the reason that is promised, and nobody else.
-    let mut promised: BTreeMap<&str, u64> = BTreeMap::new();
-    for question in &questions {
-        if let End::Dropped(reason) = question.promise() {
-            *promised.entry(reason.as_str()).or_default() += 1;
-        }
-    }
-    let found = world.drops();
-    let twice = twice.into_inner() as u64;
-    assert!(
-        found.keys().eq(promised.keys())
-            && found
-                .iter()
-                .all(|(reason, n)| (promised[reason]..=promised[reason] + twice).contains(n)),
-        "{found:?} instead of {promised:?}, {twice} perhaps twice"
-    );
-    println!("{} questions; drops: {found:?}", questions.len());
+    run.assert_drops(&world, &[]);
+    println!("{} questions", questions.len());
 }
 
 #[test]

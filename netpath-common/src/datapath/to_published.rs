@@ -8,13 +8,14 @@ use crate::{
     drop_reason::DropReason,
     nat::{NewFlow, initial_state},
     publish::Answer,
-    records::{NETWORK_INTERNAL, NetworkRecord},
+    records::{NETWORK_ICC, NETWORK_INTERNAL, NetworkRecord},
 };
 
 /// A packet to an address of the host: to a published port, or to the host's own services.
 ///
-/// The source stays, so that the published service sees who asks; only where a container asks
-/// itself it becomes the gateway's, or the answer would never leave the container.
+/// The source stays, so that the published service sees who asks. It becomes the gateway's where the
+/// answer would never arrive: where a container asks itself, and where it asks a neighbour in a network
+/// without ICC, whose bridge keeps their ARP and neighbour discovery apart as well.
 #[inline(always)]
 pub(super) fn to_host<T: Tables>(
     t: &T,
@@ -34,12 +35,23 @@ pub(super) fn to_host<T: Tables>(
         Answer::NotAllowed => return Err(DropReason::NotAllowed),
         Answer::Found => {}
     }
-    let itself = if w.look.target.endpoint == slot {
+    let source = if w.look.target.endpoint == slot || is_kept_apart(t, w, slot, network) {
         T::A::gateway(network)
     } else {
         T::A::NONE
     };
-    to_published(t, w, slot, 0, itself)
+    to_published(t, w, slot, 0, source)
+}
+
+/// Whether the published port in [`Work::look`] is a neighbour's of the endpoint in this slot, and their
+/// network keeps neighbours apart.
+#[inline(always)]
+fn is_kept_apart<T: Tables>(t: &T, w: &Work<T::A>, slot: u16, network: &NetworkRecord) -> bool {
+    network.flags & NETWORK_ICC == 0
+        && match (t.endpoint(slot), t.endpoint(w.look.target.endpoint)) {
+            (Some(from), Some(to)) => from.network == to.network,
+            (None, _) | (_, None) => false,
+        }
 }
 
 /// Plans a flow to the published port in [`Work::look`]; `source` replaces the client's address,

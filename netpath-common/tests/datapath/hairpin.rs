@@ -100,12 +100,20 @@ fn neighbours_talk_unless_that_is_off() {
     // The gateway and the outside stay reachable, and published ports.
     assert!(h.from(&C1, &query(C1.ip(), GW1, ECHO, 1)).passed());
     let _ = h.from(&C1, &query(C1.ip(), S, ECHO, 1)).to_uplink();
-    let _ = h
-        .from(&C2, &tcp(C2.ip(), 50000, H, 8080, SYN))
-        .to_container(&C1);
-    let _ = h
-        .from(&C1, &tcp(C1.ip(), 80, C2.ip(), 50000, SYN | ACK))
-        .to_container(&C2);
+}
+
+#[test]
+fn where_neighbours_are_kept_apart_the_gateway_asks_for_them() {
+    let mut h = Host::new();
+    h.tables.networks[usize::from(NET1)].flags &= !NETWORK_ICC;
+    // By ARP and neighbour discovery neither finds the other.
+    let out = h.from(&C2, &tcp(C2.ip(), 50000, H, 8080, SYN));
+    assert_eq!(out.to_container(&C1), said("tcp GW1:50000 > C1:80"));
+    let back = h.from(&C1, &tcp(C1.ip(), 80, GW1, 50000, SYN | ACK));
+    assert_eq!(back.to_container(&C2), said("tcp H:8080 > C2:50000"));
+    // A container of another network is found by the gateway in any case.
+    let out = h.from(&C3, &tcp(C3.ip(), 50000, H, 8080, SYN));
+    assert_eq!(out.to_container(&C1), said("tcp C3:50000 > C1:80"));
 }
 
 #[test]

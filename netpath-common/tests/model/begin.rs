@@ -190,7 +190,9 @@ impl World {
         let to = targets.iter().find(|to| Some(to.who) == at);
         let to = *to.unwrap_or_else(|| panic!("2: {x:?} became {y:?}, and may {targets:?}"));
         let source = match inside {
-            Some(c) if c == to.who => A::gateway_of(scene.containers[c].network),
+            Some(c) if c == to.who || scene.are_kept_apart(c, to.who) => {
+                A::gateway_of(scene.containers[c].network)
+            }
             _ => x.src,
         };
         assert_eq!((y.src, y.dport), (source, to.port), "{x:?} became {y:?}");

@@ -247,6 +247,12 @@ impl Scene {
         is_first(&self.containers[who]) || !self.life.internal
     }
 
+    /// Whether two containers are neighbours that do not reach each other by themselves.
+    pub(crate) fn are_kept_apart(&self, a: usize, b: usize) -> bool {
+        let second = |who: usize| !is_first(&self.containers[who]);
+        !self.life.icc && second(a) && second(b)
+    }
+
     /// What the answers to a container's packet look like.
     pub(crate) fn outside<A: Side>(&self, line: &Line<A>, port: u16) -> Line<A> {
         let back = A::back(*line);

@@ -101,7 +101,7 @@ impl Instance {
         for spec in specs {
             let found = rules
                 .iter()
-                .filter(|r| r.spec == *spec || r.is_for(spec, network.binding()));
+                .filter(|r| r.spec == *spec || network.asks_for(spec, r));
             let before = slots.len();
             slots.extend(found.map(|r| r.slot));
             if slots.len() == before {

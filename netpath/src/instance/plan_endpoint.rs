@@ -12,12 +12,12 @@ use super::{
     error::known,
     ipv6::address6,
     plan::{Planner, Step},
-    ports::{Chosen, Ports},
+    ports::{Chosen, Ports, no_home},
 };
 use crate::{
     config::{self, HostBinding, Mode, PortSpec, check_endpoint_addr},
     net::{hex_id, namespace::Namespace, random_ifname, random_mac},
-    state::{Endpoint, Network, Origin, Rule},
+    state::{Endpoint, Network, Origin, Rule, addrs_of},
 };
 
 impl Planner<'_> {
@@ -199,7 +199,7 @@ impl Planner<'_> {
         let listed = specs.iter().filter_map(|spec| {
             let same = |r: &&Rule| {
                 let options = r.spec.balance == spec.balance && r.spec.allow != spec.allow;
-                options && r.is_for(spec, n.binding())
+                options && n.asks_for(spec, r)
             };
             let rule = e.rules.iter().find(same)?;
             Some(Rule {
@@ -257,7 +257,7 @@ impl Planner<'_> {
             let at = published_at(n, e, spec);
             let chosen = match n.mode {
                 Mode::Nat => ports.allocate(endpoint, &e.homes(n), spec, at, n.ports_held)?,
-                Mode::Routed => own_ports(e, &rules, spec)?,
+                Mode::Routed => own_ports(n, e, &rules, spec)?,
             };
             rules.push(Rule {
                 slot: ports.slot()?,
@@ -283,24 +283,33 @@ fn published_at(n: &Network, e: &Endpoint, spec: &PortSpec) -> HostBinding {
 }
 
 /// The first port of a SPEC in a routed network, where the container's own ports are published, each
-/// once; ports of the host are not asked for.
-fn own_ports(e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Error> {
+/// once in a family; ports of the host are not asked for.
+fn own_ports(n: &Network, e: &Endpoint, new: &[Rule], spec: &PortSpec) -> Result<Chosen, Error> {
     if spec.balance {
         return Err(Error::RoutedBalance {
             endpoint: e.name.clone(),
             spec: spec.clone(),
         });
     }
-    let same = |r: &&Rule| r.proto() == spec.proto && r.spec.container.overlaps(spec.container);
-    match e.rules.iter().chain(new).find(same) {
+    let (homes, at) = (e.homes(n), published_at(n, e, spec));
+    if let Some(addr) = spec.host_ip.filter(|addr| !homes.has_family_of(*addr)) {
+        return Err(no_home(&e.name, spec, addr));
+    }
+    let wanted: Vec<IpAddr> = addrs_of(spec, at, &homes).collect();
+    let mut taken = e
+        .rules
+        .iter()
+        .chain(new)
+        .filter(|r| r.proto() == spec.proto && r.spec.container.overlaps(spec.container));
+    match taken.find_map(|r| Some((r, r.addrs(&homes).find(|addr| wanted.contains(addr))?))) {
         None => Ok(Chosen {
             host: spec.container.first(),
             group: 0,
             member: 0,
         }),
-        Some(r) => Err(Error::PortTaken {
+        Some((r, addr)) => Err(Error::PortTaken {
             endpoint: e.name.clone(),
-            addr: e.addr.into(),
+            addr,
             port: r.spec.container.first().max(spec.container.first()),
             proto: spec.proto,
             holder: e.name.clone(),

@@ -38,6 +38,15 @@ pub(super) struct Chosen {
     pub(super) member: u8,
 }
 
+/// The container has no address of the family of `addr`.
+pub(super) fn no_home(endpoint: &str, spec: &PortSpec, addr: IpAddr) -> Error {
+    Error::NoHome {
+        endpoint: endpoint.to_owned(),
+        spec: spec.clone(),
+        family: if addr.is_ipv4() { "IPv4" } else { "IPv6" },
+    }
+}
+
 /// Host ports in use, and the slots that are free for rules and groups.
 pub(super) struct Ports<'a> {
     facts: &'a Facts,
@@ -122,11 +131,7 @@ impl<'a> Ports<'a> {
     ) -> Result<Chosen, Error> {
         let addr = at.addr;
         if !homes.has_family_of(addr) {
-            return Err(Error::NoHome {
-                endpoint: endpoint.to_owned(),
-                spec: spec.clone(),
-                family: if addr.is_ipv4() { "IPv4" } else { "IPv6" },
-            });
+            return Err(no_home(endpoint, spec, addr));
         }
         let addrs: Vec<IpAddr> = addrs_of(spec, at, homes).collect();
         let width = spec.width();

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
-use super::Network;
-use crate::config::{HostBinding, Pool};
+use super::{Network, Rule};
+use crate::config::{HostBinding, Mode, Pool, PortSpec};
 
 impl Network {
     /// Where ports are published that name no address of the host.
@@ -12,6 +12,21 @@ impl Network {
         HostBinding {
             addr: self.host_binding,
             addr6: self.host_binding6,
+        }
+    }
+
+    /// Whether `spec` asks for the ports of a rule of a container here, whoever may use them. In a routed
+    /// network they are the container's own, of the family of the address that is named, if one is.
+    #[must_use]
+    pub fn asks_for(&self, spec: &PortSpec, rule: &Rule) -> bool {
+        let family = |spec: &PortSpec| spec.host_ip.map(|ip| ip.is_ipv4());
+        match self.mode {
+            Mode::Nat => rule.is_for(spec, self.binding()),
+            Mode::Routed => {
+                rule.spec.container == spec.container
+                    && rule.proto() == spec.proto
+                    && family(&rule.spec) == family(spec)
+            }
         }
     }
 

@@ -62,7 +62,7 @@ impl Homes {
 
 /// The host's addresses that `spec` is published at where it is bound to `at`: with none named, and
 /// the network's binding to any, those of both families that the container has (Docker's meaning). In
-/// a routed network the container's own.
+/// a routed network the container's own, of the family of the address that is named, if one is.
 pub fn addrs_of(
     spec: &PortSpec,
     at: HostBinding,
@@ -73,7 +73,12 @@ pub fn addrs_of(
     let beside = at.addr6.or(both);
     let beside = beside.filter(|_| spec.host_ip.is_none() && homes.v6.is_some());
     let (first, other) = if homes.routed {
-        (homes.v4.map(IpAddr::V4), homes.v6.map(IpAddr::V6))
+        let (four, six) = (homes.v4.map(IpAddr::V4), homes.v6.map(IpAddr::V6));
+        match spec.host_ip {
+            None => (four, six),
+            Some(IpAddr::V4(_)) => (four, None),
+            Some(IpAddr::V6(_)) => (six, None),
+        }
     } else {
         (Some(at.addr), beside.map(IpAddr::V6))
     };
@@ -326,6 +331,27 @@ mod tests {
         assert_eq!((four.to.addr, four.to.last), ([172, 17, 0, 2], 82));
         let six = six.unwrap();
         assert_eq!((six.key.addr, six.key.port), (six.to.addr, six.to.port));
+    }
+
+    #[test]
+    fn in_a_routed_network_an_address_that_is_named_means_its_family() {
+        let routed = Homes {
+            routed: true,
+            ..DUAL
+        };
+        for (spec, line) in [
+            ("0.0.0.0:8080:80", "80/tcp -> 172.17.0.2:80"),
+            ("127.0.0.1:8080:80", "80/tcp -> 172.17.0.2:80"),
+            ("[::]:8080:80", "80/tcp -> [fd00:17::2]:80"),
+            ("[::1]:8080:80", "80/tcp -> [fd00:17::2]:80"),
+        ] {
+            let mut own = rule(spec, 80);
+            own.addr = Ipv4Addr::new(172, 17, 0, 2).into();
+            assert_eq!(own.lines(&routed), [line], "{spec}");
+            let is_four = own.spec.host_ip.is_some_and(|ip| ip.is_ipv4());
+            assert_eq!(own.binding4(&routed, 3).is_some(), is_four, "{spec}");
+            assert_eq!(own.binding6(&routed, 3).is_some(), !is_four, "{spec}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //!
 //! The networks are as they are by default: translated, and open between their containers.
 
+pub mod networks;
 mod page;
+pub mod run;
 
 use std::fmt;
 

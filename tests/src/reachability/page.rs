@@ -15,7 +15,8 @@ over an unconnected one: `cargo xtask test --only netns reachability`. The page 
 that the test compares with. To change one, change `tests/src/reachability`, and write the page anew \
 with `NETPATH_WRITE_REACHABILITY=1 cargo test -p netpath-tests --lib reachability`.
 
-The networks are as they are by default: `mode = \"nat\"` and `icc = true`. With an allow list everybody \
+The networks are as they are by default: `mode = \"nat\"` and `icc = true`; others, and Docker beside them, are in \
+[reachability-networks.md](reachability-networks.md). With an allow list everybody \
 on it is let in, and the host's own processes, who are on none. *Another network* is one of both \
 families. A container's loopback is its own: nobody is led out of it.
 
@@ -45,7 +46,8 @@ const BESIDE_DOCKER: &str = "
 
 - **A client's own address** is seen wherever an answer to it can find back. Docker's proxy, which takes \
 what the container, its neighbours and the host's loopback ask, shows the gateway's; without the proxy a \
-neighbour's is kept. Another network's is masqueraded with and without it.
+neighbour's is kept. It shows the gateway for another network's as well, which Docker drops without it. What \
+Docker does is measured in [reachability-networks.md](reachability-networks.md).
 - **The host by its own address** is seen as that with Docker, and as the gateway here: the kernel \
 chooses it for a connection to the container. A client that has bound an address is seen by that one.
 - **By IPv6 to a container without it** Docker's proxy leads everybody, and the service sees the \
@@ -218,28 +220,30 @@ fn text(end: End) -> String {
     }
 }
 
+/// Demands that a document of `docs` is the page; or writes it anew, where that is asked for.
+#[cfg(test)]
+pub(super) fn is_stored(document: &str, stored: &str, page: &str) {
+    /// Set where the documents are to be written anew.
+    const WRITE: &str = "NETPATH_WRITE_REACHABILITY";
+    if std::env::var_os(WRITE).is_some() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
+        std::fs::write(format!("{docs}{document}"), page).unwrap();
+        return;
+    }
+    let differs = stored.lines().zip(page.lines()).find(|(a, b)| a != b);
+    assert!(
+        stored == page,
+        "{document}: set {WRITE}=1 to write it anew: {differs:?}"
+    );
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{env, fs};
-
     use super::*;
-
-    /// Set where the document is to be written anew.
-    const WRITE: &str = "NETPATH_WRITE_REACHABILITY";
 
     #[test]
     fn the_page_is_what_is_promised() {
-        if env::var_os(WRITE).is_some() {
-            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reachability.md");
-            fs::write(path, page()).unwrap();
-            return;
-        }
         let stored = include_str!("../../../docs/reachability.md");
-        let page = page();
-        let differs = stored.lines().zip(page.lines()).find(|(a, b)| a != b);
-        assert!(
-            stored == page,
-            "set {WRITE}=1 to write it anew: {differs:?}"
-        );
+        is_stored("reachability.md", stored, &page());
     }
 }

@@ -53,7 +53,9 @@ const AGES: u32 = 500_000;
 const RESETS_WITHOUT_FLUSH: u32 = 100;
 
 /// What Docker 28 sets up for two bridge networks without userland proxy, in nftables' words, and
-/// without what has no effect here. Three chains of it are in one where the order stays.
+/// without what has no effect here. Three chains of it are in one where the order stays. Its chains
+/// against traffic between networks (`DOCKER-ISOLATION-STAGE-1` and `-2`) are left out: they would drop
+/// all that could be compared there.
 ///
 /// `raw` drops direct access to published containers (moby/moby, `daemon/libnetwork/drivers/bridge`).
 /// Once for each family, with its name and addresses instead of what is in angle brackets.

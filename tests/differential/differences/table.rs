@@ -120,7 +120,7 @@ pub(crate) const TABLE: [Wanted; 37] = [
     Wanted {
         name: "client-address-between-networks",
         what: "a question from another network to a published port",
-        why: "Docker masquerades it; netpath keeps the client's address, so what answers is sent elsewhere too",
+        why: "these rules masquerade it, and Docker 28's chains between networks drop it; netpath keeps the client's address, so what answers is sent elsewhere too",
         source: "decided: the service sees who asks; RFC 4787, REQ-9 a, wants the host's outside address, which neither gives",
         families: BOTH,
         is: told::client_address_between_networks,

@@ -1,17 +1,25 @@
 //! A command that is killed at its N-th step.
 //!
-//! Owns following it with ptrace(2). A step is a system call by which something outlives the process:
-//! netlink requests that change, maps written and objects pinned or attached, files made, written, renamed
-//! or removed, settings. All threads count together, in the order in which they get there; the process is
-//! killed at the entry of the call, so that it is not done.
+//! Owns following it with ptrace(2). A step is a system call by which something may outlive the process:
+//! `step` has which. All threads count together, in the order in which they get there; the process is killed
+//! on its way back from the call, so that this is the last thing it did.
+
+mod hollow;
+mod look;
+mod step;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    fs::{self, File},
+    collections::HashMap,
+    fs::File,
     os::unix::{
         fs::FileExt as _,
         process::{CommandExt as _, ExitStatusExt as _},
     },
     process::{Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
 };
 
 use nix::{
@@ -24,10 +32,15 @@ use nix::{
     unistd::Pid,
 };
 
+use self::{
+    look::{Stop, stop},
+    step::{RESTARTED, Step, step},
+};
+
 /// What became of the command.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Every step that it got to, in words; the last one was not done if it was killed.
+    /// Every step that it did, in words.
     pub steps: Vec<String>,
     /// How it ended by itself; `None` when it was killed.
     pub status: Option<ExitStatus>,
@@ -35,34 +48,34 @@ pub struct Outcome {
     pub errors: String,
 }
 
-/// `struct ptrace_syscall_info` (`linux/ptrace.h`), as far as an entry goes.
-#[repr(C)]
-#[derive(Default)]
-struct SyscallInfo {
-    op: u8,
-    reserved: u8,
-    flags: u16,
-    arch: u32,
-    instruction: u64,
-    stack: u64,
-    number: u64,
-    arguments: [u64; 6],
-    more: [u64; 4],
-}
+/// How long a call that the kernel has made again waits. Without it, whoever waits for a lock in this way
+/// and we who follow would wake each other without end, and on a kernel that preempts nobody the thread that
+/// has the lock, or RCU's that it waits for, may not get to run for a minute.
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// `PTRACE_GET_SYSCALL_INFO` and `PTRACE_SYSCALL_INFO_ENTRY`.
-const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
-const ENTRY: u8 = 1;
-
-/// Runs a command and kills it at its step `kill_at`, counted from 0; or lets it end.
+/// Runs a command and kills it right after its step `kill_at`, counted from 0; or lets it end.
 ///
 /// # Panics
 /// When it cannot be run or followed.
+pub fn run(command: &mut Command, kill_at: Option<usize>) -> Outcome {
+    follow(command, kill_at, false)
+}
+
+/// The same, and every BPF program that the command loads is hollow: it answers at once, whatever it is
+/// asked, so that the verifier has nothing to do. It is pinned, attached and replaced as a whole one is. For
+/// commands after which nothing is sent.
+///
+/// # Panics
+/// When it cannot be run or followed.
+pub fn run_hollow(command: &mut Command, kill_at: Option<usize>) -> Outcome {
+    follow(command, kill_at, true)
+}
+
 #[expect(
     clippy::zombie_processes,
     reason = "it is waited for below, with its threads"
 )]
-pub fn run(command: &mut Command, kill_at: Option<usize>) -> Outcome {
+fn follow(command: &mut Command, kill_at: Option<usize>, hollow: bool) -> Outcome {
     let log = tempfile();
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(log.try_clone().unwrap());
@@ -89,6 +102,7 @@ pub fn run(command: &mut Command, kill_at: Option<usize>) -> Outcome {
         errors: String::new(),
     };
     let mut killed = false;
+    let mut under_way: HashMap<Pid, Option<Step>> = HashMap::new();
     loop {
         // This thread's own children and tracees, not those of tests beside it.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -99,14 +113,28 @@ pub fn run(command: &mut Command, kill_at: Option<usize>) -> Outcome {
         };
         let (tid, signal) = match status {
             WaitStatus::PtraceSyscall(tid) => {
-                if let Some(step) = step(tid).filter(|_| !killed) {
-                    let at = outcome.steps.len();
-                    outcome.steps.push(step);
-                    if kill_at == Some(at) {
-                        killed = true;
-                        kill(main, Signal::SIGKILL).unwrap();
-                        continue;
+                match stop(tid) {
+                    Some(Stop::Entry(number, arguments)) if !killed => {
+                        if hollow && number == libc::SYS_bpf {
+                            hollow::out(tid, arguments).unwrap();
+                        }
+                        under_way.insert(tid, step(tid, number, arguments));
                     }
+                    Some(Stop::Exit(result)) => {
+                        if RESTARTED.contains(&result) {
+                            thread::sleep(PAUSE);
+                        }
+                        let step = under_way.remove(&tid).flatten();
+                        if let Some(step) = step.filter(|s| !killed && done(s, result)) {
+                            let at = outcome.steps.len();
+                            outcome.steps.push(step.name);
+                            if kill_at == Some(at) {
+                                killed = true;
+                                kill(main, Signal::SIGKILL).unwrap();
+                            }
+                        }
+                    }
+                    Some(Stop::Entry(..)) | None => {}
                 }
                 (tid, None)
             }
@@ -139,6 +167,11 @@ pub fn run(command: &mut Command, kill_at: Option<usize>) -> Outcome {
     outcome
 }
 
+/// Whether a call with this result is a step that was done.
+fn done(step: &Step, result: i64) -> bool {
+    !RESTARTED.contains(&result) && (result >= 0 || !step.whole)
+}
+
 /// A file without a name.
 fn tempfile() -> File {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -148,90 +181,4 @@ fn tempfile() -> File {
         .custom_flags(libc::O_TMPFILE)
         .open(std::env::temp_dir())
         .unwrap()
-}
-
-/// What a thread is about to do, if it is a step.
-fn step(tid: Pid) -> Option<String> {
-    let mut info = SyscallInfo::default();
-    // SAFETY: the kernel writes no more than the size given.
-    let got = unsafe {
-        libc::ptrace(
-            GET_SYSCALL_INFO as _,
-            tid.as_raw(),
-            size_of::<SyscallInfo>(),
-            std::ptr::from_mut(&mut info),
-        )
-    };
-    if got <= 0 || info.op != ENTRY {
-        return None;
-    }
-    let [a, b, c, ..] = info.arguments;
-    let number = libc::c_long::try_from(info.number).ok()?;
-    let path = |address| text(tid, address);
-    match number {
-        libc::SYS_bpf => bpf(a).map(|name| format!("bpf {name}")),
-        libc::SYS_sendto => netlink(tid, b).map(|kind| format!("netlink {kind}")),
-        libc::SYS_write | libc::SYS_pwrite64 => {
-            let target = fs::read_link(format!("/proc/{tid}/fd/{a}")).ok()?;
-            let target = target.to_str()?;
-            let lasting = target.starts_with("/proc/sys/") || target.contains("state.json");
-            lasting.then(|| format!("write {target}"))
-        }
-        libc::SYS_openat if c & libc::O_CREAT as u64 != 0 => Some(format!("create {}", path(b))),
-        libc::SYS_rename | libc::SYS_unlink | libc::SYS_mkdir | libc::SYS_rmdir => {
-            Some(format!("{} {}", name(number), path(a)))
-        }
-        libc::SYS_renameat | libc::SYS_renameat2 | libc::SYS_unlinkat | libc::SYS_mkdirat => {
-            Some(format!("{} {}", name(number), path(b)))
-        }
-        // SIOCETHTOOL
-        libc::SYS_ioctl if b == 0x8946 => Some("ethtool".into()),
-        _ => None,
-    }
-}
-
-fn name(number: libc::c_long) -> &'static str {
-    match number {
-        libc::SYS_mkdir | libc::SYS_mkdirat => "mkdir",
-        libc::SYS_rmdir => "rmdir",
-        libc::SYS_unlink | libc::SYS_unlinkat => "unlink",
-        _ => "rename",
-    }
-}
-
-/// The commands of bpf(2) whose effect outlives the process; the others make descriptors, or look.
-fn bpf(command: u64) -> Option<&'static str> {
-    Some(match command {
-        2 => "MAP_UPDATE_ELEM",
-        3 => "MAP_DELETE_ELEM",
-        6 => "OBJ_PIN",
-        8 => "PROG_ATTACH",
-        9 => "PROG_DETACH",
-        10 => "PROG_TEST_RUN",
-        26 => "MAP_UPDATE_BATCH",
-        27 => "MAP_DELETE_BATCH",
-        28 => "LINK_CREATE",
-        29 => "LINK_UPDATE",
-        34 => "LINK_DETACH",
-        _ => return None,
-    })
-}
-
-/// The kind of an rtnetlink request that changes something: of each four, the third asks.
-fn netlink(tid: Pid, address: u64) -> Option<u16> {
-    let mut header = [0; 16];
-    let memory = File::open(format!("/proc/{tid}/mem")).ok()?;
-    memory.read_exact_at(&mut header, address).ok()?;
-    let kind = u16::from_ne_bytes([header[4], header[5]]);
-    (kind >= 16 && kind % 4 != 2).then_some(kind)
-}
-
-/// A string in a thread's memory.
-fn text(tid: Pid, address: u64) -> String {
-    let mut bytes = [0; 256];
-    let read = File::open(format!("/proc/{tid}/mem"))
-        .and_then(|memory| memory.read_at(&mut bytes, address))
-        .unwrap_or(0);
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(read);
-    String::from_utf8_lossy(&bytes[..end.min(read)]).into_owned()
 }

@@ -117,17 +117,21 @@ impl Instance {
     /// was killed, nothing is up any more; what that has left goes first.
     async fn begin_removal(&self) -> Result<Work<'_>, Error> {
         let begun = Work::begin_running(self);
-        if matches!(begun, Err(Error::NotUp { .. }))
-            && (self.store.is_there() || Datapath::left(&self.name))
-        {
-            let work = Work::begin(self)?;
-            if work.is_remains() {
-                work.remove_all().await?;
-            } else {
-                work.abandon();
-            }
+        if !matches!(begun, Err(Error::NotUp { .. })) {
+            return begun;
         }
-        begun
+        if !self.store.is_there() && !Datapath::left(&self.name) {
+            self.store.remove_unused();
+            return begun;
+        }
+        let work = Work::begin(self)?;
+        if work.is_remains() {
+            work.remove_all().await?;
+            return begun;
+        }
+        // Somebody was making it.
+        work.abandon();
+        Work::begin_running(self)
     }
 }
 

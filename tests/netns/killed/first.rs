@@ -167,7 +167,7 @@ fn rounds(of: &Round) {
         .steps
         .len();
     site.run(DOWN);
-    let chosen = chosen(&format!("{}; {}", of.killed, of.next), steps, 2);
+    let chosen = chosen(&format!("{}; {}", of.killed, of.next), steps, 1);
     for at in &chosen {
         hollow(of.before);
         let killed = killer::run_hollow(&mut site.command(of.killed), Some(*at));

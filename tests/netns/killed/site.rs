@@ -142,8 +142,10 @@ impl Site {
                 ["-o", "-4", "route"],
             ] {
                 let text = stdout(namespace, "ip", &words);
+                // Routes of link-local addresses come and settle by themselves.
                 let text = text
                     .lines()
+                    .filter(|l| !l.starts_with("fe80::/64 "))
                     .map(|l| l.split("scope").next().unwrap().to_owned());
                 lines.extend(text.map(|l| format!("in {name}: {}", without_index(&l))));
             }

@@ -107,3 +107,18 @@ fn a_call_that_is_made_again_is_one_step() {
         .count();
     assert_eq!(opened, 1, "{:?}", outcome.steps);
 }
+
+#[test]
+fn a_call_counts_once_it_has_done_something() {
+    let step = |whole| Step {
+        name: String::new(),
+        whole,
+    };
+    let (eexist, again) = (-17, -513);
+    for whole in [true, false] {
+        assert!(done(&step(whole), 0) && done(&step(whole), 5));
+        assert!(!done(&step(whole), again));
+        // A batch may have written a part of it.
+        assert_eq!(done(&step(whole), eexist), !whole);
+    }
+}

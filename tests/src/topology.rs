@@ -344,8 +344,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() && self.pins().exists() {
-            // What the failed test leaves is the best hint at what went wrong.
-            eprintln!("drops: {:?}", self.drops());
+            // What the failed test leaves is the best hint at what went wrong. It may be half a datapath.
+            if within(&self.host, || {
+                matches!(Datapath::open(self.instance()), Ok(Some(_)))
+            }) {
+                eprintln!("drops: {:?}", self.drops());
+            }
             eprintln!(
                 "{}",
                 String::from_utf8_lossy(&self.netpath(&["ct", "list"]).stdout)

@@ -152,14 +152,14 @@ impl Datapath {
         Pins::of(instance).is_ok_and(|pins| pins.exists() || pins.pending().exists())
     }
 
-    /// Opens a loaded instance; `None` when nothing is pinned.
+    /// Opens a loaded instance; `None` when nothing is pinned, or only what a killed removal has left.
     ///
     /// # Errors
     /// [`Error::Stale`] if it belongs to another namespace than the current one,
     /// [`Error::Layout`] if another version of netpath made it.
     pub fn open(instance: &str) -> Result<Option<Self>, Error> {
         let pins = Pins::of(instance)?;
-        if !pins.exists() {
+        if !pins.are_whole() {
             return Ok(None);
         }
         let datapath = Self {

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use netpath_common::maps;
+
 use super::Error;
 
 /// Mount point of bpffs.
@@ -81,6 +83,11 @@ impl Pins {
         self.dir.is_dir()
     }
 
+    /// Whether there is an instance and not what a killed [`Pins::remove`] has left of one.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.map(maps::CONFIG).exists()
+    }
+
     /// Makes the directories, readable by root alone.
     pub(crate) fn create(&self) -> Result<(), Error> {
         // Whoever removes the last instance takes the common directory away, perhaps right now.
@@ -124,9 +131,11 @@ impl Pins {
         Ok(names)
     }
 
-    /// Removes the instance's pins and directories, and goes on after errors.
+    /// Removes the instance's pins and directories, and goes on after errors. The configuration goes first:
+    /// all the others are pinned when it is given its place, and without it they are remains.
     pub(crate) fn remove(&self) -> Vec<Error> {
         let mut errors = Vec::new();
+        errors.extend(unlink(&self.map(maps::CONFIG)).err());
         for dir in [self.links(), self.programs(), self.dir.clone()] {
             let names = Self::names(&dir).unwrap_or_else(|e| {
                 errors.push(e);

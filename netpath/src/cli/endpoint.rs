@@ -89,12 +89,21 @@ pub(super) async fn run(instance: &Instance, command: &Command, json: bool) -> R
         Command::Ls => ls(instance, json),
         Command::Inspect { endpoints } => inspect(instance, endpoints),
         Command::Rm { endpoints } => {
+            // Those after one that is gone are removed all the same: the command before may have been killed
+            // half-way.
+            let mut failed = Ok(());
             for name in endpoints {
-                instance.remove_endpoint(name).await?;
-                if !json {
-                    output::lines([name])?;
+                match instance.remove_endpoint(name).await {
+                    Ok(()) if json => {}
+                    Ok(()) => output::lines([name])?,
+                    Err(e @ instance::Error::NoEndpoint { .. }) if failed.is_ok() => {
+                        failed = Err(e)
+                    }
+                    Err(instance::Error::NoEndpoint { .. }) => {}
+                    Err(e) => return Err(e.into()),
                 }
             }
+            failed?;
             if json {
                 output::json(&serde_json::json!({ "removed": endpoints }))
             } else {

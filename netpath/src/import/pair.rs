@@ -67,3 +67,91 @@ pub(super) fn pair(net: &Net, containers: Vec<Container>) -> Vec<Container> {
     four.extend(alone);
     four
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{coming::Port, settle::Settled},
+        *,
+    };
+
+    /// One of one address, with a port that leads to its own of the same number.
+    fn container(addr: &str, port: u16, id: Option<&str>) -> Container {
+        let to: IpAddr = addr.parse().unwrap();
+        let ports = PortRange::new(port, port).unwrap();
+        let (v4, v6) = match to {
+            IpAddr::V4(a) => (Some(a), None),
+            IpAddr::V6(a) => (None, Some(a)),
+        };
+        let port = Port {
+            rule: 0,
+            host: None,
+            ports,
+            proto: Protocol::Tcp,
+            to,
+            to_ports: ports,
+            allow: None,
+            share: None,
+            input: None,
+            bridge: None,
+            network: None,
+            container: id.map(str::to_owned),
+            bounded: false,
+            host_only: false,
+        };
+        Container {
+            v4,
+            v6,
+            ports: vec![Settled {
+                port,
+                rules: vec![0],
+                allow: Vec::new(),
+                balance: false,
+            }],
+            ..Container::default()
+        }
+    }
+
+    fn addrs(containers: Vec<Container>) -> Vec<String> {
+        let net = Net {
+            v4: "172.17.0.0/16".parse().ok(),
+            v6: "fd00::/64".parse().ok(),
+            ..Net::default()
+        };
+        let words = |c: &Container| {
+            c.addrs()
+                .map(|a| a.to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        pair(&net, containers).iter().map(words).collect()
+    }
+
+    #[test]
+    fn two_of_one_container_are_known_by_place_identifier_or_ports() {
+        let four = || container("172.17.0.2", 80, Some("a"));
+        for (six, same) in [
+            // The same place, and a port in common or none.
+            (container("fd00::2", 80, None), true),
+            (container("fd00::2", 53, None), false),
+            // Another place: the identifier, or the only ones of that kind.
+            (container("fd00::9", 53, Some("a")), true),
+            (container("fd00::9", 80, None), true),
+            (container("fd00::9", 53, Some("b")), false),
+        ] {
+            let text = six.v6.unwrap().to_string();
+            let want = if same {
+                vec![format!("172.17.0.2 {text}")]
+            } else {
+                vec!["172.17.0.2".to_owned(), text]
+            };
+            assert_eq!(addrs(vec![four(), six]), want);
+        }
+        let others = [
+            container("fd00::8", 80, None),
+            container("fd00::9", 80, None),
+        ];
+        let all = addrs([four()].into_iter().chain(others).collect());
+        assert_eq!(all, ["172.17.0.2", "fd00::8", "fd00::9"]);
+    }
+}

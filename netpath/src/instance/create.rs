@@ -31,6 +31,8 @@ impl Instance {
         let planned = self.plan_network(&work.state, wanted).await;
         let plan = match planned {
             Ok(plan) => plan,
+            // What was put right at first stays so.
+            Err(e) if is_up => return work.finish(Ok(())).await.and(Err(e)),
             Err(e) => {
                 work.abandon();
                 return Err(e);

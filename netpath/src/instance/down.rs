@@ -1,6 +1,6 @@
 //! `down`: remove networks, or everything.
 
-use super::{Error, Instance, forwarding, gone, unbridged::is_alive, work::Work};
+use super::{Error, Instance, error::known, forwarding, gone, unbridged::is_alive, work::Work};
 use crate::{
     bpf::Datapath,
     state::{AnyNetwork, Endpoint, LookupError},
@@ -27,16 +27,19 @@ impl Instance {
         words: &[String],
         options: RemoveOptions,
     ) -> Result<Vec<String>, Error> {
-        if options.force && !(self.store.exists() && Datapath::exists(&self.name)) {
-            return Ok(Vec::new());
-        }
-        let work = Work::begin_running(self)?;
+        let work = match self.begin_removal().await {
+            Err(Error::NotUp { .. }) if options.force => return Ok(Vec::new()),
+            work => work?,
+        };
         let links = self.netlink.links().await?;
+        // The one before may have been killed half-way.
+        let is_there = |word: &String| work.state.find_network(word).is_ok();
+        let begun = work.interrupted && words.iter().any(is_there);
         let (mut names, mut found) = (Vec::new(), Vec::new());
         for word in words {
             let n = match work.state.find_network(word) {
                 Ok(n) => n,
-                Err(LookupError::None { .. }) if options.force => continue,
+                Err(LookupError::None { .. }) if options.force || begun => continue,
                 Err(e) => {
                     let e = e.into();
                     return Err(work.settled_after(e).await);
@@ -67,7 +70,9 @@ impl Instance {
                 names.push(name);
             }
         }
-        if !names.is_empty() {
+        if names.is_empty() {
+            work.settle_all().await?;
+        } else {
             work.remove_networks(&names).await?;
         }
         Ok(found)
@@ -79,14 +84,19 @@ impl Instance {
     /// # Errors
     /// A name is unknown (then nothing is done), or something could not be removed.
     pub async fn down(&self, networks: &[String]) -> Result<Vec<String>, Error> {
-        let work = Work::begin_running(self)?;
-        for name in networks {
-            let bridged = work.state.unbridged(name).is_none();
-            if let Some(e) = bridged.then(|| work.existing_network(name).err()).flatten() {
-                return Err(work.settled_after(e).await);
-            }
+        let work = self.begin_removal().await?;
+        let is_there = |name: &&String| work.state.network_names().any(|n| n == *name);
+        let there: Vec<String> = networks.iter().filter(is_there).cloned().collect();
+        // The one before may have been killed half-way.
+        let begun = work.interrupted && !there.is_empty();
+        if let Some(name) = networks.iter().find(|n| !begun && !there.contains(n)) {
+            let e = Error::NoNetwork {
+                name: name.clone(),
+                known: known("network", work.state.network_names()),
+            };
+            return Err(work.settled_after(e).await);
         }
-        work.remove_networks(networks).await
+        work.remove_networks(&there).await
     }
 
     /// Removes everything: links, pins, settings, state. Goes on after a failure. Returns the names
@@ -96,9 +106,32 @@ impl Instance {
     /// What is left.
     pub async fn down_all(&self) -> Result<Vec<String>, Error> {
         if !self.store.is_there() && !Datapath::left(&self.name) {
+            // A command may have been killed that had made the directory of all instances.
+            self.store.remove_unused();
             return Ok(Vec::new());
         }
         Work::begin(self)?.remove_all().await
+    }
+
+    /// As [`Work::begin_running`], for a removal. Where the one before it had removed the last network and
+    /// was killed, nothing is up any more; what that has left goes first.
+    async fn begin_removal(&self) -> Result<Work<'_>, Error> {
+        let begun = Work::begin_running(self);
+        if !matches!(begun, Err(Error::NotUp { .. })) {
+            return begun;
+        }
+        if !self.store.is_there() && !Datapath::left(&self.name) {
+            self.store.remove_unused();
+            return begun;
+        }
+        let work = Work::begin(self)?;
+        if work.is_remains() {
+            work.remove_all().await?;
+            return begun;
+        }
+        // Somebody was making it.
+        work.abandon();
+        Work::begin_running(self)
     }
 }
 
@@ -123,17 +156,20 @@ impl Work<'_> {
 
     /// Ends a removal that finds nothing to remove with `e`: the command that has done it may have been
     /// killed before it was through.
-    pub(super) async fn settled_after(mut self, e: Error) -> Error {
+    pub(super) async fn settled_after(self, e: Error) -> Error {
+        self.settle_all().await.err().unwrap_or(e)
+    }
+
+    /// Ends a removal that has nothing to remove, likewise.
+    async fn settle_all(mut self) -> Result<(), Error> {
         if !self.interrupted {
-            return e;
+            return Ok(());
         }
-        let done = if self.state.is_empty() {
-            self.remove_all().await.map(|_| ())
-        } else {
-            let done = self.settle().await;
-            self.finish(done).await
-        };
-        done.err().unwrap_or(e)
+        if self.state.is_empty() {
+            return self.remove_all().await.map(|_| ());
+        }
+        let done = self.settle().await;
+        self.finish(done).await
     }
 
     /// Takes from the host's own side what the networks that are left do not need.
@@ -153,6 +189,9 @@ impl Work<'_> {
                 left.push(e.to_string());
             }
         };
+        if !self.is_new() {
+            note(self.announce_change());
+        }
         // Forwarding first: nothing may pass while the programs go.
         note(self.restore_sysctls(None));
         for name in &names {

@@ -342,3 +342,26 @@ fn subnets(n: &Network) -> impl Iterator<Item = IpNet> {
     let v6 = n.ipv6.map(|v6| IpNet::V6(v6.subnet));
     std::iter::once(IpNet::V4(n.subnet)).chain(v6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing;
+
+    #[test]
+    fn the_bridge_has_every_gateway_and_that_of_an_isolated_network_none() {
+        let mut n = testing::network(Some("fd00:17::/64"), &[]);
+        let all: Vec<_> = bridge_addresses(&n)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            all,
+            ["172.17.0.1/16", "fd00:17::1/64", "fe80::ff:fe00:1/64"]
+        );
+        let nets: Vec<_> = subnets(&n).map(|net| net.to_string()).collect();
+        assert_eq!(nets, ["172.17.0.0/16", "fd00:17::/64"]);
+        n.isolated = true;
+        assert_eq!(bridge_addresses(&n), []);
+    }
+}

@@ -40,6 +40,23 @@ pub(super) struct Facts {
 const DEFAULT_LOCAL: (u16, u16) = (32_768, 60_999);
 
 impl Facts {
+    /// A host with nothing.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self {
+            links: Vec::new(),
+            on_link: Vec::new(),
+            on_link6: Vec::new(),
+            nameservers: Vec::new(),
+            forwarding6: Forwarding6::default(),
+            default_uplinks: Vec::new(),
+            listeners: Vec::new(),
+            local_range: PortRange::new(DEFAULT_LOCAL.0, DEFAULT_LOCAL.1).unwrap(),
+            reserved: Vec::new(),
+            own_netns: 0,
+        }
+    }
+
     pub(super) async fn gather(instance: &Instance) -> Result<Self, Error> {
         let netlink = &instance.netlink;
         let routes = netlink.routes().await?;

@@ -144,6 +144,7 @@ impl Work<'_> {
             self.put_endpoint(&name).await?;
         }
         self.put_rules()?;
+        self.reserve_ports(&[], &[])?;
         self.sweep()?;
         if !self.state.networks.is_empty() {
             self.put_host_access().await?;

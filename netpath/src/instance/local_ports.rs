@@ -47,10 +47,12 @@ impl Work<'_> {
             return Ok(());
         }
         // Remembered before it is done: what a killed command has added is known to be netpath's.
-        self.state.reserved_ports = print(&ours.union(&added).copied().collect());
+        self.state.reserved_ports = print(&ours.union(&added).copied().collect())
+            .trim()
+            .to_owned();
         self.save()?;
         sysctl::write(sysctl::LOCAL_RESERVED_PORTS, &print(&together))?;
-        self.state.reserved_ports = print(&added);
+        self.state.reserved_ports = print(&added).trim().to_owned();
         Ok(())
     }
 }
@@ -107,6 +109,29 @@ fn print(ports: &BTreeSet<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_of_routed_networks_and_of_rules_that_go_are_not_the_host_s() {
+        let rule = |slot: u16, host: u16| {
+            let value = serde_json::json!({
+                "slot": slot, "spec": format!("{host}:80"), "origin": "command",
+                "addr": "0.0.0.0", "host": host,
+            });
+            serde_json::from_value::<Rule>(value).unwrap()
+        };
+        let mut n = crate::state::testing::network(None, &["fd00::2"]);
+        n.endpoints[0].rules = vec![rule(1, 101), rule(2, 102), rule(3, 99)];
+        let mut state = State {
+            networks: vec![n],
+            ..State::default()
+        };
+        let range: PortRange = "100-110".parse().unwrap();
+        let new = rule(4, 110);
+        let ports = |state: &State| print(&published(state, &[2], &[&new], range));
+        assert_eq!(ports(&state), "101,110");
+        state.networks[0].mode = Mode::Routed;
+        assert_eq!(ports(&state), "110");
+    }
 
     #[test]
     fn the_host_keeps_a_port_for_itself() {

@@ -47,6 +47,8 @@ mod xdp_nat;
 
 use std::{fs, path::Path};
 
+use netpath_common::maps;
+
 pub use address_error::AddressError;
 pub use down::RemoveOptions;
 pub use drift::Drift;
@@ -114,10 +116,16 @@ impl Instance {
     /// # Errors
     /// The file is damaged.
     pub fn state(&self) -> Result<Option<State>, Error> {
-        let Some(state) = self.store.load()? else {
+        let Some(mut state) = self.store.load()? else {
             return Ok(None);
         };
         if state.boot_id == self.boot_id && state.netns_cookie == self.cookie {
+            // A command was killed that had just loaded the datapath.
+            if state.conntrack == 0
+                && let Ok(Some(datapath)) = Datapath::open(&self.name)
+            {
+                state.conntrack = datapath.capacity(maps::CT4)? / 2;
+            }
             return Ok(Some(state));
         }
         // Without a name of its own an instance is a namespace, and ends with it.

@@ -387,3 +387,7 @@ impl Step {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -234,3 +234,82 @@ pub(super) fn difference<A: Addr>(
         remove: stray.copied().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Mode, state::testing};
+
+    fn rule(value: &serde_json::Value) -> Rule {
+        let mut all = serde_json::json!({ "origin": "command", "addr": "0.0.0.0" });
+        let (all, value) = (all.as_object_mut().unwrap(), value.as_object().unwrap());
+        all.extend(value.clone());
+        serde_json::from_value(serde_json::Value::Object(all.clone())).unwrap()
+    }
+
+    /// Two endpoints that share port 8080; the first has port 5353 as well.
+    fn state() -> State {
+        let mut n = testing::network(Some("fd00:17::/64"), &["fd00:17::2", "fd00:17::3"]);
+        let shared = |slot: u16, member: u8| {
+            rule(&serde_json::json!({
+                "slot": slot, "spec": "8080:80,balance", "host": 8080, "group": 1, "member": member,
+            }))
+        };
+        let own = serde_json::json!({ "slot": 3, "spec": "5353:53/udp", "host": 5353 });
+        n.endpoints[0].rules = vec![shared(1, 0), rule(&own)];
+        n.endpoints[1].rules = vec![shared(2, 1)];
+        n.endpoints[1].slot = 2;
+        State {
+            networks: vec![n],
+            ..State::default()
+        }
+    }
+
+    fn gone(state: &State, at: usize) -> Vec<Placed> {
+        let n = &state.networks[0];
+        let e = &n.endpoints[at];
+        e.rules.iter().map(|r| Placed::new(r, n, e)).collect()
+    }
+
+    #[test]
+    fn a_shared_port_goes_with_its_last_endpoint() {
+        let state = state();
+        let removed = |gone: &[Placed]| {
+            let plan = PortPlan::of(&state, gone, &[]);
+            let mut ports: Vec<_> = plan.ports.v4.remove.iter().map(|k| k.port).collect();
+            ports.sort_unstable();
+            (ports, plan.groups.len())
+        };
+        assert_eq!(removed(&gone(&state, 0)), (vec![5353], 1));
+        assert_eq!(removed(&gone(&state, 1)), (vec![], 1));
+        let both: Vec<_> = [0, 1].into_iter().flat_map(|at| gone(&state, at)).collect();
+        assert_eq!(removed(&both), (vec![5353, 8080], 1));
+    }
+
+    #[test]
+    fn what_differs_is_written_and_what_is_nobody_s_removed() {
+        let want = Everything::of(&state()).v4;
+        let exact: Vec<_> = want.iter().map(|(key, to)| (*key, *to)).collect();
+        let same = difference(&want, &exact);
+        assert!(want.len() == 2 && same.write.is_empty() && same.remove.is_empty());
+        let mut found = exact.clone();
+        found[0].1.port = 1;
+        let stray = PublishedKey {
+            port: 9999,
+            ..found[1].0
+        };
+        found[1].0 = stray;
+        let change = difference(&want, &found);
+        assert_eq!(change.write.len(), 2);
+        assert_eq!(change.remove, [stray]);
+    }
+
+    #[test]
+    fn a_routed_network_reserves_no_port_of_the_host() {
+        let mut state = state();
+        assert_ne!(Everything::of(&state).reserved, Reserved::default());
+        state.networks[0].mode = Mode::Routed;
+        assert_eq!(Everything::of(&state).reserved, Reserved::default());
+        assert!(gone(&state, 0).iter().all(|p| !p.takes_host_ports()));
+    }
+}

@@ -19,12 +19,6 @@ const BOTH: Homes = Homes {
 
 fn facts() -> Facts {
     Facts {
-        links: Vec::new(),
-        on_link: Vec::new(),
-        on_link6: Vec::new(),
-        nameservers: Vec::new(),
-        forwarding6: crate::instance::forwarding::Forwarding6::default(),
-        default_uplinks: Vec::new(),
         listeners: vec![Listener {
             proto: Protocol::Tcp,
             addr: LOCAL,
@@ -33,7 +27,7 @@ fn facts() -> Facts {
         }],
         local_range: PortRange::new(40_000, 40_009).unwrap(),
         reserved: vec![PortRange::new(40_000, 40_001).unwrap()],
-        own_netns: 0,
+        ..Facts::none()
     }
 }
 

@@ -196,6 +196,7 @@ impl Work<'_> {
         self.grow(&endpoints).await?;
         self.put_rules()?;
         if self.interrupted {
+            self.reserve_ports(&[], &[])?;
             self.sweep()?;
             self.interrupted = false;
         }

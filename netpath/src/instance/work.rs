@@ -117,6 +117,17 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
+    /// Whether there is only what a command has left that was killed before it had made a network, or after
+    /// it had removed the last one.
+    pub(super) fn is_remains(&self) -> bool {
+        self.state.is_empty() && (self.interrupted || self.is_new())
+    }
+
+    /// Whether there was no state.
+    pub(super) fn is_new(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// The datapath.
     pub(super) fn datapath(&self) -> Result<Datapath, Error> {
         self.datapath.clone().ok_or_else(|| Error::NotUp {

@@ -16,20 +16,35 @@ const PORTS: &[&str] = &[
     "9000:90,balance",
 ];
 
+/// Of the first of them nothing is left, the second one is at another address, the third has another list.
+const CHANGED_PORTS: &[&str] = &[
+    "8081:80",
+    "127.0.0.2:5353:53/udp",
+    "33000-33009:33000-33009/udp,allow=198.51.100.0/25",
+    "9000:90,balance",
+];
+
 pub(super) struct Site {
     pub(super) world: World,
     empty: String,
     full: String,
+    changed: String,
     /// Programs are attached as on kernels without tcx.
     pub(super) clsact: bool,
 }
 
 impl Site {
-    /// An instance that is loaded and has no network yet.
-    pub(super) fn new() -> Self {
+    /// A host on which nothing of netpath is yet.
+    pub(super) fn bare() -> Self {
         let world = World::dual_stack(&["a", "b", "c"]);
         let full = world.dual_stack_config(&["a", "b"], PORTS, "")
             + &world.network("second", "netpath1", "172.18.0.0/16", "icc = false");
+        let changed = world.dual_stack_config(
+            &["a", "c"],
+            CHANGED_PORTS,
+            "icc = false\nuplink_hook = \"xdp\"",
+        ) + &world.network("third", "netpath3", "172.19.0.0/16", "");
+        let changed = config(&world, "changed", &changed);
         let empty = config(&world, "empty", "");
         let full = config(&world, "full", &full);
         let clsact = false;
@@ -37,6 +52,7 @@ impl Site {
             world,
             empty,
             full,
+            changed,
             clsact,
         }
     }
@@ -53,10 +69,14 @@ impl Site {
 
     fn expand(&self, line: &str) -> String {
         line.replace("CREATE", super::CREATE)
+            .replace("SECOND", super::SECOND)
             .replace("LAN", super::LAN)
             .replace("JOIN", super::JOIN)
+            .replace("ADD", super::ADD)
+            .replace("CHANGED", &self.changed)
             .replace("EMPTY", &self.empty)
             .replace("FULL", &self.full)
+            .replace("OTHER", self.world.container("b").name())
             .replace("NETNS", self.world.container("c").name())
     }
 
@@ -81,8 +101,12 @@ impl Site {
             }
         }
         let status = json(&["--json", "status"]);
-        for key in ["networks", "drift", "warnings", "uplinks"] {
+        for key in ["drift", "warnings", "uplinks"] {
             lines.push(format!("{key} {}", status[key]));
+        }
+        // One that was made anew comes last.
+        for network in status["networks"].as_array().unwrap() {
+            lines.push(format!("network {network}"));
         }
         for program in status["attachments"].as_array().unwrap() {
             lines.push(format!("program {program}"));
@@ -118,8 +142,10 @@ impl Site {
                 ["-o", "-4", "route"],
             ] {
                 let text = stdout(namespace, "ip", &words);
+                // Routes of link-local addresses come and settle by themselves.
                 let text = text
                     .lines()
+                    .filter(|l| !l.starts_with("fe80::/64 "))
                     .map(|l| l.split("scope").next().unwrap().to_owned());
                 lines.extend(text.map(|l| format!("in {name}: {}", without_index(&l))));
             }

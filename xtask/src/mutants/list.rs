@@ -1,6 +1,6 @@
 //! The list of faults, `xtask/mutants.toml`.
 //!
-//! Owns its form. A fault is a text of the decision code and what stands there instead; the text
+//! Owns its form. A fault is a text of the code that decides and what stands there instead; the text
 //! occurs once, so that a change of the code which moves it is noticed at once.
 
 use std::{
@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 const LIST: &str = "xtask/mutants.toml";
 
-/// Where the decision code is.
-const CODE: &str = "netpath-common/src";
+/// The crate whose code decides about packets.
+const DATAPATH: &str = "netpath-common";
 
 /// One fault.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,12 +22,19 @@ const CODE: &str = "netpath-common/src";
 pub(super) struct Mutant {
     /// What it is called on the command line and in the report.
     pub(super) name: String,
-    /// The file, below that of the decision code.
+    /// The crate that it is in.
+    #[serde(default = "datapath")]
+    pub(super) package: String,
+    /// The file, below the sources of the crate.
     pub(super) file: String,
     /// What goes wrong.
     pub(super) breaks: String,
     find: String,
     replace: String,
+}
+
+fn datapath() -> String {
+    DATAPATH.to_owned()
 }
 
 #[derive(Deserialize)]
@@ -62,7 +69,7 @@ pub(super) fn chosen(all: Vec<Mutant>, words: &[String]) -> Result<Vec<Mutant>> 
 impl Mutant {
     /// Its file in a workspace.
     pub(super) fn path(&self, workspace: &Path) -> PathBuf {
-        workspace.join(CODE).join(&self.file)
+        workspace.join(&self.package).join("src").join(&self.file)
     }
 
     /// The text of its file.
@@ -97,6 +104,7 @@ mod tests {
     fn fault(find: &str) -> Mutant {
         Mutant {
             name: "a-fault".to_owned(),
+            package: datapath(),
             file: "a.rs".to_owned(),
             breaks: String::new(),
             find: find.to_owned(),

@@ -1,4 +1,4 @@
-//! `mutants`: whether the tests notice when the decision code is wrong.
+//! `mutants`: whether the tests notice when code that decides is wrong.
 //!
 //! Owns the command and its report. The faults are `list`'s, the copy that they are put into is
 //! `copy`'s, building and testing that is `trial`'s.
@@ -7,7 +7,7 @@ mod copy;
 mod list;
 mod trial;
 
-use std::{process::ExitCode, time::Instant};
+use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -48,10 +48,15 @@ pub(crate) fn mutants(context: &Context, options: &Options) -> Result<ExitCode> 
         limit: options.limit,
     };
     step("mutants: the code as it is");
-    match trial.run()? {
-        Outcome::Missed => {}
-        Outcome::Caught(by) => bail!("without any fault a test fails: {by}"),
-        Outcome::Unbuilt(why) => bail!("without any fault the tests do not build:\n{why}"),
+    let packages: BTreeSet<&str> = chosen.iter().map(|m| m.package.as_str()).collect();
+    for package in packages {
+        match trial.run(package)? {
+            Outcome::Missed => {}
+            Outcome::Caught(by) => bail!("without any fault a test of {package} fails: {by}"),
+            Outcome::Unbuilt(why) => {
+                bail!("without any fault the tests of {package} do not build:\n{why}")
+            }
+        }
     }
     let began = Instant::now();
     let mut bad = 0;
@@ -76,7 +81,7 @@ fn try_one(trial: &Trial<'_>, mutant: &Mutant) -> Result<Outcome> {
     let path = mutant.path(trial.copy.root());
     let text = mutant.text(trial.copy.root())?;
     copy::write(&path, mutant.apply(&text)?.as_bytes())?;
-    let outcome = trial.run();
+    let outcome = trial.run(&mutant.package);
     copy::write(&path, text.as_bytes())?;
     outcome
 }

@@ -4,7 +4,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::copy::Copy;
 use crate::context::{Context, show};
@@ -15,8 +15,8 @@ struct Stage {
     tests: &'static [&'static str],
 }
 
-/// What is cheap and notices most first: few faults get beyond that.
-const STAGES: [Stage; 4] = [
+/// The tests of the datapath's decisions. What is cheap and notices most first: few faults get beyond that.
+const DATAPATH: &[Stage] = &[
     Stage {
         programs: &["--lib", "--test=packet6", "--test=datapath"],
         tests: &["--skip=port_choice::", "--skip=xdp_model::"],
@@ -34,6 +34,21 @@ const STAGES: [Stage; 4] = [
         tests: &[],
     },
 ];
+
+/// Those of user space's that need neither root nor a kernel.
+const USER: &[Stage] = &[Stage {
+    programs: &["--lib"],
+    tests: &[],
+}];
+
+/// The tests of a crate, and what they are built with.
+fn stages(package: &str) -> Result<(&'static [Stage], &'static [&'static str])> {
+    match package {
+        "netpath-common" => Ok((DATAPATH, &["--features=testing"])),
+        "netpath" => Ok((USER, &[])),
+        other => bail!("no tests are known for a fault of `{other}`"),
+    }
+}
 
 /// Names of tests in a report.
 const NAMED: usize = 3;
@@ -58,10 +73,18 @@ pub(super) enum Outcome {
 }
 
 impl Trial<'_> {
-    /// Builds and tests the copy as it is, until something fails.
-    pub(super) fn run(&self) -> Result<Outcome> {
-        for stage in &STAGES {
-            let built = execute(self.cargo(self.context.cargo(), stage).arg("--no-run"))?;
+    /// Builds and tests a crate of the copy as it is, until something fails.
+    pub(super) fn run(&self, package: &str) -> Result<Outcome> {
+        let (stages, features) = stages(package)?;
+        for stage in stages {
+            let words = || {
+                let package = format!("--package={package}");
+                let words = features.iter().chain(stage.programs);
+                let words = words.map(|word| (*word).to_owned());
+                std::iter::once(package).chain(words)
+            };
+            let mut cargo = self.cargo(self.context.cargo());
+            let built = execute(cargo.args(words()).arg("--no-run"))?;
             if !built.status.success() {
                 return Ok(Outcome::Unbuilt(
                     String::from_utf8_lossy(&built.stderr).into_owned(),
@@ -78,8 +101,8 @@ impl Trial<'_> {
                     None => limited.env_remove(name),
                 };
             }
-            let mut tests = self.cargo(limited, stage);
-            let tested = execute(tests.arg("--").args(stage.tests))?;
+            let mut tests = self.cargo(limited);
+            let tested = execute(tests.args(words()).arg("--").args(stage.tests))?;
             if !tested.status.success() {
                 return Ok(Outcome::Caught(by(&tested)));
             }
@@ -87,12 +110,11 @@ impl Trial<'_> {
         Ok(Outcome::Missed)
     }
 
-    /// `cargo test` for a stage, in the copy.
-    fn cargo(&self, mut cargo: Command, stage: &Stage) -> Command {
+    /// `cargo test` in the copy.
+    fn cargo(&self, mut cargo: Command) -> Command {
         cargo
             .current_dir(self.copy.root())
-            .args(["test", "--package=netpath-common", "--features=testing"])
-            .args(stage.programs)
+            .arg("test")
             .env("CARGO_TARGET_DIR", self.copy.target())
             // Nobody debugs it, and it builds sooner.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")

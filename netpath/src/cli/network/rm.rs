@@ -57,15 +57,16 @@ pub(super) async fn prune(instance: &Instance, args: &PruneArgs, json: bool) -> 
             what: unused.join(", "),
         });
     }
-    let removed = if unused.is_empty() {
-        unused
-    } else {
+    let removed = if args.force {
         let options = RemoveOptions {
             // Somebody else may have been faster.
             force: true,
             with_endpoints: false,
         };
+        // None is a removal as well: the one before it may have been killed after the last of them.
         instance.remove_networks(&unused, options).await?
+    } else {
+        unused
     };
     if json {
         return output::json(&serde_json::json!({ "removed": removed }));

@@ -26,6 +26,7 @@ mod drift_of_kinds;
 mod drivers;
 mod firewall;
 mod firewall_again;
+mod firewall_tools;
 mod flood;
 mod fragment;
 mod gone;

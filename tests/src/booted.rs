@@ -1,27 +1,16 @@
 //! A systemd of its own in a network namespace, which has booted with the units of netpath.
 //!
-//! Owns its namespaces, files and end. What is asked of it is the tests'.
+//! Owns its control group, and that it has come up. What is asked of it is the tests'.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::CommandExt as _,
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-
-use crate::{
-    binary,
-    netns::{Namespace, within},
-    skip,
-    topology::succeeded,
-    wait,
-};
+use crate::{binary, inside::Inside, netns::Namespace, skip, wait};
 
 /// Where Debian and others have it.
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -31,8 +20,7 @@ const BOOT: Duration = Duration::from_secs(60);
 /// A running one; it is gone when this is dropped.
 #[derive(Debug)]
 pub struct Booted {
-    child: Child,
-    init: Pid,
+    inside: Option<Inside>,
     cgroup: PathBuf,
 }
 
@@ -65,81 +53,31 @@ impl Booted {
         };
         let cgroup = cgroup_root()?.join(format!("npt-{}", host.name()));
         fs::create_dir_all(&cgroup).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/booted.sh");
-        let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
-        let log = fs::File::create(dir.join("log")).unwrap();
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         // In the group before the namespace of groups is made, whose root that is.
-        let enter = format!(
+        let words = format!(
             "echo $$ > {}/cgroup.procs && exec unshare --pid --fork --kill-child --mount --uts --ipc \
              --cgroup sh {}",
             cgroup.display(),
-            script.display()
+            here.join("src/booted.sh").display()
         );
-        let child = within(host, || {
-            Command::new("sh")
-                .args(["-c", &enter])
-                .env("NPT_DIR", dir)
-                .env("NPT_UNITS", units)
-                .env("NPT_PROGRAM", binary::netpath())
-                .env("NPT_SYSTEMD", systemd)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .process_group(0)
-                .spawn()
-                .unwrap()
-        });
-        let mut booted = Self {
-            init: Pid::from_raw(0),
-            child,
+        let (units, program) = (here.join("../packaging/systemd"), binary::netpath());
+        let env: [(&str, &OsStr); 4] = [
+            ("NPT_DIR", dir.as_os_str()),
+            ("NPT_UNITS", units.as_os_str()),
+            ("NPT_PROGRAM", program.as_os_str()),
+            ("NPT_SYSTEMD", systemd.as_os_str()),
+        ];
+        let mut inside = Inside::start(host, &words, &env, &dir.join("log"));
+        wait::until_within(BOOT, "systemd runs", || inside.is_running("systemd"));
+        let booted = Self {
+            inside: Some(inside),
             cgroup,
         };
         wait::until_within(BOOT, "systemd has booted", || {
-            booted.find_init() && booted.is_active("netpath.service")
+            booted.is_active("netpath.service")
         });
         Some(booted)
-    }
-
-    /// Whether the first process of its namespace is there.
-    fn find_init(&mut self) -> bool {
-        let outer = self.child.id();
-        let children = format!("/proc/{outer}/task/{outer}/children");
-        let children = fs::read_to_string(children).unwrap_or_default();
-        let found = children
-            .split_whitespace()
-            .next()
-            .and_then(|pid| pid.parse().ok());
-        let Some(init) = found else {
-            return false;
-        };
-        self.init = Pid::from_raw(init);
-        fs::read_to_string(format!("/proc/{init}/comm")).is_ok_and(|name| name.trim() == "systemd")
-    }
-
-    /// Runs a shell's command inside.
-    ///
-    /// # Panics
-    /// When there is no inside.
-    #[must_use]
-    pub fn shell(&self, command: &str) -> Output {
-        Command::new("nsenter")
-            .args(["--target", &self.init.to_string()])
-            .args([
-                "--mount", "--pid", "--net", "--cgroup", "--uts", "--ipc", "--root",
-            ])
-            .args(["--wd=/", "/bin/sh", "-c", command])
-            .env("NO_COLOR", "1")
-            .output()
-            .unwrap()
-    }
-
-    /// As [`Booted::shell`]; what it printed.
-    ///
-    /// # Panics
-    /// When it failed.
-    #[track_caller]
-    pub fn run(&self, command: &str) -> String {
-        succeeded(command, self.shell(command))
     }
 
     /// Whether a unit is active.
@@ -156,19 +94,22 @@ impl Booted {
     }
 }
 
+impl Deref for Booted {
+    type Target = Inside;
+
+    fn deref(&self) -> &Inside {
+        self.inside.as_ref().expect("until it is dropped")
+    }
+}
+
 impl Drop for Booted {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.init.as_raw() != 0 {
+        if std::thread::panicking() {
             let logs =
                 self.shell("systemctl --failed --no-pager; journalctl --no-pager -u 'netpath*'");
             eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
         }
-        // With it goes whatever is in its namespace, and the mounts with the last of them.
-        if self.init.as_raw() != 0 {
-            let _ = kill(self.init, Signal::SIGKILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.inside = None;
         wait::until("its control groups are empty", || {
             remove_groups(&self.cgroup)
         });

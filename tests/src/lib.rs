@@ -17,6 +17,8 @@ pub mod corpus;
 pub mod dual_stack;
 pub mod flood;
 pub mod flows;
+pub mod guarded;
+pub mod inside;
 mod judged;
 pub mod killer;
 pub mod local;

@@ -15,7 +15,6 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use super::{
     Datapath, Error, LoadOptions, Needs, OBJECT, attach,
     layout::{self, Layout, PinState},
-    next6,
     pins::{Pins, unlink},
     programs::{load_programs, pin},
 };
@@ -51,8 +50,9 @@ impl Datapath {
         if datapath.config()? != config {
             datapath.set_config(&config)?;
         }
-        if o.needs.ipv6 && !datapath.has_next6() {
-            Job::of(instance, config, o.conntrack_flows)?.add6(&datapath)?;
+        let there = Needs::of(&datapath.pins);
+        if o.needs.are_beyond(there) {
+            Job::of(instance, config, o.conntrack_flows)?.add(&datapath, o.needs)?;
         }
         Ok(Some(datapath))
     }
@@ -72,12 +72,12 @@ impl Datapath {
         let old = self.config()?;
         let flags = old.flags | needs.flags();
         let config = Config { flags, ..old };
-        if needs.ipv6 && !self.has_next6() {
+        if needs.are_beyond(Needs::of(&self.pins)) {
             let job = Job::of(&self.instance, config, conntrack_flows)?;
             if stamp == Some(&self.stamp()?) {
-                job.add6(self)?;
+                job.add(self, needs)?;
             } else {
-                job.replace(self, true)?;
+                job.replace(self, needs)?;
             }
         }
         if config != old {
@@ -126,7 +126,7 @@ impl Datapath {
         if job.check_one(&datapath.pins, maps::CONFIG)? == PinState::Same {
             match datapath.check_owner(o.netns_cookie) {
                 Ok(()) => {
-                    job.replace(&datapath, o.needs.ipv6)?;
+                    job.replace(&datapath, o.needs)?;
                     return Ok(datapath);
                 }
                 Err(e @ Error::Stale { .. }) => tracing::info!("replacing what is pinned: {e}"),
@@ -134,7 +134,7 @@ impl Datapath {
             }
         }
         Self::remove(instance).map_err(|mut errors| errors.remove(0))?;
-        job.create(&datapath.pins, o.needs.ipv6)?;
+        job.create(&datapath.pins, o.needs)?;
         Ok(datapath)
     }
 
@@ -201,20 +201,18 @@ impl<'a> Job<'a> {
     }
 
     /// Puts a new instance together aside and gives it its name at the end.
-    fn create(&self, pins: &Pins, ipv6: bool) -> Result<(), Error> {
+    fn create(&self, pins: &Pins, needs: Needs) -> Result<(), Error> {
         let pending = pins.pending();
         let made = pending.create().and_then(|()| {
             let mut ebpf = self.load_maps(&pending, |map| pending.map(map))?;
-            for (name, program) in load_programs(&mut ebpf, |name| ipv6 || !next6::is_one(name))? {
+            for (name, program) in load_programs(&mut ebpf, |name| needs.want(name))? {
                 pin(program, &pending.program(&name))?;
             }
             let new = Datapath {
                 instance: self.instance.to_owned(),
                 pins: pending.clone(),
             };
-            if ipv6 {
-                new.set_next6(|name| pending.program(name))?;
-            }
+            new.set_next6(|name| needs.want(name), |name| pending.program(name))?;
             new.set_config(&self.config)?;
             new.reserve_local()?;
             pins.commit(&pending)
@@ -227,19 +225,21 @@ impl<'a> Job<'a> {
         made
     }
 
-    /// Adds the programs of IPv6 to an instance that this object is loaded for.
-    fn add6(&self, datapath: &Datapath) -> Result<(), Error> {
+    /// Adds programs that are needed from now on to an instance that this object is loaded for.
+    fn add(&self, datapath: &Datapath, needs: Needs) -> Result<(), Error> {
         let pins = &datapath.pins;
+        let there = Needs::of(pins);
+        let wanted = |name: &str| needs.want_beyond(there, name);
         let mut made = Vec::new();
         let added = self
             .load_maps(pins, |map| pins.map(map))
             .and_then(|mut ebpf| {
-                for (name, program) in load_programs(&mut ebpf, next6::is_one)? {
+                for (name, program) in load_programs(&mut ebpf, wanted)? {
                     unlink(&pins.pending_program(&name))?;
                     pin(program, &pins.pending_program(&name))?;
                     made.push(name);
                 }
-                datapath.set_next6(|name| pins.pending_program(name))
+                datapath.set_next6(wanted, |name| pins.pending_program(name))
             });
         if let Err(e) = added {
             undo(pins, &made, &BTreeMap::new());
@@ -253,7 +253,7 @@ impl<'a> Job<'a> {
     }
 
     /// Replaces the programs of a loaded instance.
-    fn replace(&self, datapath: &Datapath, ipv6: bool) -> Result<(), Error> {
+    fn replace(&self, datapath: &Datapath, needs: Needs) -> Result<(), Error> {
         let pins = &datapath.pins;
         let states = self.check(pins)?;
         let anew = |map: &str| states.get(map) == Some(&PinState::Replace);
@@ -265,18 +265,16 @@ impl<'a> Job<'a> {
             }
         };
         // What is loaded is replaced, or an older version's would stay.
-        let ipv6 = ipv6 || datapath.has_next6();
+        let needs = needs.or(Needs::of(pins));
         let mut programs = Vec::new();
         let replaced = pins.create().and_then(|()| {
             let mut ebpf = self.load_maps(pins, place)?;
-            for (name, program) in load_programs(&mut ebpf, |name| ipv6 || !next6::is_one(name))? {
+            for (name, program) in load_programs(&mut ebpf, |name| needs.want(name))? {
                 unlink(&pins.pending_program(&name))?;
                 pin(program, &pins.pending_program(&name))?;
                 programs.push(name);
             }
-            if ipv6 {
-                datapath.set_next6(|name| pins.pending_program(name))?;
-            }
+            datapath.set_next6(|name| needs.want(name), |name| pins.pending_program(name))?;
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {

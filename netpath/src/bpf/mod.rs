@@ -22,6 +22,7 @@ mod layout;
 mod link_name;
 mod load;
 mod look;
+mod needs;
 mod next6;
 mod pins;
 mod programs;
@@ -33,9 +34,7 @@ mod taken;
 mod xdp;
 
 pub use netpath_common::event::Hook;
-use netpath_common::records::{
-    CONFIG_BINDINGS, CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, CONFIG_VISIBLE, Config, Timeouts,
-};
+use netpath_common::records::{CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts};
 
 use crate::config::{Nat, Quotas};
 
@@ -54,6 +53,7 @@ pub(crate) use self::{
     conntrack::Generations,
     kernel::coarse_now,
     link_name::ifname,
+    needs::Needs,
     sys::calls as bpf_calls,
     tables::conntrack_entry,
 };
@@ -81,34 +81,6 @@ pub struct LoadOptions {
     pub quotas: Quotas,
     /// What its networks need.
     pub needs: Needs,
-}
-
-/// What networks need of a datapath that others do without.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Needs {
-    /// A network maps independently of endpoints.
-    pub bindings: bool,
-    /// A network is visible to the host's firewall.
-    pub visible: bool,
-    /// A network has IPv6.
-    pub ipv6: bool,
-}
-
-impl Needs {
-    /// Both together.
-    #[must_use]
-    pub const fn or(self, other: Self) -> Self {
-        Self {
-            bindings: self.bindings || other.bindings,
-            visible: self.visible || other.visible,
-            ipv6: self.ipv6 || other.ipv6,
-        }
-    }
-
-    const fn flags(self) -> u32 {
-        (if self.bindings { CONFIG_BINDINGS } else { 0 })
-            | if self.visible { CONFIG_VISIBLE } else { 0 }
-    }
 }
 
 impl LoadOptions {

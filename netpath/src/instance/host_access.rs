@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use netpath_common::records::{LOOPBACK_IFINDEX, LOOPBACK_UPLINK, UplinkRecord};
 
 use super::{Error, work::Work};
-use crate::bpf::{Datapath, Hook};
+use crate::bpf::{Datapath, Hook, Needs};
 
 /// Name of the loopback device in every network namespace.
 const LOOPBACK: &str = "lo";
@@ -34,6 +34,12 @@ impl Work<'_> {
                 "the host's sockets cannot be translated ({why}); its connections to published ports \
                  are translated at {LOOPBACK} instead: {LESS}"
             );
+        }
+        if why.is_some() && self.state.networks.iter().any(|n| n.ipv6.is_some()) {
+            self.extend(Needs {
+                loopback6: true,
+                ..Needs::default()
+            })?;
         }
         let lo = self.instance.netlink.link(LOOPBACK).await?;
         // With an address everything is translated there, without one only what comes from IPv6.

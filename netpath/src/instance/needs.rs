@@ -12,6 +12,8 @@ pub(super) fn of_wanted(n: &config::Network) -> Needs {
         bindings: n.bindings,
         visible: n.firewall == Firewall::Visible,
         ipv6: n.ipv6.is_some() || n.ipv6_size.is_some(),
+        xdp_translate: n.xdp_translate,
+        ..Needs::default()
     }
 }
 
@@ -21,5 +23,7 @@ pub(super) fn of_network(n: &state::Network) -> Needs {
         bindings: n.bindings,
         visible: n.firewall == Firewall::Visible,
         ipv6: n.ipv6.is_some(),
+        xdp_translate: n.xdp_translate,
+        ..Needs::default()
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Owns the calls of apt. Installs only what can be had without removing anything.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -40,6 +44,32 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut install = apt();
     arguments(&mut install);
     run(install.stdout(Stdio::null()))
+}
+
+/// Gets the packages of these that are not installed, with what they need, and puts them into a
+/// directory. Installs nothing.
+pub(crate) fn download(packages: &[&str], to: &Path) -> Result<()> {
+    let list = packages.join(" ");
+    if which("apt-get").is_none() {
+        bail!("this is no Debian system, which the packages {list} are taken from");
+    }
+    let sudo = as_root(&format!("getting the packages {list}"))?;
+    step(&format!("setup: apt-get install --download-only {list}"));
+    refresh(&sudo);
+    // Where apt keeps what it has begun to get.
+    fs::create_dir_all(to.join("partial"))
+        .with_context(|| format!("cannot make {}", to.display()))?;
+    let place = format!("Dir::Cache::archives={}", to.display());
+    let mut apt = apt_get(&sudo);
+    apt.args([
+        "install",
+        "--download-only",
+        "--no-install-recommends",
+        "-o",
+    ])
+    .arg(place)
+    .args(packages);
+    run(apt.stdout(Stdio::null()))
 }
 
 /// Reads the lists of packages anew, as root or through sudo: those of a fresh machine are empty.

@@ -5,6 +5,7 @@
 
 mod apt;
 mod compiler;
+mod firewalls;
 mod linker;
 mod tools;
 
@@ -13,6 +14,7 @@ use anyhow::{Result, bail};
 use self::tools::Tool;
 pub(crate) use self::{
     apt::{install as install_packages, update as update_packages},
+    firewalls::unpack as unpack_firewalls,
     tools::missing as missing_test_tools,
 };
 use crate::{

@@ -53,6 +53,13 @@ pub(crate) fn test(context: &Context, options: &Options) -> Result<ExitCode> {
     if layers.contains(&Layer::Netns) || layers.contains(&Layer::Differential) {
         want_tools();
     }
+    if layers.contains(&Layer::Netns)
+        && let Err(error) = setup::unpack_firewalls(context)
+    {
+        step(&format!(
+            "setup: {error:#}; the tests beside ufw and firewalld will be skipped"
+        ));
+    }
     let program = build::netpath(context, false)?;
     let mut run = Run::new(context, options, program)?;
     let mut tally = Tally::default();

@@ -216,7 +216,17 @@ pub(super) fn step(tid: Pid, number: c_long, arguments: [u64; 6]) -> Option<Step
         libc::SYS_rename => whole(format!("rename {}", path(a))),
         libc::SYS_renameat2 => whole(format!("rename {}", path(b))),
         libc::SYS_chmod => whole(format!("chmod {}", path(a))),
-        libc::SYS_ioctl if [libc::TCGETS, libc::FIONBIO, libc::SIOCGIFINDEX].contains(&b) => None,
+        // Which type these numbers have differs from one C library to the other.
+        libc::SYS_ioctl
+            if [
+                i128::from(libc::TCGETS),
+                i128::from(libc::FIONBIO),
+                i128::from(libc::SIOCGIFINDEX),
+            ]
+            .contains(&i128::from(b)) =>
+        {
+            None
+        }
         libc::SYS_ioctl => parts(format!("ioctl {b:#x}")),
         unknown => parts(format!("system call {unknown}")),
     }

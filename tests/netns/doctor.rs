@@ -118,6 +118,23 @@ fn a_firewall_that_drops_what_is_forwarded() {
 }
 
 #[test]
+fn an_interface_that_is_no_uplink() {
+    let world = World::with_ports(&["a"], &["8080:80"]);
+    let pair = "link add second type veth peer name third";
+    stdout(&world.host, "ip", &pair.split(' ').collect::<Vec<_>>());
+    stdout(&world.host, "ip", &["link", "set", "second", "up"]);
+    // Nobody is behind it that could be answered.
+    assert_eq!(find(&examine(&world).0, "uplink").level, "ok");
+    let address = ["addr", "add", "192.0.2.1/24", "dev", "second"];
+    stdout(&world.host, "ip", &address);
+    let (findings, healthy) = examine(&world);
+    assert!(healthy, "{findings:?}");
+    let found = find(&findings, "uplink");
+    assert_eq!(found.level, "warning", "{found:?}");
+    assert!(found.found.contains("and not second:"), "{found:?}");
+}
+
+#[test]
 fn a_strict_filter_on_one_of_two_uplinks() {
     let world = World::new(&["a"]);
     let pair = "link add second type veth peer name third";

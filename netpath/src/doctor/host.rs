@@ -73,6 +73,22 @@ fn uplinks(patient: &Patient) -> Finding {
         .map(String::as_str)
         .filter(|name| patient.index_of(name).is_none())
         .collect();
+    let others = patient.other_ways_in();
+    let is_up = patient.state.iter().any(|s| !s.networks.is_empty());
+    if missing.is_empty() && is_up && !others.is_empty() {
+        let (uplinks, others) = (patient.uplinks.join(", "), others.join(", "));
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{uplinks}, and not {others}: who is behind that reaches containers by their own \
+                 addresses, published or not, since this host forwards, and no published port"
+            ),
+            format!(
+                "name all of them in `uplinks` of the networks, or drop in a FORWARD chain what comes in \
+                 by {others} and goes to a bridge of netpath"
+            ),
+        );
+    }
     if missing.is_empty() {
         return Finding::ok(CHECK, patient.uplinks.join(", "));
     }

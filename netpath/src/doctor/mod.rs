@@ -93,6 +93,8 @@ pub(crate) struct Patient {
     links: Vec<Link>,
     /// Those that lead out: in use, or of the default routes.
     uplinks: Vec<String>,
+    /// Interfaces that have an IPv4 address.
+    addressed: Vec<u32>,
 }
 
 impl Patient {
@@ -104,6 +106,22 @@ impl Patient {
                 let veths = network.endpoints.iter().map(|it| it.ifname.as_str());
                 std::iter::once(network.bridge.as_str()).chain(veths)
             })
+            .collect()
+    }
+
+    /// Names of other interfaces that lead to somebody: netpath does not look at what comes in by them.
+    fn other_ways_in(&self) -> Vec<&str> {
+        let own = self.own_links();
+        let is_other = |link: &&Link| {
+            let is_uplink = self.uplinks.contains(&link.name);
+            let is_own = own.contains(&link.name.as_str());
+            link.up && link.ethernet && !is_uplink && !is_own
+        };
+        self.links
+            .iter()
+            .filter(is_other)
+            .filter(|link| self.addressed.contains(&link.index))
+            .map(|link| link.name.as_str())
             .collect()
     }
 
@@ -148,11 +166,13 @@ async fn look(name: &str, state_dir: &Path) -> Result<Patient, String> {
             found.into_iter().map(|it| it.name).collect()
         }
     };
+    let addresses = netlink.addresses().await.map_err(|e| e.to_string())?;
     Ok(Patient {
         instance: name.to_owned(),
         state,
         links,
         uplinks,
+        addressed: addresses.iter().map(|it| it.index).collect(),
     })
 }
 

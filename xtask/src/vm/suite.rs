@@ -38,8 +38,8 @@ pub(crate) const SUITES: [Suite; 3] = [
             "uplink_kinds::",
             "vlan::",
         ],
-        // The first of the choice is part of its name.
-        left_out: &["ipv6_host::"],
+        // One of the choice is part of their names; the page needs programs that the machine has not.
+        left_out: &["ipv6_host::", "study::"],
         arguments: " --test-threads=2",
     },
     Suite {
@@ -82,8 +82,9 @@ mod tests {
             assert!(tests.join(suite.name).join("main.rs").is_file());
             for chosen in suite.chosen.iter().chain(suite.left_out) {
                 let module = chosen.strip_suffix("::").unwrap();
-                let file = tests.join(suite.name).join(format!("{module}.rs"));
-                assert!(file.is_file(), "{}", file.display());
+                let module = tests.join(suite.name).join(module);
+                let is_there = module.is_dir() || module.with_extension("rs").is_file();
+                assert!(is_there, "{}", module.display());
             }
         }
     }

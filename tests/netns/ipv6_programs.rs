@@ -1,7 +1,7 @@
 //! The programs that frames of IPv6 are handed to: loaded with the first network that has it, and not
 //! before. What they do is `ipv6`'s.
 
-use std::{net::SocketAddrV4, path::PathBuf};
+use std::{fs, net::SocketAddrV4, path::PathBuf};
 
 use netpath_common::DropReason;
 use netpath_tests::{
@@ -75,4 +75,38 @@ fn they_come_with_the_first_network_of_ipv6() {
     assert_eq!(loaded(&world), ONES);
     world.up(&config);
     assert_eq!(loaded(&world), ONES);
+}
+
+/// The kernel's number of a loaded program.
+fn number(world: &World) -> u32 {
+    let pin = world.pins().join("progs/np_veth");
+    aya::programs::ProgramInfo::from_pin(pin).unwrap().id()
+}
+
+#[test]
+fn a_command_does_not_take_what_another_build_has_loaded_for_its_own() {
+    let world = World::new(&["a"]);
+    let config =
+        world.network("bridge", "netpath0", "172.17.0.0/16", "") + &world.endpoint("a", A, &[]);
+    world.up(&config);
+    let file = world
+        .file("state")
+        .join(world.instance())
+        .join("state.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(state["loaded"].is_string(), "{state}");
+    state["loaded"] = "0123456789abcdef".into();
+    fs::write(&file, state.to_string()).unwrap();
+
+    let old = number(&world);
+    world.words("network create plain --subnet 172.30.0.0/16");
+    assert_eq!(number(&world), old);
+    // It is replaced by this build's.
+    world.up(&config);
+    let new = number(&world);
+    assert_ne!(new, old);
+    world.words("network create plain2 --subnet 172.31.0.0/16");
+    world.up(&config);
+    assert_eq!(number(&world), new);
 }

@@ -96,15 +96,19 @@ fn is_elsewhere<T: Tables>(t: &T, flow: &mut NewFlow<T::A>) -> bool {
         // would not find it free.
         flow.asked = flow.kept_reply;
         flow.asked.dport = flow.reply.dport;
-    } else {
-        let Some(config) = t.config() else {
-            return false;
-        };
-        if config.flags & CONFIG_BINDINGS == 0 {
-            return false;
-        }
-        flow.asked = outside_key(flow.reply.dst, flow.reply.dport, proto);
+        return t.ct(&flow.asked).is_some_and(|e| {
+            // Its own, which another processor makes this moment, is no other one.
+            let own = e.flags() & FLAG_RECORD != 0 && is_of(e, &flow.kept);
+            !own && !is_over(t, &flow.asked, e, flow.now)
+        });
     }
+    let Some(config) = t.config() else {
+        return false;
+    };
+    if config.flags & CONFIG_BINDINGS == 0 {
+        return false;
+    }
+    flow.asked = outside_key(flow.reply.dst, flow.reply.dport, proto);
     t.ct(&flow.asked)
         .is_some_and(|e| !is_over(t, &flow.asked, e, flow.now))
 }

@@ -194,6 +194,15 @@ fn a_binding_is_not_given_a_port_that_its_first_flow_would_not_find_free() {
 }
 
 #[test]
+fn a_flow_that_another_processor_is_making_is_no_other_one() {
+    for mut h in hosts() {
+        assert_eq!(ask(&mut h, &C1, Server, 53), 5000);
+        h.keep_records();
+        assert_eq!(ask(&mut h, &C1, Server, 53), 5000);
+    }
+}
+
+#[test]
 fn networks_without_bindings_are_as_ever() {
     for mut h in hosts() {
         assert_eq!(ask(&mut h, &C3, Server, 53), 5000);

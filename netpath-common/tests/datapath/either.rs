@@ -4,7 +4,7 @@
 
 use netpath_common::{
     V4, V6,
-    conntrack::Budget,
+    conntrack::{Budget, FLAG_RECORD},
     counters::Counter,
     datapath::{Tables, collect},
     event::Hook,
@@ -262,6 +262,16 @@ impl Either {
 
     pub(crate) fn bindings(&mut self) -> usize {
         self.entries().1 / 2
+    }
+
+    /// Leaves of each flow its record alone: what a processor finds while another one makes the flow.
+    pub(crate) fn keep_records(&mut self) {
+        tables!(self, t => for (key, _) in t.entries() {
+            let record = t.ct(&key).is_some_and(|e| e.flags() & FLAG_RECORD != 0);
+            if key.proto == BINDING || !record {
+                t.ct_delete(&key);
+            }
+        });
     }
 
     /// Removes what is over as the agent does, or everything as `flush` does.

@@ -52,14 +52,15 @@ impl Datapath {
         }
         let there = Needs::of(&datapath.pins);
         if o.needs.are_beyond(there) {
-            Job::of(instance, config, o.conntrack_flows)?.add(&datapath, o.needs)?;
+            let object = OBJECT.ok_or(Error::NoObject)?;
+            Job::of(instance, config, o.conntrack_flows, object)?.add(&datapath, o.needs)?;
         }
         Ok(Some(datapath))
     }
 
     /// Lets a loaded instance do what its next networks need; everything else stays as it is set.
-    /// `stamp` as for [`Datapath::reuse`]: where it is of another build, that one's programs are
-    /// replaced.
+    /// `stamp` as for [`Datapath::reuse`]: where it is of another build and programs are missing, that
+    /// one's are replaced. Whether programs were loaded: only then the stamp is another one.
     ///
     /// # Errors
     /// The kernel refuses. After an error the instance goes on as it was.
@@ -68,12 +69,14 @@ impl Datapath {
         needs: Needs,
         conntrack_flows: u32,
         stamp: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let old = self.config()?;
         let flags = old.flags | needs.flags();
         let config = Config { flags, ..old };
-        if needs.are_beyond(Needs::of(&self.pins)) {
-            let job = Job::of(&self.instance, config, conntrack_flows)?;
+        let loads = needs.are_beyond(Needs::of(&self.pins));
+        if loads {
+            let object = OBJECT.ok_or(Error::NoObject)?;
+            let job = Job::of(&self.instance, config, conntrack_flows, object)?;
             if stamp == Some(&self.stamp()?) {
                 job.add(self, needs)?;
             } else {
@@ -83,7 +86,7 @@ impl Datapath {
         if config != old {
             self.set_config(&config)?;
         }
-        Ok(())
+        Ok(loads)
     }
 
     /// Tells what is pinned from what another build of netpath would pin, or a part of it.
@@ -105,14 +108,7 @@ impl Datapath {
         object: &[u8],
     ) -> Result<Self, Error> {
         let pins = Pins::of(instance)?;
-        let job = Job {
-            instance,
-            config: o.config(),
-            conntrack_flows: o.conntrack_flows,
-            object,
-            wanted: layout::of_object(object)?,
-        };
-        raise_memlock();
+        let job = Job::of(instance, o.config(), o.conntrack_flows, object)?;
         // What a killed `load` left.
         if let Some(e) = pins.pending().remove().pop() {
             return Err(e);
@@ -169,9 +165,12 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Of the object that is part of this program, for an instance that is there.
-    fn of(instance: &'a str, config: Config, conntrack_flows: u32) -> Result<Self, Error> {
-        let object = OBJECT.ok_or(Error::NoObject)?;
+    fn of(
+        instance: &'a str,
+        config: Config,
+        conntrack_flows: u32,
+        object: &'a [u8],
+    ) -> Result<Self, Error> {
         raise_memlock();
         Ok(Self {
             instance,

@@ -16,7 +16,8 @@ use aya::{
 use super::Error;
 
 /// Tries again where the verifier gave up for a pending signal: it answers EAGAIN then, and a load
-/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times, which a busy machine has exceeded).
+/// takes long enough to meet one (`do_check` in `kernel/bpf/verifier.c`; libbpf tries five times, which
+/// a busy machine has exceeded).
 fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
     const TRIES: u32 = 100;
     let mut tried = 1;
@@ -37,8 +38,8 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
 /// How the names of programs begin that are in the object only to be timed.
 const TIMED_ONLY: &str = "np_time_";
 
-/// Loads the programs that are wanted of those that are to be attached or run; several at a time, for the verifier is where nearly
-/// all of the time goes. Returns them in the order of their names.
+/// Loads the programs that are wanted of those that are to be attached or run; several at a time, for the
+/// verifier is where nearly all of the time goes. Returns them in the order of their names.
 pub(super) fn load_programs(
     ebpf: &mut Ebpf,
     wanted: impl Fn(&str) -> bool,

@@ -163,8 +163,10 @@ impl<'a> Work<'a> {
     pub(super) fn extend(&mut self, needs: Needs) -> Result<(), Error> {
         let datapath = self.datapath()?;
         let stamp = self.state.loaded.as_deref();
-        datapath.extend(needs, self.state.conntrack, stamp)?;
-        self.state.loaded = Some(datapath.stamp()?);
+        // Else what another build has loaded, or half of it, would be taken for this one's.
+        if datapath.extend(needs, self.state.conntrack, stamp)? {
+            self.state.loaded = Some(datapath.stamp()?);
+        }
         Ok(())
     }
 

@@ -24,41 +24,32 @@ const SECOND: &str =
 const LAN: &str = "network create -d macvlan --subnet 10.7.0.0/24 -o parent=uplink0 lan";
 const JOIN: &str = "endpoint add --network lan --netns NETNS --name c";
 
+const MADE: Killed = Killed {
+    before: "",
+    command: "up -y -c FULL",
+    done: "",
+    after: "up -y -c EMPTY",
+};
+
+const EMPTIED: Killed = Killed {
+    before: "up -y -c FULL",
+    command: "up -y -c EMPTY",
+    done: "",
+    after: "",
+};
+
 const UPS: &[Killed] = &[
-    Killed {
-        before: "",
-        command: "up -y -c FULL",
-        done: "",
-        after: "up -y -c EMPTY",
-    },
+    MADE,
     Killed {
         before: "up -y -c FULL",
         command: "up -y -c CHANGED",
         done: "",
         after: "up -y -c EMPTY",
     },
-    Killed {
-        before: "up -y -c FULL",
-        command: "up -y -c EMPTY",
-        done: "",
-        after: "",
-    },
+    EMPTIED,
 ];
 
-const UP_BY_CLSACT: &[Killed] = &[
-    Killed {
-        before: "",
-        command: "up -y -c FULL",
-        done: "",
-        after: "up -y -c EMPTY",
-    },
-    Killed {
-        before: "up -y -c FULL",
-        command: "up -y -c EMPTY",
-        done: "",
-        after: "",
-    },
-];
+const UP_BY_CLSACT: &[Killed] = &[MADE, EMPTIED];
 
 const NETWORKS: &[Killed] = &[
     Killed {

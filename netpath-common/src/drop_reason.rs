@@ -115,6 +115,8 @@ drop_reasons! {
     TooLarge = "too-large",
     /// A packet to a multicast, broadcast or link-local address, which means nothing beyond its link, would have left by masquerade.
     LinkScope = "link-scope",
+    /// A packet from the outside to the outside: the host forwards because netpath has it do so, and that for containers alone.
+    NotARouter = "not-a-router",
 }
 
 impl DropReason {

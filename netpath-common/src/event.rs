@@ -20,6 +20,8 @@ pub enum Hook {
     Xdp = 4,
     /// Ingress of the loopback device: the host sends to itself.
     Loopback = 5,
+    /// Egress of the bridge device: the host sends the packet into a network.
+    BridgeEgress = 6,
 }
 
 impl Hook {
@@ -33,6 +35,7 @@ impl Hook {
             Self::UplinkEgress => "uplink-out",
             Self::Xdp => "xdp",
             Self::Loopback => "lo-in",
+            Self::BridgeEgress => "bridge-out",
         }
     }
 
@@ -46,6 +49,7 @@ impl Hook {
             3 => Some(Self::UplinkEgress),
             4 => Some(Self::Xdp),
             5 => Some(Self::Loopback),
+            6 => Some(Self::BridgeEgress),
             _ => None,
         }
     }

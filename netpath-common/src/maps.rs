@@ -101,8 +101,10 @@ pub const NEXT6_UPLINK_IN: u32 = 1;
 pub const NEXT6_UPLINK_OUT: u32 = 2;
 /// Index in [`NEXT6`]: ingress of the loopback device.
 pub const NEXT6_LOOPBACK: u32 = 3;
+/// Index in [`NEXT6`]: egress of a bridge.
+pub const NEXT6_BRIDGE_OUT: u32 = 4;
 /// Places of [`NEXT6`].
-pub const NEXT6_HOOKS: usize = 4;
+pub const NEXT6_HOOKS: usize = 5;
 
 /// Every map that user space pins, by name.
 pub const PINNED: &[&str] = &[
@@ -155,7 +157,7 @@ pub const MAX_ENDPOINTS: usize = 4096;
 /// Slots of networks; slot 0 means none.
 pub const MAX_NETWORKS: usize = 256;
 /// Slots of uplinks; slot 0 means none.
-pub const MAX_UPLINKS: usize = 16;
+pub const MAX_UPLINKS: usize = 64;
 /// Interfaces: endpoints, bridges and uplinks.
 pub const MAX_IFACES: usize = 8192;
 /// Addresses of the host.

@@ -149,6 +149,12 @@ pub const IFACE_BRIDGE: u32 = 2;
 /// The interface is an uplink.
 pub const IFACE_UPLINK: u32 = 3;
 
+/// The uplink forwards IPv4 because netpath has it do so: what comes in by it and is for neither the host
+/// nor a container goes no further.
+pub const IFACE_CLOSED4: u32 = 1;
+/// The same of IPv6.
+pub const IFACE_CLOSED6: u32 = 2;
+
 /// What an interface is, by interface index in `np_ifaces`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
@@ -157,6 +163,23 @@ pub struct IfaceRecord {
     pub kind: u32,
     /// Slot in the map of that kind.
     pub slot: u32,
+    /// `IFACE_CLOSED*` bits.
+    pub flags: u32,
+}
+
+impl IfaceRecord {
+    /// Whether the host forwards packets of this family that come in by the interface for containers
+    /// alone.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_closed<A: Addr>(&self) -> bool {
+        let bit = if A::IS_V6 {
+            IFACE_CLOSED6
+        } else {
+            IFACE_CLOSED4
+        };
+        self.flags & bit != 0
+    }
 }
 
 /// Lifetimes in milliseconds.

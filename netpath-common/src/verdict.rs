@@ -70,6 +70,8 @@ pub enum Action {
     Within = 9,
     /// [`Verdict::ByQueue`].
     ByQueue = 10,
+    /// [`Verdict::Pass`], and not beyond the host: what comes of it, the host's firewall decides.
+    Foreign = 11,
 }
 
 /// Two bytes that are always defined: which of both, and what.

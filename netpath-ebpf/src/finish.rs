@@ -11,9 +11,9 @@ use aya_ebpf::{
 use netpath_common::{
     Action, DropReason, V4,
     counters::Counter,
-    datapath::Vetted,
+    datapath::{Origin, Vetted},
     event::Hook,
-    maps::{NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
+    maps::{NEXT6_BRIDGE_OUT, NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH},
 };
 
 use crate::{counters, family::Maps, maps, memory};
@@ -36,6 +36,10 @@ const TRANSLATED: u32 = 0x6e70;
 /// `skb->tc_index` of what the endpoint hook has let up the stack to be translated at the uplink. Only a
 /// hint there: whoever forges it gains nothing.
 const OF_CONTAINER: u32 = 0x6e63;
+
+/// The same of what an uplink's hook has let up the stack and nobody beyond the host may have. Whoever
+/// forges it loses a packet.
+const FOREIGN: u32 = 0x6e66;
 
 #[inline(always)]
 fn set_priority(ctx: &TcContext, priority: u32) {
@@ -69,12 +73,17 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
     }
 }
 
-/// Whether the endpoint hook has let this packet up the stack. The mark stays, for the program of the
-/// other family that the packet may be handed to; the hook overwrites it in what comes back.
+/// What a hook on the way in has said about a packet that it left to the stack. The mark stays, for the
+/// program of the other family that the packet may be handed to; the endpoint hook overwrites it in what
+/// comes back.
 #[inline(always)]
-pub(crate) fn is_of_container(ctx: &TcContext) -> bool {
+pub(crate) fn origin(ctx: &TcContext) -> Origin {
     // SAFETY: the context is valid for the whole program.
-    unsafe { (*ctx.skb.skb).tc_index == OF_CONTAINER }
+    match unsafe { (*ctx.skb.skb).tc_index } {
+        OF_CONTAINER => Origin::Container,
+        FOREIGN => Origin::Foreign,
+        _ => Origin::Unknown,
+    }
 }
 
 /// Lets up the stack what was redirected to the loopback device. On its way in by a veth it was another
@@ -112,6 +121,12 @@ pub(crate) fn finish<A: Maps>(
             // SAFETY: the context is valid for the whole program.
             unsafe { (*ctx.skb.skb).tc_index = OF_CONTAINER };
             action
+        }
+        Ok(Action::Foreign) => {
+            counters::count(Counter::Passed);
+            // SAFETY: the context is valid for the whole program.
+            unsafe { (*ctx.skb.skb).tc_index = FOREIGN };
+            NEXT
         }
         Ok(action @ (Action::ToUplink | Action::Leased)) => {
             // SAFETY: the context is valid for the whole program.
@@ -177,6 +192,7 @@ fn to_ipv6(ctx: &TcContext, hook: Hook) -> i32 {
         Hook::UplinkIngress => NEXT6_UPLINK_IN,
         Hook::UplinkEgress => NEXT6_UPLINK_OUT,
         Hook::Loopback => NEXT6_LOOPBACK,
+        Hook::BridgeEgress => NEXT6_BRIDGE_OUT,
         Hook::Bridge | Hook::Xdp => return NEXT,
     };
     // SAFETY: the context is the program's own; programs of the array have the same type.

@@ -8,7 +8,7 @@ use netpath_common::{Action, datapath, event::Hook};
 use crate::{
     ctx::TcPacket,
     family::Maps,
-    finish::{NEXT, finish, is_of_container},
+    finish::{NEXT, finish, origin},
     memory,
     tables::KernelTables,
 };
@@ -56,11 +56,27 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
     };
     let tables = KernelTables::<_, A>::new(ctx);
     let mut pkt = TcPacket::with(ctx, fixed::<A>());
-    let result = datapath::uplink_egress(&mut pkt, &tables, work, is_of_container(ctx));
+    let result = datapath::uplink_egress(&mut pkt, &tables, work, origin(ctx));
     if matches!(result, Ok(Action::Pass)) {
         datapath::note_sender(&tables, work);
     }
     finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result)
+}
+
+/// Egress of a network's bridge.
+#[inline(always)]
+pub(crate) fn bridge_out<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    let tables = KernelTables::<_, A>::new(ctx);
+    let pkt = TcPacket::with(ctx, fixed::<A>());
+    let result = datapath::bridge_egress(&pkt, &tables, work, origin(ctx));
+    if matches!(result, Ok(Action::Pass)) {
+        // Counted where it came from.
+        return NEXT;
+    }
+    finish::<A>(ctx, Hook::BridgeEgress, work.to_ifindex, result)
 }
 
 /// Ingress of the loopback device, of what the host has sent to itself.

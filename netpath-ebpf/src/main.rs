@@ -73,6 +73,18 @@ pub fn np_bridge(ctx: TcContext) -> i32 {
     )
 }
 
+/// Egress of a network's bridge.
+#[classifier]
+pub fn np_bridge_out(ctx: TcContext) -> i32 {
+    hooks::bridge_out::<V4>(&ctx)
+}
+
+/// The same, of IPv6.
+#[classifier]
+pub fn np_bridge_out6(ctx: TcContext) -> i32 {
+    hooks::bridge_out::<V6>(&ctx)
+}
+
 /// Ingress of an uplink.
 #[classifier]
 pub fn np_uplink_in(ctx: TcContext) -> i32 {

@@ -30,7 +30,8 @@ fn boot(world: &World, key: &str, value: &str) {
         }
     }
     within(&world.host, || {
-        fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        fs::write("/proc/sys/net/ipv4/conf/uplink0/forwarding", "0").unwrap();
+        // This takes it from every interface, however it was given.
         fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
         fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "\n").unwrap();
     });
@@ -107,10 +108,11 @@ fn survives(key: &str, value: &str) {
     world.run(&["down", "--all"]);
     assert!(!world.file("state").exists() && !world.pins().exists());
     // Nothing that the former boot had is given back to this one.
-    let forward = within(&world.host, || {
-        fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
-    });
-    assert_eq!(forward.unwrap().trim(), "0");
+    for knob in ["ip_forward", "conf/uplink0/forwarding"] {
+        let path = format!("/proc/sys/net/ipv4/{knob}");
+        let forward = within(&world.host, || fs::read_to_string(path));
+        assert_eq!(forward.unwrap().trim(), "0", "{knob}");
+    }
 }
 
 #[test]

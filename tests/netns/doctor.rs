@@ -83,17 +83,18 @@ fn before_anything_is_up() {
 #[test]
 fn forwarding_that_somebody_has_turned_off() {
     let world = World::dual_stack_with_ports(&["a"], &["8080:80"]);
-    stdout(&world.host, "sysctl", &["-qw", "net.ipv4.ip_forward=0"]);
-    set6(&world.host, "all", "forwarding", "0");
+    set(&world.host, "conf/uplink0/forwarding", "0");
+    set6(&world.host, UPLINK, "forwarding", "0");
     let (findings, healthy) = examine(&world);
     assert!(!healthy, "{findings:?}");
     for (check, key) in [
-        ("IPv4 forwarding", "net.ipv4.ip_forward=1"),
-        ("IPv6 forwarding", "net.ipv6.conf.all.forwarding=1"),
+        ("IPv4 forwarding", "net/ipv4/conf/uplink0/forwarding: 0"),
+        ("IPv6 forwarding", "net/ipv6/conf/uplink0/forwarding: 0"),
     ] {
         let found = find(&findings, check);
         assert_eq!(found.level, "failed", "{found:?}");
-        assert!(found.remedy.as_ref().unwrap().contains(key), "{found:?}");
+        assert!(found.found.contains(key), "{found:?}");
+        assert!(found.remedy.as_ref().unwrap().contains("netpath up"));
     }
 }
 

@@ -162,7 +162,11 @@ fn detach(world: &World, pin: &str) {
     let all = fs::read_dir(world.pins().join("links")).unwrap();
     let mut all = all.map(|e| e.unwrap().file_name().into_string().unwrap());
     let name = all
-        .find(|n| n.starts_with(pin))
+        .find(|n| {
+            let interface = n.strip_prefix(pin);
+            // By a number, or of the root cgroup by nothing.
+            interface.is_some_and(|i| i.bytes().all(|b| b.is_ascii_digit()))
+        })
         .unwrap_or_else(|| panic!("no {pin}"));
     let path = world.pins().join("links").join(name);
     let bpftool = Command::new("bpftool")
@@ -181,6 +185,10 @@ fn programs() {
     for (pin, named) in [
         ("veth-", "the veth program is not attached to veth"),
         ("bridge-", "the bridge program is not attached to netpath0"),
+        (
+            "bridge-out-",
+            "the bridge-out program is not attached to netpath0",
+        ),
         ("uplink-in-", "program is not attached to uplink0"),
         ("uplink-out-", "program is not attached to uplink0"),
         ("lo-in-", "program is not attached to lo"),
@@ -194,10 +202,22 @@ fn programs() {
 fn forwarding() {
     let (world, config) = world();
     for (key, named) in [
-        ("net/ipv4/ip_forward", "host: net/ipv4/ip_forward is 0"),
+        (
+            "net/ipv4/conf/uplink0/forwarding",
+            "uplink uplink0: net/ipv4/conf/uplink0/forwarding is 0",
+        ),
+        (
+            "net/ipv4/conf/netpath0/forwarding",
+            "network `bridge`: net/ipv4/conf/netpath0/forwarding is 0",
+        ),
+        // Of all at once, by whichever of its settings the kernel forwards.
         (
             "net/ipv6/conf/all/forwarding",
-            "host: net/ipv6/conf/all/forwarding is 0",
+            "uplink uplink0: net/ipv6/conf/",
+        ),
+        (
+            "net/ipv6/conf/netpath0/forwarding",
+            "network `bridge`: net/ipv6/conf/netpath0/forwarding is 0",
         ),
         (
             "net/ipv6/conf/netpath0/disable_ipv6",

@@ -4,7 +4,7 @@
 use std::{fs, net::Ipv6Addr};
 
 use netpath_tests::{
-    dual_stack::{addresses6, advertise, routes6, set6, setting6},
+    dual_stack::{addresses6, advertise, forwards6, routes6, set6, setting6},
     topology::{UPLINK, World},
     wait,
     ways::ip,
@@ -23,6 +23,7 @@ fn an_internal_network_leads_nowhere() {
     assert_eq!(routes.len(), 1, "{routes:?}");
     assert!(routes[0].starts_with("fd00:17::/64 "), "{routes:?}");
     assert_eq!(setting6(&world.host, "all", "forwarding"), "0");
+    assert!(!forwards6(&world.host, "netpath0"));
 }
 
 /// The host has made itself an address of the advertised prefix.
@@ -61,7 +62,7 @@ fn the_hosts_own_default_route_by_router_advertisement_stays() {
 
     world.up(&config);
     assert_eq!(setting6(host, UPLINK, "accept_ra"), "2");
-    assert_eq!(setting6(host, "all", "forwarding"), "1");
+    assert!(forwards6(host, UPLINK) && forwards6(host, "netpath0"));
     assert_eq!(default(), routes);
     // It listens on: a route that was taken away comes back.
     ip(host, "-6 route del default");
@@ -81,16 +82,21 @@ fn forwarding_goes_with_the_last_network_that_needs_it() {
     let world = World::dual_stack(&["a", "c"]);
     let other = world.network("other", "netpath1", "172.18.0.0/16", "");
     let both = world.dual_stack_config(&["a"], &[], "") + &other;
-    let forwarding = || setting6(&world.host, "all", "forwarding");
+    let forwards = || forwards6(&world.host, UPLINK);
+    let all = || setting6(&world.host, "all", "forwarding");
     world.up(&both);
-    assert_eq!(forwarding(), "1");
+    assert!(forwards());
     world.run(&["down", "bridge"]);
-    assert_eq!(forwarding(), "0");
+    assert!(!forwards() && all() == "0");
     // By a new configuration as well.
     world.up(&both);
-    assert_eq!(forwarding(), "1");
+    assert!(forwards());
     world.up(&other);
-    assert_eq!(forwarding(), "0");
+    assert!(!forwards() && all() == "0");
+    // A network that no longer leads out needs none either.
+    world.up(&both);
+    world.up(&(world.dual_stack_config(&["a"], &[], "internal = true") + &other));
+    assert!(!forwards() && !forwards6(&world.host, "netpath0") && all() == "0");
 }
 
 #[test]

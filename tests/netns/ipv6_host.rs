@@ -4,10 +4,10 @@
 use std::fs;
 
 use netpath_tests::{
-    dual_stack::{A6, B6, GATEWAY6, OUTSIDE6, addresses6, routes6, set6, setting6},
+    dual_stack::{A6, B6, GATEWAY6, OUTSIDE6, addresses6, forwards6, routes6, set6, setting6},
     netns::{Namespace, stdout, within},
     probe::{BRIEFLY, SOON, pings, pings6},
-    topology::{A, B, OUTSIDE, World},
+    topology::{A, B, OUTSIDE, UPLINK, World},
     ways::ip,
 };
 
@@ -73,7 +73,8 @@ fn addresses_routes_and_settings() {
         (host, "netpath0", "accept_ra", "0"),
         (host, "netpath0", "autoconf", "0"),
         (host, &veth(&world), "disable_ipv6", "1"),
-        (host, "all", "forwarding", "1"),
+        (host, "netpath0", "forwarding", "1"),
+        (host, UPLINK, "forwarding", "1"),
     ] {
         let found = setting6(namespace, ifname, setting);
         assert_eq!(
@@ -179,7 +180,7 @@ fn networks_by_command_stay_until_a_command_removes_them() {
         addresses6(&world.host, Some("other0")),
         ["other0 fd00:18::9/64 scope global nodad"]
     );
-    assert_eq!(setting6(&world.host, "all", "forwarding"), "1");
+    assert!(forwards6(&world.host, "other0"));
     refused(
         &create("other"),
         &["network `other` exists already", "other0", "choose"],
@@ -233,7 +234,7 @@ fn a_network_of_ipv4_alone_has_no_ipv6() {
     let (host, a, b) = (&world.host, world.container("a"), world.container("b"));
     assert_eq!(setting6(a, "eth0", "disable_ipv6"), "1");
     assert_eq!(setting6(host, "netpath0", "disable_ipv6"), "1");
-    assert_eq!(setting6(host, "all", "forwarding"), "0");
+    assert!(!forwards6(host, "netpath0") && !forwards6(host, UPLINK));
     let of = |namespace: &Namespace, ifname: &str| {
         stdout(
             namespace,

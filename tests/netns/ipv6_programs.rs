@@ -15,7 +15,12 @@ use netpath_tests::{
 };
 
 /// Those of the object that IPv6 alone needs.
-const ONES: [&str; 3] = ["np_veth6", "np_uplink_in6", "np_uplink_out6"];
+const ONES: [&str; 4] = [
+    "np_veth6",
+    "np_uplink_in6",
+    "np_uplink_out6",
+    "np_bridge_out6",
+];
 
 /// Which of them are loaded.
 fn loaded(world: &World) -> Vec<&'static str> {

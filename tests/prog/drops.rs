@@ -3,7 +3,7 @@
 use netpath_common::{
     conntrack::tcp::{ACK, FIN, SYN},
     event::Hook,
-    records::NETWORK_ICC,
+    records::{IFACE_CLOSED4, IFACE_CLOSED6, LOOPBACK_IFINDEX, NETWORK_ICC},
     testing::*,
 };
 use netpath_tests::runner::{REDIRECT, Runner};
@@ -129,6 +129,53 @@ fn of_an_uplink() {
             &[("unknown-port", 1)],
         ),
     ]);
+}
+
+/// What a container is sent by its bridge that the host has received by `came_by`.
+fn into_network(came_by: u32) -> (Hook, Frame) {
+    let packet = tcp(S, 51000, C1.addr, 80, SYN);
+    let frame = packet.frame(BRIDGE1_MAC, C1.mac, BRIDGE1_IF);
+    (Hook::BridgeEgress, Frame { came_by, ..frame })
+}
+
+#[test]
+fn on_the_way_into_a_network() {
+    /// An interface that netpath knows nothing of.
+    const ELSEWHERE: u32 = 77;
+    let mut cases: Vec<Case> = [0, UPLINK_IF, BRIDGE2_IF, C3.ifindex, LOOPBACK_IFINDEX]
+        .map(|by| Case {
+            // Counted where it came in.
+            counters: &[],
+            ..Case::pass("looked at", into_network(by))
+        })
+        .into();
+    cases.push(Case::drop(
+        "by an interface at which nobody looks",
+        into_network(ELSEWHERE),
+        &[("direct-access", 1)],
+    ));
+    check(&cases);
+}
+
+/// With another way out than an uplink, at which no program can drop it.
+#[test]
+fn through_a_host_that_is_no_router() {
+    let mut r = Runner::new();
+    r.ip("link add elsewhere type veth peer name beyond");
+    r.ip("link set beyond up");
+    r.ip("link set elsewhere up");
+    r.ip("route add 203.0.113.0/24 dev elsewhere");
+    let transit = || arrived(&udp(S, 1, [203, 0, 113, 9], 2, b""));
+    Case::pass("a router", transit()).check(&mut r);
+    let uplink = r.tables.ifaces.get_mut(&UPLINK_IF).unwrap();
+    uplink.flags = IFACE_CLOSED6;
+    r.sync();
+    Case::pass("of this family", transit()).check(&mut r);
+    r.tables.ifaces.get_mut(&UPLINK_IF).unwrap().flags = IFACE_CLOSED4;
+    r.sync();
+    Case::drop("no router", transit(), &[("not-a-router", 1)]).check(&mut r);
+    let to_host = arrived(&udp(S, 1, H, 2, b""));
+    Case::pass("the host's own", to_host).check(&mut r);
 }
 
 /// Type 3, code 13 to the container, which quotes the header and eight bytes.

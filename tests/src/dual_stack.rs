@@ -160,6 +160,19 @@ pub fn setting6(namespace: &Namespace, ifname: &str, setting: &str) -> String {
         .to_owned()
 }
 
+/// Whether the kernel forwards IPv6 that comes in by an interface: where it is a router's, and the host is
+/// one as a whole, or that interface by itself (`force_forwarding`, Linux 6.17).
+///
+/// # Panics
+/// When there is no such interface.
+#[must_use]
+pub fn forwards6(namespace: &Namespace, ifname: &str) -> bool {
+    let force = format!("/proc/sys/net/ipv6/conf/{ifname}/force_forwarding");
+    let force = within(namespace, || fs::read_to_string(force)).unwrap_or_default();
+    let is_on = setting6(namespace, "all", "forwarding") == "1" || force.trim() == "1";
+    is_on && setting6(namespace, ifname, "forwarding") == "1"
+}
+
 /// Changes such a setting.
 ///
 /// # Panics

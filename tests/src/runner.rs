@@ -105,6 +105,7 @@ impl Runner {
         for name in [
             "np_veth",
             "np_bridge",
+            "np_bridge_out",
             "np_uplink_in",
             "np_uplink_out",
             "np_collect",
@@ -130,7 +131,13 @@ impl Runner {
     #[must_use]
     pub fn dual() -> Self {
         let mut runner = Self::new();
-        for name in ["np_veth6", "np_uplink_in6", "np_uplink_out6", "np_collect6"] {
+        for name in [
+            "np_veth6",
+            "np_uplink_in6",
+            "np_uplink_out6",
+            "np_bridge_out6",
+            "np_collect6",
+        ] {
             runner.load(name);
         }
         connect_ipv6(&mut runner.ebpf);
@@ -175,14 +182,16 @@ impl Runner {
     }
 
     fn run_once(&self, program: &str, frame: &Frame, flags: u32) -> io::Result<Ran> {
-        let out = self.test_run(
-            program,
-            &Input {
-                gso_size: frame.gso_size,
-                flags,
-                ..Input::new(&frame.bytes, frame.ifindex)
-            },
-        )?;
+        let mut input = Input {
+            gso_size: frame.gso_size,
+            flags,
+            ..Input::new(&frame.bytes, frame.ifindex)
+        };
+        if program == program_of(Hook::BridgeEgress) {
+            // Nothing else looks at it.
+            input.came_by = frame.came_by;
+        }
+        let out = self.test_run(program, &input)?;
         Ok(Ran {
             action: out.action,
             bytes: out.bytes,
@@ -294,6 +303,7 @@ fn connect_ipv6(ebpf: &mut Ebpf) {
         (maps::NEXT6_VETH, "np_veth6"),
         (maps::NEXT6_UPLINK_IN, "np_uplink_in6"),
         (maps::NEXT6_UPLINK_OUT, "np_uplink_out6"),
+        (maps::NEXT6_BRIDGE_OUT, "np_bridge_out6"),
     ]
     .map(|(index, name)| {
         let p: &SchedClassifier = ebpf.program(name).unwrap().try_into().unwrap();
@@ -315,6 +325,7 @@ pub const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Xdp => "np_uplink_xdp",
         Hook::Loopback => "np_lo_in",
+        Hook::BridgeEgress => "np_bridge_out",
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Input<'a> {
     pub bytes: &'a [u8],
     /// Where it is seen.
     pub ifindex: u32,
+    /// Where the host has received it, 0 for its own.
+    pub came_by: u32,
     /// `skb->mark`.
     pub mark: u32,
     /// Payload bytes of each segment of a super-packet, 0 for an ordinary one.
@@ -47,6 +49,7 @@ impl<'a> Input<'a> {
         Self {
             bytes,
             ifindex,
+            came_by: ifindex,
             mark: 0,
             gso_size: 0,
             repeat: 1,
@@ -98,8 +101,8 @@ struct Attribute {
 pub fn tc(program: BorrowedFd<'_>, input: &Input<'_>) -> io::Result<Output> {
     let mut ctx = [0_u8; SK_BUFF_LEN];
     ctx[MARK..MARK + 4].copy_from_slice(&input.mark.to_ne_bytes());
-    for at in [INGRESS_IFINDEX, IFINDEX] {
-        ctx[at..at + 4].copy_from_slice(&input.ifindex.to_ne_bytes());
+    for (at, index) in [(INGRESS_IFINDEX, input.came_by), (IFINDEX, input.ifindex)] {
+        ctx[at..at + 4].copy_from_slice(&index.to_ne_bytes());
     }
     ctx[GSO_SIZE..GSO_SIZE + 4].copy_from_slice(&input.gso_size.to_ne_bytes());
     test_run(program, input, &ctx)

@@ -89,7 +89,11 @@ pub fn set(namespace: &Namespace, path: &str, value: &str) {
     .unwrap_or_else(|error| panic!("{path} = {value}: {error}"));
 }
 
-fn connect(left: (&Namespace, &str), right: (&Namespace, &str)) {
+/// Makes a veth pair, one end in each namespace, both up.
+///
+/// # Panics
+/// When a step fails.
+pub fn connect(left: (&Namespace, &str), right: (&Namespace, &str)) {
     within(left.0, || {
         // A name of its own until it is where it belongs.
         links::add_veth(left.1, "moving").unwrap();

@@ -151,6 +151,7 @@ impl<A: Family> Work<A> {
             Next::Pass | Next::Undecided | Next::Leave | Next::Bound => return Ok(Action::Pass),
             Next::Held => return Ok(Action::Held),
             Next::Visible => return Ok(Action::Visible),
+            Next::Foreign => return Ok(Action::Foreign),
             Next::Neighbour => {
                 t.count(Counter::ToNeighbour);
                 self.to_ifindex = step.ifindex;

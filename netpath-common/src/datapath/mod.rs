@@ -32,7 +32,7 @@ mod xdp;
 mod xdp_nat;
 
 pub use bound::plan_bound;
-pub use bridge::{Vetted, bridge_ingress};
+pub use bridge::{Vetted, bridge_egress, bridge_ingress};
 pub use collect::collect;
 pub use forward::{FORWARD_NETWORK, FORWARD_UPLINK, forward_in, forward_out};
 pub use fragment::{Part, note_part};
@@ -43,7 +43,7 @@ pub use next_hop::{LEASE_NS, NEXT_HOPS, NextHop};
 pub use own::hold_tuple;
 pub use refuse::{TOLD_AT_ONCE, TOLD_PER_SECOND, is_told, refuse};
 pub use refuse6::refuse6;
-pub use uplink::{uplink_egress, uplink_ingress};
+pub use uplink::{Origin, uplink_egress, uplink_ingress};
 pub use veth::veth_ingress;
 pub use work::{READ_FRAME, READ_NOTHING, READ_PACKET, Work};
 pub use xdp::{

@@ -37,6 +37,8 @@ pub(super) enum Next {
     /// From the endpoint [`Work::from_endpoint`] to a port of the host that is not published: to its
     /// binding, where it has one.
     Bound = 9,
+    /// Leave it as it is: it is for the host, if its firewall makes that of it, and for nobody beyond.
+    Foreign = 10,
 }
 
 /// A decision that needs no entry, or the reason to drop the packet, in one word: what a subprogram of
@@ -67,6 +69,7 @@ impl Word {
         const LEAVE: u32 = Next::Leave as u32;
         const VISIBLE: u32 = Next::Visible as u32;
         const BOUND: u32 = Next::Bound as u32;
+        const FOREIGN: u32 = Next::Foreign as u32;
         let code = self.0 as u32;
         if code >= Self::DROPPED {
             let reason = DropReason::from_index(code - Self::DROPPED);
@@ -81,6 +84,7 @@ impl Word {
             LEAVE => Step::LEAVE,
             VISIBLE => Step::VISIBLE,
             BOUND => Step::BOUND,
+            FOREIGN => Step::FOREIGN,
             _ => Step::PASS,
         })
     }
@@ -111,6 +115,8 @@ impl<A: Addr> Step<A> {
     pub(super) const VISIBLE: Self = Self::plain(Next::Visible);
     /// See [`Next`].
     pub(super) const BOUND: Self = Self::plain(Next::Bound);
+    /// See [`Next`].
+    pub(super) const FOREIGN: Self = Self::plain(Next::Foreign);
 
     #[inline(always)]
     const fn plain(next: Next) -> Self {
@@ -148,7 +154,7 @@ impl<A: Addr> Work<A> {
     pub const fn verdict(&self, action: Action) -> Verdict {
         let ifindex = self.to_ifindex;
         match action {
-            Action::Pass | Action::Visible => Verdict::Pass,
+            Action::Pass | Action::Visible | Action::Foreign => Verdict::Pass,
             Action::Within => Verdict::Within,
             Action::Ipv6 => Verdict::Ipv6,
             Action::Held => Verdict::Held,

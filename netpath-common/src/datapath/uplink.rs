@@ -69,7 +69,7 @@ pub fn uplink_ingress<P: Packet, T: Tables>(
 
 /// A frame that is not of the program's family, or of a VLAN.
 #[inline(always)]
-const fn other(ethertype: u16, tagged: bool, is_v6: bool) -> Result<Action, DropReason> {
+pub(super) const fn other(ethertype: u16, tagged: bool, is_v6: bool) -> Result<Action, DropReason> {
     Ok(if !is_v6 && !tagged && ethertype == ETHERTYPE_IPV6 {
         Action::Ipv6
     } else {
@@ -97,7 +97,7 @@ fn inbound<P: Packet, T: Tables>(
         // The outside reaches a container by its own address where that is routed, else never.
         return match t.subnet(&w.ip.tuple.dst) {
             Some(network) => routed::by_own_address(pkt, t, w, network),
-            None => Ok(Step::PASS),
+            None => foreign(pkt, t, w),
         };
     }
     let kind = w.ip.kind;
@@ -126,6 +126,28 @@ fn inbound<P: Packet, T: Tables>(
         | Kind::BadL4
         | Kind::Tiny => Ok(Step::PASS),
     }
+}
+
+/// A packet that is neither for the host nor for a container.
+///
+/// Where the interface forwards for containers alone it goes no further than the host: that may still make
+/// it its own (TPROXY, REDIRECT), so it is left to its stack with a mark at which the programs of the ways
+/// out drop it. A way out that has none is closed here.
+#[inline(always)]
+fn foreign<P: Packet, T: Tables>(pkt: &P, t: &T, w: &Work<T::A>) -> Result<Step<T::A>, DropReason> {
+    let dst = &w.ip.tuple.dst;
+    let is_closed = t
+        .iface(pkt.ifindex())
+        .is_some_and(|i| i.is_closed::<T::A>());
+    // Multicast is forwarded for whoever has asked the kernel for it, and by its own settings.
+    if !is_closed || dst.is_multicast() || dst.is_link_local() {
+        return Ok(Step::PASS);
+    }
+    let out = renew(t, w, pkt.ifindex())?.ifindex;
+    if out != 0 && t.iface(out).is_none() {
+        return Err(DropReason::NotARouter);
+    }
+    Ok(Step::FOREIGN)
 }
 
 /// Whether the packet's destination is an address of the host, as far as that matters.
@@ -189,11 +211,22 @@ fn to_port<P: Packet, T: Tables>(
     to_published(t, w, 0, iface.slot as u16, T::A::NONE)
 }
 
+/// What a hook on the way in has told those of the ways out about a packet that it left to the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Origin {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// An endpoint's hook has let it pass for a flow to be found here. A hint, which spares two look-ups.
+    Container,
+    /// It is for nobody beyond the host.
+    Foreign,
+}
+
 /// Decides about a frame that the host's stack sends out of an uplink. What the fast path sent
 /// has been translated and does not come here.
 ///
-/// `of_container`: an endpoint's hook has let it pass for a flow to be found here. A hint, which spares
-/// two look-ups.
+/// `origin`: what another hook has said about it.
 ///
 /// # Errors
 /// Why it is dropped.
@@ -202,15 +235,18 @@ pub fn uplink_egress<P: Packet, T: Tables>(
     pkt: &mut P,
     t: &T,
     w: &mut Work<T::A>,
-    of_container: bool,
+    origin: Origin,
 ) -> Result<Action, DropReason> {
     w.begin(pkt, t)?;
     if w.eth.ethertype != T::A::ETHERTYPE {
         return other(w.eth.ethertype, false, T::A::IS_V6);
     }
     w.parse(pkt)?;
+    if matches!(origin, Origin::Foreign) {
+        return Err(DropReason::NotARouter);
+    }
     let mut known = None;
-    if of_container && !pkt.is_tagged() {
+    if matches!(origin, Origin::Container) && !pkt.is_tagged() {
         known = containers_flow(pkt, t, w, 0)?;
     }
     let step = match known {

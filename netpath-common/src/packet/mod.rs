@@ -66,6 +66,12 @@ pub trait Packet {
     /// Interface index where the packet was seen.
     fn ifindex(&self) -> u32;
 
+    /// Interface index by which the host has received the packet; 0 for one of its own.
+    #[inline(always)]
+    fn came_by(&self) -> u32 {
+        0
+    }
+
     /// Copies `N` bytes from `off`; `None` where the frame is shorter.
     fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]>;
 

@@ -27,6 +27,8 @@ pub struct Frame {
     pub bytes: Vec<u8>,
     /// Where it is seen.
     pub ifindex: u32,
+    /// Where the host has received it; 0 for its own.
+    pub came_by: u32,
     /// Of a super-packet.
     pub gso_size: u32,
     /// What the checksum field holds.
@@ -105,6 +107,10 @@ impl Packet for Frame {
 
     fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    fn came_by(&self) -> u32 {
+        self.came_by
     }
 
     fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {

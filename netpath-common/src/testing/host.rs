@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     addr::V6,
-    datapath::{self, Bucket, Vetted, Work},
+    datapath::{self, Bucket, Origin, Vetted, Work},
     drop_reason::DropReason,
     event::Hook,
     packet::Family,
@@ -110,7 +110,7 @@ fn tc<A: Family>(
     frame: &mut Frame,
     t: &MemTables<A>,
     w: &mut Work<A>,
-    hint: &mut bool,
+    origin: &mut Origin,
 ) -> Result<Verdict, DropReason> {
     let result = match hook {
         Hook::Veth => {
@@ -124,16 +124,23 @@ fn tc<A: Family>(
             result
         }
         Hook::UplinkEgress => {
-            let result = datapath::uplink_egress(frame, t, w, *hint);
+            let result = datapath::uplink_egress(frame, t, w, *origin);
             if result == Ok(Action::Pass) {
                 datapath::note_sender(t, w);
             }
             result
         }
         Hook::Loopback => datapath::loopback_ingress(frame, t, w),
+        Hook::BridgeEgress => datapath::bridge_egress(frame, t, w, *origin),
         Hook::Bridge | Hook::Xdp => Ok(Action::Pass),
     };
-    *hint = result == Ok(Action::Visible);
+    *origin = match result {
+        Ok(Action::Visible) => Origin::Container,
+        Ok(Action::Foreign) => Origin::Foreign,
+        // The same packet again, at the program for its family.
+        Ok(Action::Ipv6) => *origin,
+        _ => Origin::Unknown,
+    };
     result.map(|action| w.verdict(action))
 }
 
@@ -155,8 +162,8 @@ pub struct HostOf<const VISIBLE: bool> {
     work: Work,
     work6: Work<V6>,
     refused: Bucket,
-    /// What an endpoint's hook tells that of the uplink.
-    pub(super) hint: bool,
+    /// What a hook tells those of the ways out.
+    pub(super) origin: Origin,
     /// What it has told that of the bridge.
     pub vetted: Vetted,
 }
@@ -195,7 +202,7 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
             work: Work::default(),
             work6: Work::default(),
             refused: Bucket::default(),
-            hint: false,
+            origin: Origin::Unknown,
             vetted: Vetted::No,
         }
     }
@@ -218,9 +225,11 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
         let (t, w) = (&self.tables, &mut self.work);
         let mut result = match hook {
             Hook::Bridge => datapath::bridge_ingress(self.vetted).map(|action| w.verdict(action)),
-            Hook::Veth | Hook::UplinkIngress | Hook::UplinkEgress | Hook::Loopback => {
-                tc(hook, &mut frame, t, w, &mut self.hint)
-            }
+            Hook::Veth
+            | Hook::UplinkIngress
+            | Hook::UplinkEgress
+            | Hook::Loopback
+            | Hook::BridgeEgress => tc(hook, &mut frame, t, w, &mut self.origin),
             Hook::Xdp if datapath::is_known_nobodys(&frame, t) => Err(DropReason::UnpublishedFlood),
             Hook::Xdp if self.xdp_translates => {
                 datapath::uplink_xdp_nat(&mut frame, t, w, &mut self.refused)
@@ -232,7 +241,7 @@ impl<const VISIBLE: bool> HostOf<VISIBLE> {
         let is_v6 = result == Ok(Verdict::Ipv6);
         if is_v6 {
             let (t, w) = (&self.tables6, &mut self.work6);
-            result = tc(hook, &mut frame, t, w, &mut self.hint);
+            result = tc(hook, &mut frame, t, w, &mut self.origin);
         }
         let mut out = Outcome {
             result,

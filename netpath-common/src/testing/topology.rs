@@ -219,6 +219,7 @@ impl<A: Addr> MemTables<A> {
             let iface = IfaceRecord {
                 kind: IFACE_BRIDGE,
                 slot: u32::from(slot),
+                flags: 0,
             };
             t.ifaces.insert(record.bridge_ifindex, iface);
         }
@@ -237,6 +238,7 @@ impl<A: Addr> MemTables<A> {
             IfaceRecord {
                 kind: IFACE_UPLINK,
                 slot: u32::from(UPLINK),
+                flags: 0,
             },
         );
         t.routes.push((A::NONE, 0, out_of(UPLINK_IF)));
@@ -261,6 +263,7 @@ impl<A: Addr> MemTables<A> {
             IfaceRecord {
                 kind: IFACE_ENDPOINT,
                 slot: u32::from(c.slot),
+                flags: 0,
             },
         );
     }

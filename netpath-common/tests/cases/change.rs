@@ -31,6 +31,7 @@ fn two_uplinks() -> Host {
     let iface = IfaceRecord {
         kind: IFACE_UPLINK,
         slot: u32::from(OTHER),
+        flags: 0,
     };
     h.tables.ifaces.insert(OTHER_IF, iface);
     h.tables.host_addrs.insert(H2);

@@ -8,6 +8,7 @@ pub(crate) mod big_tcp;
 mod binding_life;
 pub(crate) mod connection;
 mod exact;
+mod foreign;
 pub(crate) mod fragment;
 pub(crate) mod fragment_order;
 mod generation;

@@ -16,6 +16,7 @@ pub(crate) fn frame(hook: Hook, packet: &Datagram) -> Frame {
     match hook {
         Hook::Veth | Hook::Bridge => packet.frame(C1.mac, BRIDGE1_MAC, C1.ifindex),
         Hook::UplinkIngress | Hook::Xdp => packet.frame(ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
+        Hook::BridgeEgress => packet.frame(BRIDGE1_MAC, C1.mac, BRIDGE1_IF),
         Hook::Loopback => packet.frame([0; 6], [0; 6], LOOPBACK_IFINDEX),
         Hook::UplinkEgress => packet.frame(UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
     }

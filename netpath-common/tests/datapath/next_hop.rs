@@ -37,6 +37,7 @@ pub(super) fn two_uplinks() -> Host {
     let iface = IfaceRecord {
         kind: IFACE_UPLINK,
         slot: u32::from(UPLINK2),
+        flags: 0,
     };
     h.tables.ifaces.insert(UPLINK2_IF, iface);
     h.tables.host_addrs.insert(H2);

@@ -10,7 +10,7 @@ use netpath_common::{
     datapath::{HELD_BYTES, Tables, Vetted, bridge_ingress, on_link},
     event::Hook,
     packet::{Eth, Ip, parse_eth, parse_ipv6},
-    records::{EndpointRecord, NETWORK_ICC, NetworkRecord},
+    records::{EndpointRecord, IFACE_CLOSED4, NETWORK_ICC, NetworkRecord},
     testing::*,
     tuple,
 };
@@ -129,6 +129,12 @@ fn provoke(reason: DropReason) -> Option<DropReason> {
         DropReason::NoConfig => {
             h.tables.ifaces.clear();
             h.from(&C1, &syn)
+        }
+        DropReason::NotARouter => {
+            h.tables.ifaces.get_mut(&UPLINK_IF).unwrap().flags = IFACE_CLOSED4;
+            let transit = udp(S, 1, [8, 8, 8, 8], 2, b"");
+            assert!(h.from_outside(&transit).passed());
+            h.from_stack(&transit)
         }
         DropReason::RoutingHeader => return over_ipv6(&tcp6(A6, 1, B6, 2, SYN).routing(0, 0)),
         DropReason::HeaderChain => {

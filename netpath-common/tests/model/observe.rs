@@ -68,7 +68,11 @@ impl World {
             Hook::Veth => Some(self.sender(input).filter(|(_, honest)| *honest)?.0),
             Hook::UplinkEgress => self.scene.at(ip.src),
             Hook::UplinkIngress if ip.src == self.scene.host() => return None,
-            Hook::UplinkIngress | Hook::Xdp | Hook::Bridge | Hook::Loopback => None,
+            Hook::UplinkIngress
+            | Hook::Xdp
+            | Hook::Bridge
+            | Hook::Loopback
+            | Hook::BridgeEgress => None,
         };
         let (after, to) = self.talks().wanted(&self.scene, &line, flags, from)?;
         // At its egress the stack sends what goes to the outside.
@@ -349,7 +353,7 @@ impl World {
                 assert_eq!(self.scene.at(a.src), ends.0, "{}", text());
             }
             Hook::UplinkIngress | Hook::Xdp => assert_eq!(ends.0, None, "{}", text()),
-            Hook::UplinkEgress | Hook::Bridge | Hook::Loopback => {}
+            Hook::UplinkEgress | Hook::Bridge | Hook::Loopback | Hook::BridgeEgress => {}
         }
         match (out.result, ends.1) {
             (Ok(Verdict::ToEndpoint { ifindex }), Some(to)) => {

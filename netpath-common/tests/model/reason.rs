@@ -104,7 +104,7 @@ impl<A: Side> Case<'_, A> {
                 None => Some(DropReason::UntranslatedSource),
                 Some(who) => self.must_leave(&ip, who),
             },
-            Hook::UplinkEgress | Hook::Bridge | Hook::Loopback => None,
+            Hook::UplinkEgress | Hook::Bridge | Hook::Loopback | Hook::BridgeEgress => None,
         }
     }
 

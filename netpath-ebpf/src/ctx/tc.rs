@@ -88,6 +88,12 @@ impl Packet for TcPacket<'_> {
     }
 
     #[inline(always)]
+    fn came_by(&self) -> u32 {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { (*self.ctx.skb.skb).ingress_ifindex }
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
         self.ctx.load(off).ok()
     }

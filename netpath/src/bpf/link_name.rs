@@ -10,12 +10,13 @@ use nix::net::if_::if_indextoname;
 
 use super::{Hook, xdp::XdpProgram};
 
-const HOOKS: [Hook; 5] = [
+const HOOKS: [Hook; 6] = [
     Hook::Veth,
     Hook::Bridge,
     Hook::UplinkIngress,
     Hook::UplinkEgress,
     Hook::Loopback,
+    Hook::BridgeEgress,
 ];
 
 /// What a pin in `links` stands for.
@@ -148,11 +149,12 @@ pub(super) const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Loopback => "np_lo_in",
+        Hook::BridgeEgress => "np_bridge_out",
     }
 }
 
 pub(super) const fn is_egress(hook: Hook) -> bool {
-    matches!(hook, Hook::UplinkEgress)
+    matches!(hook, Hook::UplinkEgress | Hook::BridgeEgress)
 }
 
 /// The name of an interface.

@@ -45,7 +45,7 @@ impl Needs {
     /// Whether a program is to be loaded.
     pub(super) fn want(self, program: &str) -> bool {
         match program {
-            "np_veth6" | "np_uplink_in6" | "np_uplink_out6" => self.ipv6,
+            "np_veth6" | "np_uplink_in6" | "np_uplink_out6" | "np_bridge_out6" => self.ipv6,
             "np_lo_in6" => self.loopback6,
             "np_uplink_xdp_nat" => self.xdp_translate,
             _ => true,
@@ -68,7 +68,10 @@ impl Needs {
     pub(super) fn of(pins: &Pins) -> Self {
         let has = |program| pins.program(program).exists();
         Self {
-            ipv6: has("np_veth6") && has("np_uplink_in6") && has("np_uplink_out6"),
+            ipv6: has("np_veth6")
+                && has("np_uplink_in6")
+                && has("np_uplink_out6")
+                && has("np_bridge_out6"),
             loopback6: has("np_lo_in6"),
             xdp_translate: has("np_uplink_xdp_nat"),
             ..Self::default()

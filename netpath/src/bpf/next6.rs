@@ -6,7 +6,9 @@
 use std::path::PathBuf;
 
 use aya::{maps::ProgramArray, programs::SchedClassifier};
-use netpath_common::maps::{self, NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH};
+use netpath_common::maps::{
+    self, NEXT6_BRIDGE_OUT, NEXT6_LOOPBACK, NEXT6_UPLINK_IN, NEXT6_UPLINK_OUT, NEXT6_VETH,
+};
 
 use super::{Datapath, Error};
 
@@ -16,6 +18,7 @@ const PROGRAMS: [(u32, &str); maps::NEXT6_HOOKS] = [
     (NEXT6_UPLINK_IN, "np_uplink_in6"),
     (NEXT6_UPLINK_OUT, "np_uplink_out6"),
     (NEXT6_LOOPBACK, "np_lo_in6"),
+    (NEXT6_BRIDGE_OUT, "np_bridge_out6"),
 ];
 
 impl Datapath {

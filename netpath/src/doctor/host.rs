@@ -1,7 +1,7 @@
 //! Settings of the host's network that matter to packets.
 
 use super::{Finding, Patient};
-use crate::net::sysctl;
+use crate::{instance::not_forwarding, net::sysctl};
 
 pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
     let read = |key: &str| sysctl::read_optional(key).ok().flatten();
@@ -14,18 +14,23 @@ pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
         .iter()
         .flat_map(|state| &state.networks)
         .any(|network| network.ipv6.is_some());
+    // What cannot be read is not there, which the setting of all interfaces tells.
+    let off = |is_v6| {
+        let state = patient.state.as_ref();
+        state
+            .and_then(|s| not_forwarding(s, is_v6).ok())
+            .unwrap_or_default()
+    };
     let mut findings = vec![forwarding(
         read(sysctl::IP_FORWARD).as_deref(),
-        is_up,
+        is_up.then(|| off(false)).as_deref(),
         "IPv4 forwarding",
-        "net.ipv4.ip_forward",
     )];
     if uses6 {
         findings.push(forwarding(
             read(sysctl::FORWARDING6).as_deref(),
-            true,
+            Some(&off(true)),
             "IPv6 forwarding",
-            "net.ipv6.conf.all.forwarding",
         ));
     }
     findings.push(uplinks(patient));
@@ -44,17 +49,28 @@ pub(super) fn findings(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-/// Forwarding by the kernel: netpath asks its routes, which answer only a host that forwards.
-fn forwarding(setting: Option<&str>, is_up: bool, check: &'static str, key: &str) -> Finding {
-    match (setting, is_up) {
-        (Some("0"), true) => Finding::failed(
-            check,
-            "off: containers reach nothing outside",
-            format!("sysctl -w {key}=1, or `netpath up`, and find out what turns it off"),
-        ),
-        (Some("0"), false) => Finding::ok(check, "off; `netpath up` turns it on"),
-        (Some(_), _) => Finding::ok(check, "on"),
+/// Forwarding by the kernel: netpath asks its routes, which answer only for an interface that forwards.
+/// `all`: the setting of the whole host; `off`: those that are off and have to be on, `None` where nothing
+/// is up.
+fn forwarding(all: Option<&str>, off: Option<&[String]>, check: &'static str) -> Finding {
+    match (all, off) {
         (None, _) => Finding::failed(check, "not in this kernel", "boot a kernel that has it"),
+        (Some("0"), None) => Finding::ok(
+            check,
+            "off; `netpath up` turns it on for its bridges and uplinks",
+        ),
+        (Some("0"), Some([])) => {
+            Finding::ok(check, "on for containers alone; the host is no router")
+        }
+        (Some(_), None | Some([])) => Finding::ok(check, "on"),
+        (Some(_), Some(keys)) => Finding::failed(
+            check,
+            format!(
+                "{}: 0, so that containers do not reach the outside",
+                keys.join(", ")
+            ),
+            "run `netpath up`, or the agent, and find out what turns it off",
+        ),
     }
 }
 
@@ -80,12 +96,12 @@ fn uplinks(patient: &Patient) -> Finding {
         return Finding::warning(
             CHECK,
             format!(
-                "{uplinks}, and not {others}: who is behind that reaches containers by their own \
-                 addresses, published or not, since this host forwards, and no published port"
+                "{uplinks}, and not {others}: who is behind that reaches no published port, and \
+                 containers do not reach him"
             ),
             format!(
-                "name all of them in `uplinks` of the networks, or drop in a FORWARD chain what comes in \
-                 by {others} and goes to a bridge of netpath"
+                "if that is not as wanted: name {others} too in `uplinks` of the networks, or leave \
+                 `uplinks` out, and run `netpath up`, or the agent, which follows the interfaces"
             ),
         );
     }
@@ -161,13 +177,21 @@ mod tests {
 
     #[test]
     fn forwarding_that_somebody_turned_off_is_a_failure() {
-        let of = |setting, up| forwarding(setting, up, "f", "k");
-        assert_eq!(of(Some("0"), true).level, Level::Failed);
-        assert_eq!(of(Some("0"), false).level, Level::Ok);
-        assert_eq!(of(Some("1"), true).level, Level::Ok);
-        assert_eq!(of(None, false).level, Level::Failed);
-        let remedy = of(Some("0"), true).remedy.unwrap();
-        assert!(remedy.starts_with("sysctl -w k=1"), "{remedy}");
+        let of = |all, off: Option<&[String]>| forwarding(all, off, "f");
+        let key = ["k".to_owned()];
+        for (all, off, level, says) in [
+            (Some("0"), None, Level::Ok, "off; `netpath up`"),
+            (Some("0"), Some(&[][..]), Level::Ok, "the host is no router"),
+            (Some("1"), Some(&[][..]), Level::Ok, "on"),
+            (Some("1"), None, Level::Ok, "on"),
+            (Some("0"), Some(&key[..]), Level::Failed, "k: 0"),
+            (Some("1"), Some(&key[..]), Level::Failed, "k: 0"),
+            (None, None, Level::Failed, "not in this kernel"),
+        ] {
+            let found = of(all, off);
+            assert_eq!(found.level, level, "{all:?} {off:?}");
+            assert!(found.found.contains(says), "{}", found.found);
+        }
     }
 
     #[test]

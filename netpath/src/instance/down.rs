@@ -1,6 +1,6 @@
 //! `down`: remove networks, or everything.
 
-use super::{Error, Instance, error::known, forwarding, gone, unbridged::is_alive, work::Work};
+use super::{Error, Instance, error::known, gone, unbridged::is_alive, work::Work};
 use crate::{
     bpf::Datapath,
     state::{AnyNetwork, Endpoint, LookupError},
@@ -175,9 +175,7 @@ impl Work<'_> {
     /// Takes from the host's own side what the networks that are left do not need.
     pub(super) async fn shrink(&mut self) -> Result<(), Error> {
         self.sync_host().await?;
-        if !forwarding::needs_ipv6(&self.state.networks) {
-            self.restore_forwarding6()?;
-        }
+        self.enable_forwarding().await?;
         self.sync_xdp().await
     }
 
@@ -193,6 +191,7 @@ impl Work<'_> {
             note(self.announce_change());
         }
         // Forwarding first: nothing may pass while the programs go.
+        note(self.leave_to_host());
         note(self.restore_sysctls(None));
         for name in &names {
             note(self.remove_network(name).await);

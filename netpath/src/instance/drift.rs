@@ -181,7 +181,8 @@ impl Scene<'_> {
                 found.push(format!("np_subnets does not have {subnet}"));
             }
         }
-        self.interface(&mut found, link, Hook::Bridge, (IFACE_BRIDGE, n.slot));
+        self.interface(&mut found, link, Hook::Bridge, (IFACE_BRIDGE, n.slot, 0));
+        self.attachment(&mut found, link, Hook::BridgeEgress);
         for text in found {
             self.note(&object, text);
         }
@@ -194,10 +195,10 @@ impl Scene<'_> {
         found: &mut Vec<String>,
         link: &Link,
         hook: Hook,
-        (kind, slot): (u32, u16),
+        (kind, slot, flags): (u32, u16, u32),
     ) {
         let slot = u32::from(slot);
-        if self.ifaces.get(&link.index) != Some(&IfaceRecord { kind, slot }) {
+        if self.ifaces.get(&link.index) != Some(&IfaceRecord { kind, slot, flags }) {
             found.push(format!("np_ifaces does not have {}", link.name));
         }
         self.attachment(found, link, hook);
@@ -278,7 +279,7 @@ impl Scene<'_> {
                 found.push(format!("np_ep_by_addr does not have {addr}"));
             }
         }
-        self.interface(&mut found, link, Hook::Veth, (IFACE_ENDPOINT, e.slot));
+        self.interface(&mut found, link, Hook::Veth, (IFACE_ENDPOINT, e.slot, 0));
         for text in found {
             self.note(&object, text);
         }
@@ -293,11 +294,12 @@ impl Scene<'_> {
                 continue;
             };
             let mut found = Vec::new();
+            let closed = forwarding::closed(state, &u.name)?;
             self.interface(
                 &mut found,
                 link,
                 Hook::UplinkIngress,
-                (IFACE_UPLINK, u.slot),
+                (IFACE_UPLINK, u.slot, closed),
             );
             self.attachment(&mut found, link, Hook::UplinkEgress);
             if u.xdp.is_some() {
@@ -313,12 +315,8 @@ impl Scene<'_> {
         if let Some(text) = host_access::drift(self.datapath, &self.attached)? {
             self.note("host", text);
         }
-        if sysctl::read(sysctl::IP_FORWARD)? == "0" {
-            self.note("host", format!("{} is 0", sysctl::IP_FORWARD));
-        }
-        let off6 = sysctl::read_optional(sysctl::FORWARDING6)?.is_some_and(|v| v == "0");
-        if off6 && forwarding::needs_ipv6(&state.networks) {
-            self.note("host", format!("{} is 0", sysctl::FORWARDING6));
+        for (object, found) in forwarding::drift(state)? {
+            self.note(&object, found);
         }
         Ok(())
     }

@@ -208,6 +208,7 @@ impl Work<'_> {
         let iface = IfaceRecord {
             kind: IFACE_ENDPOINT,
             slot: e.slot.into(),
+            flags: 0,
         };
         Ok(datapath.set_iface(e.ifindex, &iface)?)
     }

@@ -68,6 +68,8 @@ impl Facts {
             .iter()
             .filter(|r| r.on_link && r.destination.prefix_len() > 0);
         let links = netlink.links().await?;
+        let mut default_uplinks = netlink.uplinks(&Uplinks::Auto, &[]).await?;
+        default_uplinks.retain(|u| u.is_needed);
         let reserved = sysctl::read_optional(sysctl::LOCAL_RESERVED_PORTS)?.unwrap_or_default();
         let local = sysctl::read(sysctl::LOCAL_PORT_RANGE)?.replace('\t', "-");
         Ok(Self {
@@ -80,7 +82,7 @@ impl Facts {
             on_link6: on_link6
                 .flat_map(|r| r.interfaces.iter().map(|i| (r.destination, *i)))
                 .collect(),
-            default_uplinks: netlink.uplinks(&Uplinks::Auto, &[]).await?,
+            default_uplinks,
             listeners: listeners::listeners()?,
             local_range: local
                 .parse()

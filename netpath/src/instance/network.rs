@@ -141,6 +141,7 @@ impl Work<'_> {
         }
         if old != 0 && old != link.index {
             datapath.detach(Hook::Bridge, old)?;
+            datapath.detach(Hook::BridgeEgress, old)?;
             datapath.remove_iface(old)?;
         }
         let netlink = &self.instance.netlink;
@@ -173,9 +174,11 @@ impl Work<'_> {
         let iface = IfaceRecord {
             kind: IFACE_BRIDGE,
             slot: n.slot.into(),
+            flags: 0,
         };
         datapath.set_iface(n.ifindex, &iface)?;
         datapath.attach(Hook::Bridge, &n.bridge, n.ifindex)?;
+        datapath.attach(Hook::BridgeEgress, &n.bridge, n.ifindex)?;
 
         let netlink = &self.instance.netlink;
         let was_there = n.found.as_ref().is_some_and(|found| found.addressed);
@@ -249,6 +252,7 @@ impl Work<'_> {
         if let Ok(datapath) = self.datapath() {
             if n.ifindex != 0 {
                 datapath.detach(Hook::Bridge, n.ifindex)?;
+                datapath.detach(Hook::BridgeEgress, n.ifindex)?;
                 datapath.remove_iface(n.ifindex)?;
             }
             datapath.remove_subnet(n.subnet)?;

@@ -294,7 +294,8 @@ impl<'a> Planner<'a> {
 
     /// The plan in its order, with what its networks need of the host.
     pub(super) fn finish(mut self) -> Plan {
-        if forwarding::needs_ipv6(&self.next.networks) && !self.facts.forwarding6.on {
+        let needed = |state: &State| forwarding::needs_ipv6(&state.networks);
+        if needed(&self.next) && !needed(self.before) && !self.facts.forwarding6.on {
             let advertised = self.facts.forwarding6.advertised.clone();
             self.plan.steps.push(Step::ForwardIpv6(advertised));
         }

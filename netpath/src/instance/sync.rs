@@ -46,6 +46,9 @@ impl Work<'_> {
         if self.sync_host().await? {
             changes.push("addresses or uplinks of the host changed".into());
         }
+        if !self.state.networks.is_empty() {
+            self.enable_forwarding().await?;
+        }
         // Without it everything works, only more slowly under a flood.
         if let Err(e) = self.sync_xdp().await {
             tracing::warn!("{e}");

@@ -8,7 +8,7 @@ use netpath_common::{
     records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
 };
 
-use super::{Error, rollback::Undo, work::Work};
+use super::{Error, forwarding, rollback::Undo, work::Work};
 use crate::{
     bpf::{Family, Hook},
     net,
@@ -54,7 +54,8 @@ impl Work<'_> {
     /// uplinks: a default route that comes and goes must not end the flows, and the check that
     /// nothing leaves untranslated must not go.
     async fn sync_uplinks(&mut self) -> Result<bool, Error> {
-        let wanted = self.wanted_uplinks().await?;
+        let bridges: Vec<u32> = self.state.networks.iter().map(|n| n.ifindex).collect();
+        let wanted = self.wanted_uplinks(&bridges).await?;
         let needed = self.state.networks.iter().any(|n| !n.internal);
         let netlink = &self.instance.netlink;
         let mut keep = wanted.clone();
@@ -62,7 +63,7 @@ impl Work<'_> {
             let named = wanted.iter().any(|w| w.name == old.name);
             let uplinks = crate::config::Uplinks::Named(vec![old.name.clone()]);
             if !named && needed {
-                let found = netlink.uplinks(&uplinks, &[]).await?;
+                let found = netlink.uplinks(&uplinks, &bridges).await?;
                 keep.extend(found.into_iter().filter(|u| u.index == old.ifindex));
             }
         }
@@ -80,21 +81,30 @@ impl Work<'_> {
             self.remove_uplink(&uplink)?;
         }
         for uplink in &keep {
-            changed |= self.put_uplink(uplink)?;
+            changed |= match self.put_uplink(uplink) {
+                // Nobody has asked for this one by name, and the way out is another.
+                Err(e @ Error::NoSlot { .. }) if !uplink.is_needed => {
+                    tracing::warn!("interface {} is no uplink: {e}", uplink.name);
+                    false
+                }
+                done => done?,
+            };
         }
         Ok(changed)
     }
 
-    async fn wanted_uplinks(&self) -> Result<Vec<net::Uplink>, Error> {
-        let bridges: Vec<u32> = self.state.networks.iter().map(|n| n.ifindex).collect();
+    /// Those that are needed come first.
+    async fn wanted_uplinks(&self, bridges: &[u32]) -> Result<Vec<net::Uplink>, Error> {
         let mut wanted: Vec<net::Uplink> = Vec::new();
         for n in self.state.networks.iter().filter(|n| !n.internal) {
-            for uplink in self.instance.netlink.uplinks(&n.uplinks, &bridges).await? {
-                if !wanted.iter().any(|w| w.name == uplink.name) {
-                    wanted.push(uplink);
+            for uplink in self.instance.netlink.uplinks(&n.uplinks, bridges).await? {
+                match wanted.iter_mut().find(|w| w.name == uplink.name) {
+                    Some(known) => known.is_needed |= uplink.is_needed,
+                    None => wanted.push(uplink),
                 }
             }
         }
+        wanted.sort_by_key(|u| !u.is_needed);
         Ok(wanted)
     }
 
@@ -147,6 +157,7 @@ impl Work<'_> {
         let iface = IfaceRecord {
             kind: IFACE_UPLINK,
             slot: slot.into(),
+            flags: forwarding::closed(&self.state, &uplink.name)?,
         };
         datapath.set_iface(uplink.index, &iface)?;
         self.state.uplinks.retain(|u| u.slot != slot);
@@ -178,6 +189,10 @@ impl Work<'_> {
         datapath.detach(Hook::UplinkIngress, ifindex)?;
         datapath.detach(Hook::UplinkEgress, ifindex)?;
         datapath.detach_xdp(ifindex)?;
+        if self.state.networks.iter().any(|n| n.ifindex == ifindex) {
+            // It has become a network's bridge, whose record this is.
+            return Ok(());
+        }
         Ok(datapath.remove_iface(ifindex)?)
     }
 }

@@ -116,18 +116,20 @@ pub(super) fn removed(lab: &Lab) -> Result<Finding, Error> {
     } else {
         "gone"
     };
-    let forwarding = lab
-        .host
-        .run(|| fs::read_to_string("/proc/sys/net/ipv4/ip_forward"))?;
+    let forwarding = lab.host.run(|| {
+        let of = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+        let uplink = format!("conf/{}/forwarding", super::topology::UPLINK);
+        Ok(of("ip_forward")?.trim().to_owned() + of(&uplink)?.trim())
+    })?;
     let forwarding = forwarding.map_err(Error::io("read net.ipv4.ip_forward"))?;
     let pins = if datapath::exists() { "there" } else { "gone" };
     Ok(Finding::new(
-        left.is_empty() && forwarding.trim() == "0" && pins == "gone",
+        left.is_empty() && forwarding == "00" && pins == "gone",
         "bridge, veth pairs and pins gone, net.ipv4.ip_forward 0 as before",
         format!(
             "bridge {bridge}, {} interfaces left over, pins {pins}, net.ipv4.ip_forward {}",
             left.len(),
-            forwarding.trim()
+            forwarding
         ),
     )
     .showing(printed.show(|_| true)))

@@ -19,6 +19,12 @@ pub fn disable_ipv6(ifname: &str) -> String {
     ipv6(ifname, "disable_ipv6")
 }
 
+/// An IPv4 setting of an interface (`Documentation/networking/ip-sysctl.rst`).
+#[must_use]
+pub fn ipv4(ifname: &str, setting: &str) -> String {
+    format!("net/ipv4/conf/{ifname}/{setting}")
+}
+
 /// An IPv6 setting of an interface (`Documentation/networking/ip-sysctl.rst`).
 #[must_use]
 pub fn ipv6(ifname: &str, setting: &str) -> String {

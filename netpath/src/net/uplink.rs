@@ -21,36 +21,56 @@ pub struct Uplink {
     pub addr6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// A default route leads out of it, or somebody has named it.
+    pub is_needed: bool,
 }
 
 impl Netlink {
-    /// The uplinks that exist of those that `wanted` names; auto means the interfaces of the default
-    /// routes of any table. `not` are interfaces that never are: the bridges of netpath
+    /// The uplinks that exist of those that `wanted` names. Auto means the interfaces of the default
+    /// routes of any table, and then all others by which somebody may come: those that have an address
+    /// which is valid beyond their link. `not` are interfaces that never are: the bridges of netpath
     /// itself. What has no Ethernet header is none: the programs read frames from that on.
     ///
     /// # Errors
     /// A request failed.
     pub async fn uplinks(&self, wanted: &Uplinks, not: &[u32]) -> Result<Vec<Uplink>, Error> {
         let links = self.links().await?;
-        let chosen: Vec<&Link> = match wanted {
+        let (addresses, addresses6) = (self.addresses().await?, self.addresses6().await?);
+        let chosen: Vec<(&Link, bool)> = match wanted {
             Uplinks::Named(names) => names
                 .iter()
                 .filter_map(|n| links.iter().find(|l| l.name == *n && l.ethernet))
+                .filter(|l| !not.contains(&l.index))
+                .map(|l| (l, true))
                 .collect(),
             Uplinks::Auto => {
                 let mut seen = BTreeSet::new();
-                let interfaces = self.default_interfaces().await?;
-                interfaces
+                let default = self.default_interfaces().await?.into_iter();
+                let default = default.map(|index| (index, true));
+                let addressed = links
                     .iter()
-                    .filter(|i| !not.contains(i) && seen.insert(**i))
-                    .filter_map(|i| links.iter().find(|l| l.index == *i && l.ethernet))
+                    .filter(|l| !is_port(l, &links))
+                    .filter(|l| {
+                        primary_address(&addresses, l.index).is_some()
+                            || addresses6
+                                .iter()
+                                .any(|a| a.index == l.index && a.is_global())
+                    })
+                    .map(|l| (l.index, false));
+                default
+                    .chain(addressed)
+                    .filter(|(i, _)| !not.contains(i) && seen.insert(*i))
+                    .filter_map(|(i, is_needed)| {
+                        let link = links.iter().find(|l| l.index == i && l.ethernet)?;
+                        Some((link, is_needed))
+                    })
                     .collect()
             }
         };
-        let (addresses, addresses6) = (self.addresses().await?, self.addresses6().await?);
         Ok(chosen
             .into_iter()
-            .map(|l| Uplink {
+            .map(|(l, is_needed)| Uplink {
+                is_needed,
                 name: l.name.clone(),
                 index: l.index,
                 addr: primary_address(&addresses, l.index),
@@ -59,6 +79,14 @@ impl Netlink {
             })
             .collect())
     }
+}
+
+/// Whether what comes in by a link is another's, a bridge's or a bond's. A VRF leaves it the link's.
+fn is_port(link: &Link, links: &[Link]) -> bool {
+    link.controller.is_some_and(|index| {
+        let controller = links.iter().find(|l| l.index == index);
+        controller.is_none_or(|c| c.kind.as_deref() != Some("vrf"))
+    })
 }
 
 /// The address that the kernel's `inet_select_addr` would choose for a destination behind a

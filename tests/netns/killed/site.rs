@@ -153,8 +153,13 @@ impl Site {
         within(&world.host, || {
             for key in [
                 "ipv4/ip_forward",
+                "ipv4/conf/netpath0/forwarding",
+                "ipv4/conf/uplink0/forwarding",
                 "ipv4/ip_local_reserved_ports",
                 "ipv6/conf/all/forwarding",
+                "ipv6/conf/netpath0/forwarding",
+                "ipv6/conf/uplink0/forwarding",
+                "ipv6/conf/uplink0/force_forwarding",
                 "ipv6/conf/netpath0/accept_ra",
             ] {
                 let value = fs::read_to_string(format!("/proc/sys/net/{key}")).unwrap_or_default();

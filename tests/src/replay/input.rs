@@ -83,7 +83,7 @@ fn ifindex(source: &Source, bytes: &[u8]) -> u32 {
     match source.hook {
         Hook::Veth => source.sender.unwrap_or_else(|| sender(bytes)).ifindex,
         Hook::Bridge if bytes.get(..6) == Some(&BRIDGE2_MAC) => BRIDGE2_IF,
-        Hook::Bridge => BRIDGE1_IF,
+        Hook::Bridge | Hook::BridgeEgress => BRIDGE1_IF,
         Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp => UPLINK_IF,
         Hook::Loopback => LOOPBACK_IFINDEX,
     }

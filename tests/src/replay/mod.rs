@@ -295,10 +295,12 @@ fn interface(r: &Runner, frame: &Captured) -> String {
                 .position(|e| e.ifindex == frame.ifindex);
             slot.map_or_else(|| frame.ifindex.to_string(), |slot| endpoint_name(r, slot))
         }
-        Hook::Bridge if frame.ifindex == netpath_common::testing::BRIDGE2_IF => {
+        Hook::Bridge | Hook::BridgeEgress
+            if frame.ifindex == netpath_common::testing::BRIDGE2_IF =>
+        {
             "bridge2".to_owned()
         }
-        Hook::Bridge => "bridge1".to_owned(),
+        Hook::Bridge | Hook::BridgeEgress => "bridge1".to_owned(),
         Hook::UplinkIngress | Hook::UplinkEgress | Hook::Xdp => "uplink".to_owned(),
         Hook::Loopback => "the host".to_owned(),
     }

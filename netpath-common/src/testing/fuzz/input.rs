@@ -241,6 +241,8 @@ pub(super) fn frame(hook: Hook, u: &mut Unstructured<'_>) -> Result<Frame> {
         Hook::Veth if c.network == NET1 => (c.mac, BRIDGE1_MAC, c.ifindex),
         Hook::Veth => (c.mac, BRIDGE2_MAC, c.ifindex),
         Hook::UplinkEgress => (UPLINK_MAC, ROUTER_MAC, UPLINK_IF),
+        // Whatever the host forwards there, it has by an interface that is not netpath's.
+        Hook::BridgeEgress => (BRIDGE1_MAC, c.mac, BRIDGE1_IF),
         Hook::Loopback => ([0; 6], [0; 6], LOOPBACK_IFINDEX),
         Hook::UplinkIngress | Hook::Xdp | Hook::Bridge => (ROUTER_MAC, UPLINK_MAC, UPLINK_IF),
     };

@@ -148,6 +148,8 @@ pub const IFACE_ENDPOINT: u32 = 1;
 pub const IFACE_BRIDGE: u32 = 2;
 /// The interface is an uplink.
 pub const IFACE_UPLINK: u32 = 3;
+/// The interface is an uplink by which somebody comes in and no container goes out.
+pub const IFACE_UPLINK_IN: u32 = 4;
 
 /// The uplink forwards IPv4 because netpath has it do so: what comes in by it and is for neither the host
 /// nor a container goes no further.
@@ -168,6 +170,13 @@ pub struct IfaceRecord {
 }
 
 impl IfaceRecord {
+    /// Whether it is an uplink, of either kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_uplink(&self) -> bool {
+        matches!(self.kind, IFACE_UPLINK | IFACE_UPLINK_IN)
+    }
+
     /// Whether the host forwards packets of this family that come in by the interface for containers
     /// alone.
     #[inline(always)]

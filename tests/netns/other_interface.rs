@@ -25,7 +25,7 @@ use netpath_tests::{
 /// The host's other interface.
 const LAN: &str = "lan0";
 /// The host there.
-const HOST2: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const HOST2: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Somebody there.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The host there, by IPv6.
@@ -33,16 +33,16 @@ const HOST2_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
 /// Somebody there, likewise.
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 /// How long nothing has to happen.
-const NEVER: Duration = Duration::from_millis(400);
+pub(crate) const NEVER: Duration = Duration::from_millis(400);
 
 /// The host with both interfaces, the outside and the LAN: both take the host for their router.
-struct Site {
-    world: World,
+pub(crate) struct Site {
+    pub(crate) world: World,
     lan: Namespace,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = World::dual_stack(&["a"]);
         world.add_container("lan");
         let lan = world.take_container("lan");
@@ -72,7 +72,7 @@ impl Site {
         Self { world, lan }
     }
 
-    fn config(&self, more: &str) -> String {
+    pub(crate) fn config(&self, more: &str) -> String {
         self.world
             .dual_stack_config(&["a"], &["8080:80", "5353:53/udp"], more)
     }
@@ -112,13 +112,13 @@ impl Site {
     }
 
     /// Makes the host a router, as an administrator does, or another engine.
-    fn make_router(&self) {
+    pub(crate) fn make_router(&self) {
         set(&self.world.host, "ip_forward", "1");
         set6(&self.world.host, "all", "forwarding", "1");
     }
 
     /// Containers reach the outside and the LAN, and are reached by what they publish.
-    fn works(&self) {
+    pub(crate) fn works(&self) {
         let a = self.world.container("a");
         for (v4, v6) in [(OUTSIDE, OUTSIDE6), (CLIENT, CLIENT6)] {
             assert!(pings(a, v4, SOON), "{v4}");

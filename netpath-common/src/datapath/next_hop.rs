@@ -9,7 +9,7 @@ use crate::{
     addr::{Addr, V4, V6},
     conntrack::{CtRef, FLAG_RECORD, snapshot},
     drop_reason::DropReason,
-    records::{IFACE_UPLINK, LOOPBACK_IFINDEX, NETWORK_ROUTED, NetworkRecord},
+    records::{LOOPBACK_IFINDEX, NETWORK_ROUTED, NetworkRecord},
     tuple::Tuple,
 };
 
@@ -224,7 +224,7 @@ fn ask_back<T: Tables>(t: &T, w: &Work<T::A>, back: u32, ifindex: u32) {
         t.route(&w.ip.tuple, ifindex, hop);
         if hop.mtu == 0
             && let Some(iface) = t.iface(hop.ifindex)
-            && iface.kind == IFACE_UPLINK
+            && iface.is_uplink()
             && let Some(other) = t.uplink(iface.slot as u16)
         {
             // The kernel says it only where it knows the neighbour.

@@ -25,7 +25,7 @@ use crate::{
     event::Hook,
     packet::{ETHERTYPE_IPV6, Kind, Packet},
     publish::Answer,
-    records::{IFACE_UPLINK, NETWORK_INTERNAL, NetworkRecord},
+    records::{NETWORK_INTERNAL, NetworkRecord},
     verdict::Action,
 };
 
@@ -202,7 +202,7 @@ fn to_port<P: Packet, T: Tables>(
         return Err(DropReason::DirectAccess);
     }
     let iface = t.iface(pkt.ifindex()).ok_or(DropReason::NoConfig)?;
-    if iface.kind != IFACE_UPLINK {
+    if !iface.is_uplink() {
         return Err(DropReason::NoConfig);
     }
     if matches!(answer, Answer::NotAllowed) {

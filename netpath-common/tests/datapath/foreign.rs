@@ -3,9 +3,9 @@
 
 use netpath_common::{
     DropReason, Verdict,
-    conntrack::tcp::SYN,
+    conntrack::tcp::{ACK, SYN},
     event::Hook,
-    records::{IFACE_CLOSED4, IFACE_CLOSED6, LOOPBACK_IFINDEX},
+    records::{IFACE_CLOSED4, IFACE_CLOSED6, IFACE_UPLINK_IN, LOOPBACK_IFINDEX},
 };
 
 use super::family::*;
@@ -125,4 +125,17 @@ fn into_a_network_comes_what_somebody_has_looked_at() {
     let other = tcp(S, 51000, NOBODYS[0], 80, SYN);
     let out = h.run(Hook::BridgeEgress, &into_network(&other, ELSEWHERE));
     assert!(out.passed());
+}
+
+/// By another engine's bridge: what it asks for is answered, and no container begins anything there.
+#[test]
+fn by_a_way_in_nobody_leaves() {
+    let mut h = Host::new();
+    h.tables.ifaces.get_mut(&UPLINK_IF).unwrap().kind = IFACE_UPLINK_IN;
+    let out = h.from(&C1, &tcp(C1.ip(), 40000, S, 80, SYN));
+    assert_eq!(out.dropped(), Some(DropReason::NoUplink));
+    let web = h.from_outside(&tcp(S, 51000, H, 8080, SYN));
+    assert_eq!(web.to_container(&C1), said("tcp S:51000 > C1:80"));
+    let answer = h.from(&C1, &tcp(C1.ip(), 80, S, 51000, SYN | ACK));
+    assert_eq!(answer.to_uplink(), said("tcp H:8080 > S:51000"));
 }

@@ -105,7 +105,12 @@ fn text(r: &Report) -> Vec<String> {
                     (None, Some(addr6)) => addr6.to_string(),
                     (None, None) => "none".to_owned(),
                 };
-                vec![u.name.clone(), addr, u.mtu.to_string(), u.hook.to_owned()]
+                let hook = if u.leads_out {
+                    u.hook.to_owned()
+                } else {
+                    format!("{} (way in only)", u.hook)
+                };
+                vec![u.name.clone(), addr, u.mtu.to_string(), hook]
             }),
         ),
     );

@@ -176,7 +176,7 @@ pub enum UplinkHook {
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Uplinks {
-    /// The interfaces of the default routes.
+    /// The interfaces of the default routes, and every other one by which somebody may come.
     Auto,
     /// These.
     Named(Vec<String>),

@@ -91,7 +91,7 @@ pub(crate) struct Patient {
     state: Option<State>,
     /// Interfaces of the namespace.
     links: Vec<Link>,
-    /// Those that lead out: in use, or of the default routes.
+    /// Those that lead out: in use, or that would be.
     uplinks: Vec<String>,
     /// Interfaces that have an IPv4 address.
     addressed: Vec<u32>,

@@ -11,9 +11,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use netpath_common::records::{
-    EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IFACE_UPLINK, IfaceRecord,
-};
+use netpath_common::records::{EndpointRecord, IFACE_BRIDGE, IFACE_ENDPOINT, IfaceRecord};
 use serde::Serialize;
 
 use super::{
@@ -23,6 +21,7 @@ use super::{
     gone::{has_moved, is_alive},
     host_access,
     network::record,
+    uplinks::iface_kind,
 };
 use crate::{
     bpf::{Datapath, Hook},
@@ -299,7 +298,7 @@ impl Scene<'_> {
                 &mut found,
                 link,
                 Hook::UplinkIngress,
-                (IFACE_UPLINK, u.slot, closed),
+                (iface_kind(u.leads_out), u.slot, closed),
             );
             self.attachment(&mut found, link, Hook::UplinkEgress);
             if u.xdp.is_some() {

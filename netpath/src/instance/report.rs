@@ -111,6 +111,8 @@ pub struct UplinkStatus {
     /// Hooks of its way in: `tc`, `tc, xdp` where nobody's packets are dropped early, or
     /// `tc, xdp with translation`.
     pub hook: &'static str,
+    /// Containers leave by it.
+    pub leads_out: bool,
 }
 
 /// The conntrack table.
@@ -251,6 +253,7 @@ fn uplink(datapath: &Datapath, u: &crate::state::Uplink) -> Result<UplinkStatus,
         addr6: u.addr6,
         mtu: u.mtu,
         hook: xdp::hook_in_use(datapath, u)?,
+        leads_out: u.leads_out,
     })
 }
 

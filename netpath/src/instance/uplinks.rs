@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use netpath_common::{
     V4, V6,
     maps::MAX_UPLINKS,
-    records::{IFACE_UPLINK, IfaceRecord, UplinkRecord},
+    records::{IFACE_UPLINK, IFACE_UPLINK_IN, IfaceRecord, UplinkRecord},
 };
 
 use super::{Error, forwarding, rollback::Undo, work::Work};
@@ -132,6 +132,7 @@ impl Work<'_> {
             addr6: uplink.addr6,
             mtu: uplink.mtu,
             xdp: known.as_ref().and_then(|u| u.xdp),
+            leads_out: uplink.leads_out,
         };
         let found = datapath.uplink(slot)?;
         let mut record = UplinkRecord {
@@ -155,7 +156,7 @@ impl Work<'_> {
             datapath.set_uplink(slot, &record)?;
         }
         let iface = IfaceRecord {
-            kind: IFACE_UPLINK,
+            kind: iface_kind(uplink.leads_out),
             slot: slot.into(),
             flags: forwarding::closed(&self.state, &uplink.name)?,
         };
@@ -194,5 +195,14 @@ impl Work<'_> {
             return Ok(());
         }
         Ok(datapath.remove_iface(ifindex)?)
+    }
+}
+
+/// What an uplink is in `np_ifaces`.
+pub(super) const fn iface_kind(leads_out: bool) -> u32 {
+    if leads_out {
+        IFACE_UPLINK
+    } else {
+        IFACE_UPLINK_IN
     }
 }

@@ -23,6 +23,9 @@ pub struct Uplink {
     pub mtu: u32,
     /// A default route leads out of it, or somebody has named it.
     pub is_needed: bool,
+    /// Containers leave by it. Not by another engine's bridge: networks do not reach each other but by
+    /// published ports.
+    pub leads_out: bool,
 }
 
 impl Netlink {
@@ -71,6 +74,7 @@ impl Netlink {
             .into_iter()
             .map(|(l, is_needed)| Uplink {
                 is_needed,
+                leads_out: is_needed || !is_network(l, &links),
                 name: l.name.clone(),
                 index: l.index,
                 addr: primary_address(&addresses, l.index),
@@ -87,6 +91,14 @@ fn is_port(link: &Link, links: &[Link]) -> bool {
         let controller = links.iter().find(|l| l.index == index);
         controller.is_none_or(|c| c.kind.as_deref() != Some("vrf"))
     })
+}
+
+/// Whether a link is a bridge that leads to nobody but to what engines connect: containers and virtual
+/// machines.
+fn is_network(link: &Link, links: &[Link]) -> bool {
+    let of_engine = |port: &Link| matches!(port.kind.as_deref(), Some("veth" | "tun" | "dummy"));
+    let mut ports = links.iter().filter(|l| l.controller == Some(link.index));
+    link.is_bridge() && ports.all(of_engine)
 }
 
 /// The address that the kernel's `inet_select_addr` would choose for a destination behind a

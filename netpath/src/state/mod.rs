@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod generation;
 mod gone;
+mod host;
 mod ipv6;
 mod lock;
 mod lookup;
@@ -27,13 +28,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bpf::XdpProgram,
     config::{Firewall, Ipam, Mac, Mode, NetnsRef, Rates, UplinkHook, Uplinks},
     net::{SegmentSizes, container::IFNAME},
 };
 pub use error::Error;
 pub use file::Store;
 pub use gone::KeptPort;
+pub use host::{Sysctl, Uplink};
 pub use ipv6::Ipv6;
 pub use lock::Lock;
 pub use lookup::{AnyNetwork, LookupError};
@@ -248,40 +249,6 @@ pub struct Endpoint {
     pub rates: Rates,
     /// Published ports.
     pub rules: Vec<Rule>,
-}
-
-/// An uplink in use.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Uplink {
-    /// Slot in the datapath.
-    pub slot: u16,
-    /// Name of the interface.
-    pub name: String,
-    /// Interface index.
-    pub ifindex: u32,
-    /// The address that masquerade uses; unspecified if it has none.
-    pub addr: Ipv4Addr,
-    /// The same of IPv6.
-    #[serde(default)]
-    pub addr6: Option<Ipv6Addr>,
-    /// MTU in bytes.
-    pub mtu: u32,
-    /// The XDP program that it was given.
-    #[serde(default)]
-    pub xdp: Option<XdpProgram>,
-}
-
-/// A kernel setting that was changed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sysctl {
-    /// Its dotted name.
-    pub key: String,
-    /// The value before.
-    pub before: String,
-    /// The network it was changed for; `None` for the instance as a whole.
-    pub network: Option<String>,
 }
 
 fn first_ifname() -> String {

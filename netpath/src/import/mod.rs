@@ -1,7 +1,7 @@
 //! From iptables' rules to a configuration.
 //!
 //! Owns what becomes of each rule of the nat table: it is used, implied by how netpath works, or listed
-//! with the reason; none is dropped in silence. Reads text alone, not the host, and makes nothing. The
+//! with the reason; none is dropped in silence. So are the administrator's own that drop what is forwarded. Reads text alone, not the host, and makes nothing. The
 //! text is taken apart here: no well-kept library reads `iptables-save`, those that there are run the
 //! tool itself.
 
@@ -9,6 +9,7 @@
 mod any_text;
 mod assemble;
 mod coming;
+mod dropped;
 mod fate;
 mod given;
 mod hints;
@@ -17,6 +18,8 @@ mod matches;
 mod names;
 mod network;
 mod pair;
+#[cfg(test)]
+mod real;
 mod rule;
 mod save;
 mod settle;
@@ -115,13 +118,15 @@ pub fn import(text: &str) -> Result<Import, config::Error> {
     }
     let mut nets = Nets::default();
     let leaving = leaving::leaving(rules, &visits, &mut nets, &mut fates);
-    let noticed = hints::take(&saved.filter, &mut nets);
+    let hinted = hints::take(&saved.filter, &mut nets);
     let ports = coming::coming(rules, &visits, &bridges(rules), &mut fates);
     let settled = settle::settle(rules, ports, &mut fates);
     let drawn = assemble::assemble(rules, nets, settled, &leaving, &mut fates);
     let choice = choice(&leaving, &mut fates);
     let mut import = verdicts(&saved, &visits, fates);
-    import.noticed = noticed;
+    import.noticed = hinted.len();
+    import.left.extend(dropped::dropped(&saved.filter, &hinted));
+    import.left.sort_by_key(|l| l.line);
     import.config = write::config(&drawn, choice, &import.left);
     Config::parse(&import.config, "the configuration that was made")?;
     Ok(import)

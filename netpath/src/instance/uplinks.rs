@@ -11,7 +11,7 @@ use netpath_common::{
 use super::{Error, forwarding, rollback::Undo, work::Work};
 use crate::{
     bpf::{Family, Hook},
-    net,
+    config, net,
     state::Uplink,
 };
 
@@ -61,7 +61,7 @@ impl Work<'_> {
         let mut keep = wanted.clone();
         for old in &self.state.uplinks {
             let named = wanted.iter().any(|w| w.name == old.name);
-            let uplinks = crate::config::Uplinks::Named(vec![old.name.clone()]);
+            let uplinks = config::Uplinks::Named(vec![old.name.clone()]);
             if !named && needed {
                 let found = netlink.uplinks(&uplinks, &bridges).await?;
                 keep.extend(found.into_iter().filter(|u| u.index == old.ifindex));
@@ -93,11 +93,23 @@ impl Work<'_> {
         Ok(changed)
     }
 
+    /// What the networks say of their uplinks, each once: most say the same, and the kernel is asked for all
+    /// interfaces and addresses each time.
+    pub(super) fn wishes(&self) -> Vec<&config::Uplinks> {
+        let mut wishes = Vec::new();
+        for n in self.state.networks.iter().filter(|n| !n.internal) {
+            if !wishes.contains(&&n.uplinks) {
+                wishes.push(&n.uplinks);
+            }
+        }
+        wishes
+    }
+
     /// Those that are needed come first.
     async fn wanted_uplinks(&self, bridges: &[u32]) -> Result<Vec<net::Uplink>, Error> {
         let mut wanted: Vec<net::Uplink> = Vec::new();
-        for n in self.state.networks.iter().filter(|n| !n.internal) {
-            for uplink in self.instance.netlink.uplinks(&n.uplinks, bridges).await? {
+        for wish in self.wishes() {
+            for uplink in self.instance.netlink.uplinks(wish, bridges).await? {
                 match wanted.iter_mut().find(|w| w.name == uplink.name) {
                     Some(known) => known.is_needed |= uplink.is_needed,
                     None => wanted.push(uplink),

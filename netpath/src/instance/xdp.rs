@@ -66,11 +66,19 @@ impl Work<'_> {
     /// Attaches and detaches XDP programs as the networks ask, at the uplinks that are in use.
     pub(super) async fn sync_xdp(&mut self) -> Result<(), Error> {
         let networks = self.state.networks.clone();
+        let mut uses = Vec::new();
+        for wish in self.wishes() {
+            let used = self.instance.netlink.uplinks(wish, &[]).await?;
+            uses.push((wish.clone(), used));
+        }
         for uplink in self.state.uplinks.clone() {
             let mut ask = None;
             for n in networks.iter().filter(|n| !n.internal) {
-                let used = self.instance.netlink.uplinks(&n.uplinks, &[]).await?;
-                if used.iter().any(|u| u.index == uplink.ifindex) {
+                let used = uses.iter().filter(|(wish, _)| *wish == n.uplinks);
+                if used
+                    .flat_map(|(_, used)| used)
+                    .any(|u| u.index == uplink.ifindex)
+                {
                     ask.get_or_insert_with(Ask::default).add(n);
                 }
             }

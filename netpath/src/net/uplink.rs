@@ -52,13 +52,13 @@ impl Netlink {
                 let default = default.map(|index| (index, true));
                 let addressed = links
                     .iter()
-                    .filter(|l| !is_port(l, &links))
                     .filter(|l| {
                         primary_address(&addresses, l.index).is_some()
                             || addresses6
                                 .iter()
                                 .any(|a| a.index == l.index && a.is_global())
                     })
+                    .filter(|l| !is_port(l, &links))
                     .map(|l| (l.index, false));
                 default
                     .chain(addressed)

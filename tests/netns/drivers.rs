@@ -298,6 +298,7 @@ fn host_and_none() {
     let shown: Value = serde_json::from_str(&world.words("network inspect host none")).unwrap();
     for (at, name, driver) in [(0, "host-c", "host"), (1, "none-c", "null")] {
         assert_eq!(shown[at]["Driver"], driver);
+        assert_eq!(shown[at]["IPAM"]["Config"], Value::Null);
         let containers = shown[at]["Containers"].as_object().unwrap();
         assert_eq!(containers.values().next().unwrap()["Name"], name);
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     config::{Firewall, Mode, Pool, UplinkHook, Uplinks},
@@ -46,7 +46,13 @@ pub struct NetworkView {
 pub struct Ipam {
     pub driver: &'static str,
     pub options: Option<BTreeMap<String, String>>,
+    /// `null` where there are no subnets, as Docker's.
+    #[serde(serialize_with = "null_if_empty")]
     pub config: Vec<IpamConfig>,
+}
+
+fn null_if_empty<S: Serializer>(all: &[IpamConfig], to: S) -> Result<S::Ok, S::Error> {
+    (!all.is_empty()).then_some(all).serialize(to)
 }
 
 /// A subnet.

@@ -233,5 +233,8 @@ fn an_address_is_another_s_at_once() {
             assert!(pings6(from, B6, SOON), "{new} from {}", from.name());
         }
     }
-    assert!(world.drops().is_empty(), "{:?}", world.drops());
+    // What a container's kernel says while its interface goes, of multicast groups for one, is nobody's.
+    let mut drops = world.drops();
+    drops.remove("no-config");
+    assert!(drops.is_empty(), "{drops:?}");
 }

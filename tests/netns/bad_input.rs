@@ -246,7 +246,13 @@ fn without_root() {
     let before = Snapshot::of_host(&world);
     // Where the program and its input can be read by everyone.
     let program = world.file("netpath");
-    fs::copy(binary::netpath(), &program).unwrap();
+    // By another process: one that is started meanwhile by this one would have the file open for writing, and
+    // then it cannot be run.
+    let copied = std::process::Command::new("cp")
+        .args([binary::netpath(), program.clone()])
+        .status()
+        .unwrap();
+    assert!(copied.success());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(program.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
     let file = world.file("netpath.toml");

@@ -69,6 +69,13 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
     }
 }
 
+/// Lets the packet pass the egress hook of the uplink that it is sent to.
+#[inline(always)]
+pub(crate) fn set_translated(ctx: &TcContext) {
+    // SAFETY: the context is valid for the whole program.
+    unsafe { (*ctx.skb.skb).tc_index = TRANSLATED };
+}
+
 /// Whether the endpoint hook has let this packet up the stack. The mark stays, for the program of the
 /// other family that the packet may be handed to; the hook overwrites it in what comes back.
 #[inline(always)]
@@ -114,8 +121,7 @@ pub(crate) fn finish<A: Maps>(
             action
         }
         Ok(action @ (Action::ToUplink | Action::Leased)) => {
-            // SAFETY: the context is valid for the whole program.
-            unsafe { (*ctx.skb.skb).tc_index = TRANSLATED };
+            set_translated(ctx);
             if matches!(action, Action::Leased) {
                 // SAFETY: the helper has no preconditions.
                 unsafe { bpf_redirect(to, 0) as i32 }

@@ -3,6 +3,7 @@
 use std::{io::ErrorKind, net::Ipv4Addr};
 
 use aya::programs::{SchedClassifier, TcAttachType};
+use netpath::lab::links;
 use netpath_common::{DropReason, testing};
 use netpath_tests::{
     agent::Agent,
@@ -202,6 +203,31 @@ fn the_agent_takes_a_tunnel_that_gets_the_default_route() {
     let site = Site { world, tunnel };
     // What left before by the other uplink, or met the tunnel too early, is over.
     wait::until("containers get out", || pings(site.a(), FAR, BRIEFLY));
+    site.leads_out();
+    site.leads_in();
+    assert!(agent.terminate());
+}
+
+/// As when a line is dialled anew: another device of the same name.
+#[test]
+fn the_agent_follows_a_tunnel_that_goes_and_comes_again() {
+    let mut site = Site::plain();
+    let agent = Agent::start(&site.world);
+    agent.wait_until_ready();
+    site.works();
+    let index = |site: &Site| within(&site.world.host, || links::index(TUNNEL).unwrap());
+    let before = index(&site);
+    let Site { world, tunnel } = site;
+    drop(tunnel);
+    wait::until("the uplink is gone", || {
+        !world.run(&["status"]).contains("tunnel-out")
+    });
+    let tunnel = Tunnel::new(&world, Kind::Tun).unwrap();
+    tunnel.take_default_route(&world);
+    site = Site { world, tunnel };
+    assert_ne!(index(&site), before);
+    wait::until("containers get out", || pings(site.a(), FAR, BRIEFLY));
+    wait::until("by IPv6 as well", || pings6(site.a(), FAR6, BRIEFLY));
     site.leads_out();
     site.leads_in();
     assert!(agent.terminate());

@@ -10,13 +10,15 @@ use nix::net::if_::if_indextoname;
 
 use super::{Hook, xdp::XdpProgram};
 
-const HOOKS: [Hook; 6] = [
+const HOOKS: [Hook; 8] = [
     Hook::Veth,
     Hook::Bridge,
     Hook::UplinkIngress,
     Hook::UplinkEgress,
     Hook::Loopback,
     Hook::BridgeEgress,
+    Hook::TunnelIngress,
+    Hook::TunnelEgress,
 ];
 
 /// What a pin in `links` stands for.
@@ -150,11 +152,16 @@ pub(super) const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Loopback => "np_lo_in",
         Hook::BridgeEgress => "np_bridge_out",
+        Hook::TunnelIngress => "np_tunnel_in",
+        Hook::TunnelEgress => "np_tunnel_out",
     }
 }
 
 pub(super) const fn is_egress(hook: Hook) -> bool {
-    matches!(hook, Hook::UplinkEgress | Hook::BridgeEgress)
+    matches!(
+        hook,
+        Hook::UplinkEgress | Hook::TunnelEgress | Hook::BridgeEgress
+    )
 }
 
 /// The name of an interface.

@@ -21,7 +21,7 @@ use super::{
     gone::{has_moved, is_alive},
     host_access,
     network::record,
-    uplinks::iface_kind,
+    uplinks::{self, iface_kind},
 };
 use crate::{
     bpf::{Datapath, Hook},
@@ -294,13 +294,10 @@ impl Scene<'_> {
             };
             let mut found = Vec::new();
             let closed = forwarding::closed(state, &u.name)?;
-            self.interface(
-                &mut found,
-                link,
-                Hook::UplinkIngress,
-                (iface_kind(u.leads_out), u.slot, closed),
-            );
-            self.attachment(&mut found, link, Hook::UplinkEgress);
+            let [ingress, egress] = uplinks::hooks(link.bare);
+            let kind = iface_kind(u.leads_out);
+            self.interface(&mut found, link, ingress, (kind, u.slot, closed));
+            self.attachment(&mut found, link, egress);
             if u.xdp.is_some() {
                 self.attachment(&mut found, link, Hook::Xdp);
             }

@@ -26,13 +26,15 @@ pub struct Uplink {
     /// Containers leave by it. Not by another engine's bridge: networks do not reach each other but by
     /// published ports.
     pub leads_out: bool,
+    /// Its packets have no Ethernet header.
+    pub bare: bool,
 }
 
 impl Netlink {
     /// The uplinks that exist of those that `wanted` names. Auto means the interfaces of the default
     /// routes of any table, and then all others by which somebody may come: those that have an address
     /// which is valid beyond their link. `not` are interfaces that never are: the bridges of netpath
-    /// itself. What has no Ethernet header is none: the programs read frames from that on.
+    /// itself. What carries neither Ethernet frames nor bare IP packets is none.
     ///
     /// # Errors
     /// A request failed.
@@ -42,7 +44,7 @@ impl Netlink {
         let chosen: Vec<(&Link, bool)> = match wanted {
             Uplinks::Named(names) => names
                 .iter()
-                .filter_map(|n| links.iter().find(|l| l.name == *n && l.ethernet))
+                .filter_map(|n| links.iter().find(|l| l.name == *n && l.can_lead_out()))
                 .filter(|l| !not.contains(&l.index))
                 .map(|l| (l, true))
                 .collect(),
@@ -64,7 +66,7 @@ impl Netlink {
                     .chain(addressed)
                     .filter(|(i, _)| !not.contains(i) && seen.insert(*i))
                     .filter_map(|(i, is_needed)| {
-                        let link = links.iter().find(|l| l.index == i && l.ethernet)?;
+                        let link = links.iter().find(|l| l.index == i && l.can_lead_out())?;
                         Some((link, is_needed))
                     })
                     .collect()
@@ -80,6 +82,7 @@ impl Netlink {
                 addr: primary_address(&addresses, l.index),
                 addr6: preferred_address6(&addresses6, l.index),
                 mtu: l.mtu,
+                bare: l.bare,
             })
             .collect())
     }

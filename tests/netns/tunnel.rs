@@ -39,12 +39,17 @@ fn a_default_route_into_a_tunnel_makes_it_an_uplink() {
     );
 }
 
+/// By name, and by its address alone.
 #[test]
-fn a_tunnel_is_named_beside_the_interface_that_leads_out() {
+fn a_tunnel_is_beside_the_interface_that_leads_out() {
+    beside(&format!("uplinks = [\"uplink0\", \"{TUNNEL}\"]"));
+    beside("");
+}
+
+fn beside(uplinks: &str) {
     let world = World::dual_stack(&["a"]);
     let tunnel = Tunnel::new(&world, Kind::Tun).unwrap();
-    let names = format!("uplinks = [\"uplink0\", \"{TUNNEL}\"]");
-    world.up(&world.dual_stack_config(&["a"], PUBLISHED, &names));
+    world.up(&world.dual_stack_config(&["a"], PUBLISHED, uplinks));
     let site = Site { world, tunnel };
     site.works();
     // The other one goes on as ever.

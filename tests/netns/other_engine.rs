@@ -1,16 +1,21 @@
-//! Another engine's network on the same host.
+//! Another engine's network on the same host, and its rules.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use netpath_common::DropReason;
 use netpath_tests::{
-    dual_stack::{A6, HOST6},
+    dual_stack::{A6, HOST6, OUTSIDE6},
+    netns::stdout,
     probe::{SOON, at, at6, pings, pings6, tcp, tcp_server, tcp_server6},
-    topology::{A, HOST, UPLINK},
+    skip,
+    topology::{A, HOST, OUTSIDE, UPLINK},
     ways::{connect, ip},
 };
 
-use crate::other_interface::{HOST2, NEVER, Site};
+use crate::other_interface::{CLIENT, CLIENT6, HOST2, NEVER, Site};
 
 /// Another engine's network: what is published is served there, and nothing else goes from one to the other.
 #[test]
@@ -65,4 +70,28 @@ fn another_engine_s_bridge_is_a_way_in() {
     site.world
         .up(&site.config(&format!("uplinks = [\"{UPLINK}\", \"{OTHER}\"]")));
     assert!(pings(a, v4, SOON) && pings6(a, v6, SOON));
+}
+
+/// What the host's firewall makes the host's own was never forwarded, and goes on.
+#[test]
+fn a_host_that_takes_for_itself_what_passes_still_does() {
+    if skip::missing("nft") {
+        return;
+    }
+    let site = Site::up("");
+    let rules = site.world.file("redirect.nft");
+    fs::write(
+        &rules,
+        "table inet proxy {\n chain pre {\n type nat hook prerouting priority dstnat;\n \
+         iifname \"lan0\" tcp dport 81 redirect to :3128\n }\n}\n",
+    )
+    .unwrap();
+    stdout(&site.world.host, "nft", &["-f", rules.to_str().unwrap()]);
+    let _servers = [
+        tcp_server(&site.world.host, "proxy", 3128),
+        tcp_server6(&site.world.host, "proxy6", 3128),
+    ];
+    assert!(tcp(&site.lan, at(OUTSIDE, 81)).is_from("proxy", CLIENT));
+    let answer = tcp(&site.lan, at6(OUTSIDE6, 81));
+    assert!(answer.is_from("proxy6", CLIENT6), "{answer:?}");
 }

@@ -11,12 +11,11 @@ use netpath_common::DropReason;
 use netpath_tests::{
     agent::Agent,
     dual_stack::{A6, HOST6, OUTSIDE6, set6, setting6},
-    netns::{Namespace, stdout, within},
+    netns::{Namespace, within},
     probe::{
         BRIEFLY, SOON, at, at6, pings, pings6, tcp, tcp_server, tcp_server6, udp, udp_server,
         udp_server6,
     },
-    skip,
     topology::{A, HOST, OUTSIDE, UPLINK, World},
     wait,
     ways::{connect, ip, set},
@@ -27,18 +26,18 @@ const LAN: &str = "lan0";
 /// The host there.
 pub(crate) const HOST2: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Somebody there.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The host there, by IPv6.
 const HOST2_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
 /// Somebody there, likewise.
-const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
+pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 /// How long nothing has to happen.
 pub(crate) const NEVER: Duration = Duration::from_millis(400);
 
 /// The host with both interfaces, the outside and the LAN: both take the host for their router.
 pub(crate) struct Site {
     pub(crate) world: World,
-    lan: Namespace,
+    pub(crate) lan: Namespace,
 }
 
 impl Site {
@@ -77,7 +76,7 @@ impl Site {
             .dual_stack_config(&["a"], &["8080:80", "5353:53/udp"], more)
     }
 
-    fn up(more: &str) -> Self {
+    pub(crate) fn up(more: &str) -> Self {
         let site = Self::new();
         site.world.up(&site.config(more));
         site
@@ -285,30 +284,6 @@ fn so_does_a_command() {
     site.world.up(&site.config(""));
     site.works();
     assert_eq!(site.passes(NEVER), [false; 2]);
-}
-
-/// What the host's firewall makes the host's own was never forwarded, and goes on.
-#[test]
-fn a_host_that_takes_for_itself_what_passes_still_does() {
-    if skip::missing("nft") {
-        return;
-    }
-    let site = Site::up("");
-    let rules = site.world.file("redirect.nft");
-    fs::write(
-        &rules,
-        "table inet proxy {\n chain pre {\n type nat hook prerouting priority dstnat;\n \
-         iifname \"lan0\" tcp dport 81 redirect to :3128\n }\n}\n",
-    )
-    .unwrap();
-    stdout(&site.world.host, "nft", &["-f", rules.to_str().unwrap()]);
-    let _servers = [
-        tcp_server(&site.world.host, "proxy", 3128),
-        tcp_server6(&site.world.host, "proxy6", 3128),
-    ];
-    assert!(tcp(&site.lan, at(OUTSIDE, 81)).is_from("proxy", CLIENT));
-    let answer = tcp(&site.lan, at6(OUTSIDE6, 81));
-    assert!(answer.is_from("proxy6", CLIENT6), "{answer:?}");
 }
 
 /// An interface that comes later, or another engine's bridge, is followed.

@@ -35,6 +35,7 @@ pub(crate) const SUITES: [Suite; 3] = [
             "host_lo::",
             "host_six::",
             "other_protocol::",
+            "other_interface::",
             "uplink_kinds::",
             "vlan::",
         ],

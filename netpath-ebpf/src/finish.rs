@@ -73,13 +73,6 @@ pub(crate) fn take_translated(ctx: &TcContext) -> bool {
     }
 }
 
-/// Lets the packet pass the egress hook of the uplink that it is sent to.
-#[inline(always)]
-pub(crate) fn set_translated(ctx: &TcContext) {
-    // SAFETY: the context is valid for the whole program.
-    unsafe { (*ctx.skb.skb).tc_index = TRANSLATED };
-}
-
 /// What a hook on the way in has said about a packet that it left to the stack. The mark stays, for the
 /// program of the other family that the packet may be handed to; the endpoint hook overwrites it in what
 /// comes back.
@@ -136,7 +129,8 @@ pub(crate) fn finish<A: Maps>(
             NEXT
         }
         Ok(action @ (Action::ToUplink | Action::Leased)) => {
-            set_translated(ctx);
+            // SAFETY: the context is valid for the whole program.
+            unsafe { (*ctx.skb.skb).tc_index = TRANSLATED };
             if matches!(action, Action::Leased) {
                 // SAFETY: the helper has no preconditions.
                 unsafe { bpf_redirect(to, 0) as i32 }

@@ -144,7 +144,7 @@ pub fn np_tunnel_in(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn np_tunnel_out(ctx: TcContext) -> i32 {
     if take_translated(&ctx) {
-        return tunnel::leave(&ctx);
+        return NEXT;
     }
     hooks::tunnel_out::<V4>(&ctx)
 }

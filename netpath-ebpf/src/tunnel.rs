@@ -3,10 +3,8 @@
 //! Owns the header that their packets are given, so that one datapath serves all uplinks. Decides nothing.
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_INGRESS, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET},
-    helpers::generated::{
-        bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes_relative,
-    },
+    bindings::{__sk_buff, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET},
+    helpers::generated::{bpf_skb_change_head, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
 use netpath_common::{
@@ -21,14 +19,11 @@ use crate::{
     counters,
     ctx::TcPacket,
     family::Maps,
-    finish::{NEXT, finish, set_translated},
+    finish::{NEXT, finish},
     hooks::fixed,
     maps, memory,
     tables::KernelTables,
 };
-
-/// `skb->tc_index` of what was sent in once more, without what was before its IP header.
-const STRIPPED: u32 = 0x6e73;
 
 /// Headers at constant offsets: of a report nothing is read.
 const NOTHING: u32 = ETH_LEN as u32;
@@ -38,7 +33,7 @@ const NOTHING: u32 = ETH_LEN as u32;
 #[inline(always)]
 pub(crate) fn enter(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    if take_stripped(skb) || begins_by(skb, 0) {
+    if begins_by(skb, 0) {
         if !give_header(skb) {
             return match long::<V4>(ctx) {
                 Ok(Action::Ipv6) => finish_long::<V6>(ctx, long::<V6>(ctx)),
@@ -46,13 +41,8 @@ pub(crate) fn enter(ctx: &TcContext) -> i32 {
             };
         }
     } else if !begins_by(skb, ETH_LEN) || begins_by(skb, ETH_LEN - 1) {
-        // GRE and SIT leave the outer headers where a link's header is. Sent to the same device the packet
-        // comes in without (`__bpf_redirect_no_mac`).
-        // SAFETY: the context is valid for the whole program, and the helper has no preconditions.
-        return unsafe {
-            (*skb).tc_index = STRIPPED;
-            bpf_redirect((*skb).ifindex, u64::from(BPF_F_INGRESS)) as i32
-        };
+        // Since Linux 5.14 no such device leaves anything else there.
+        return refused(ctx);
     }
     // Otherwise the header is that of the frame that the packet came out of (VTI, XFRM interfaces).
     // SAFETY: the context is valid for the whole program.
@@ -105,18 +95,6 @@ fn begins_by(skb: *mut __sk_buff, len: usize) -> bool {
     }
 }
 
-#[inline(always)]
-fn take_stripped(skb: *mut __sk_buff) -> bool {
-    // SAFETY: the context is valid for the whole program.
-    unsafe {
-        let stripped = (*skb).tc_index == STRIPPED;
-        if stripped {
-            (*skb).tc_index = 0;
-        }
-        stripped
-    }
-}
-
 /// Drops a packet that could not be given a header. Nobody has read it.
 #[inline(never)]
 fn refused(ctx: &TcContext) -> i32 {
@@ -124,20 +102,6 @@ fn refused(ctx: &TcContext) -> i32 {
         work.read = READ_NOTHING;
     }
     counters::dropped::<V4>(ctx, DropReason::RewriteFailed, Hook::UplinkIngress)
-}
-
-/// Lets out what the fast path has translated, as a packet without a frame. Where the kernel does not know
-/// that a device takes no frames (`dev_is_mac_header_xmit`: GRE over IPv6, PPP before Linux 6.6) it has sent
-/// one; the way by a neighbour takes its header off.
-#[inline(always)]
-pub(crate) fn leave(ctx: &TcContext) -> i32 {
-    let skb = ctx.skb.skb;
-    if begins_by(skb, 0) {
-        return NEXT;
-    }
-    set_translated(ctx);
-    // SAFETY: the context is valid for the whole program; no parameters means the next hop by the routes.
-    unsafe { bpf_redirect_neigh((*skb).ifindex, core::ptr::null_mut(), 0, 0) as i32 }
 }
 
 /// Goes on in the egress program for IPv6, and does not come back.

@@ -104,6 +104,16 @@ pub const NEXT6_LOOPBACK: u32 = 3;
 /// Places of [`NEXT6`].
 pub const NEXT6_HOOKS: usize = 4;
 
+/// The programs that those of uplinks without an Ethernet header hand packets to, by `TUNNEL_*`.
+pub const TUNNEL: &str = "np_tunnel";
+
+/// Index in [`TUNNEL`]: what decides about a packet that came in, once it has a header.
+pub const TUNNEL_IN: u32 = 0;
+/// Index in [`TUNNEL`]: egress, of IPv6.
+pub const TUNNEL_OUT6: u32 = 1;
+/// Places of [`TUNNEL`].
+pub const TUNNEL_PLACES: usize = 2;
+
 /// Every map that user space pins, by name.
 pub const PINNED: &[&str] = &[
     CT4,
@@ -146,6 +156,7 @@ pub const PINNED: &[&str] = &[
     RECLAIM6,
     RECLAIM_IN6,
     NEXT6,
+    TUNNEL,
 ];
 
 /// Default capacity of [`CT4`] in entries (two a flow); replaced at load time.

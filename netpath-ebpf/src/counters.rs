@@ -90,7 +90,7 @@ pub(crate) fn count_drop(reason: DropReason) {
 /// Reports what the working memory has of the packet: to read it once more would take the stack that
 /// the deepest program has left on Linux 6.1.
 #[inline(always)]
-fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
+pub(crate) fn report<A: Maps, P: Packet>(pkt: &P, reason: DropReason, hook: Hook) {
     let mut endpoint = 0;
     if matches!(hook, Hook::Veth) {
         // SAFETY: user space replaces values whole; a copy is made at once.

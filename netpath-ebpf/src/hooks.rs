@@ -3,7 +3,12 @@
 //! Owns the order of steps around a decision. Decides nothing.
 
 use aya_ebpf::{bindings::TC_ACT_SHOT, programs::TcContext};
-use netpath_common::{Action, datapath, event::Hook};
+use netpath_common::{
+    Action, DropReason,
+    datapath::{self, Work},
+    event::Hook,
+    packet::Packet,
+};
 
 use crate::{
     ctx::TcPacket,
@@ -11,10 +16,11 @@ use crate::{
     finish::{NEXT, finish, is_of_container},
     memory,
     tables::KernelTables,
+    tunnel,
 };
 
 /// Ethernet, IP and TCP without options: what is read at constant offsets, bytes.
-const fn fixed<A: Maps>() -> u32 {
+pub(crate) const fn fixed<A: Maps>() -> u32 {
     14 + A::HEADER as u32 + 20
 }
 
@@ -54,13 +60,35 @@ pub(crate) fn uplink_out<A: Maps>(ctx: &TcContext) -> i32 {
     let Some(work) = memory::work::<A>() else {
         return TC_ACT_SHOT;
     };
+    let result = out::<A, _>(ctx, TcPacket::with(ctx, fixed::<A>()), work);
+    finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result)
+}
+
+/// The same of an uplink whose packets have no Ethernet header.
+#[inline(always)]
+pub(crate) fn tunnel_out<A: Maps>(ctx: &TcContext) -> i32 {
+    let Some(work) = memory::work::<A>() else {
+        return TC_ACT_SHOT;
+    };
+    match out::<A, _>(ctx, TcPacket::bare(ctx, fixed::<A>()), work) {
+        Ok(Action::Ipv6) => tunnel::to_ipv6(ctx),
+        Err(reason) => tunnel::dropped::<A>(ctx, reason),
+        result => finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result),
+    }
+}
+
+#[inline(always)]
+fn out<A: Maps, P: Packet>(
+    ctx: &TcContext,
+    mut pkt: P,
+    work: &mut Work<A>,
+) -> Result<Action, DropReason> {
     let tables = KernelTables::<_, A>::new(ctx);
-    let mut pkt = TcPacket::with(ctx, fixed::<A>());
     let result = datapath::uplink_egress(&mut pkt, &tables, work, is_of_container(ctx));
     if matches!(result, Ok(Action::Pass)) {
         datapath::note_sender(&tables, work);
     }
-    finish::<A>(ctx, Hook::UplinkEgress, work.to_ifindex, result)
+    result
 }
 
 /// Ingress of the loopback device, of what the host has sent to itself.

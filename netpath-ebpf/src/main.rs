@@ -26,6 +26,7 @@ mod published;
 mod six;
 mod sock;
 mod tables;
+mod tunnel;
 
 use aya_ebpf::{
     bindings::{
@@ -119,6 +120,27 @@ pub fn np_lo_in6(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn np_uplink_out6(ctx: TcContext) -> i32 {
     hooks::uplink_out::<V6>(&ctx)
+}
+
+/// Ingress of an uplink whose packets have no Ethernet header.
+#[classifier]
+pub fn np_tunnel_in(ctx: TcContext) -> i32 {
+    tunnel::enter(&ctx)
+}
+
+/// Egress of such an uplink.
+#[classifier]
+pub fn np_tunnel_out(ctx: TcContext) -> i32 {
+    if take_translated(&ctx) {
+        return NEXT;
+    }
+    hooks::tunnel_out::<V4>(&ctx)
+}
+
+/// The same, of IPv6.
+#[classifier]
+pub fn np_tunnel_out6(ctx: TcContext) -> i32 {
+    hooks::tunnel_out::<V6>(&ctx)
 }
 
 /// Forwarding without translation from an endpoint's veth: the benchmark's limit. Never attached

@@ -225,3 +225,8 @@ pub(crate) static FIB: PerCpuArray<[u64; 8], 1> = PerCpuArray::new();
 /// (`netpath_common::maps::NEXT6_*`).
 #[btf_map(name = "np_next6")]
 pub(crate) static NEXT6: ProgramArray<{ maps::NEXT6_HOOKS }> = ProgramArray::new();
+
+/// Written by user space: the programs that those of tunnels hand packets to
+/// (`netpath_common::maps::TUNNEL_*`).
+#[btf_map(name = "np_tunnel")]
+pub(crate) static TUNNEL: ProgramArray<{ maps::TUNNEL_PLACES }> = ProgramArray::new();

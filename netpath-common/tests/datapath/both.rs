@@ -16,6 +16,7 @@ mod hairpin;
 mod halves;
 mod icmp_error;
 mod isolated;
+mod long;
 mod loopback;
 pub(crate) mod malformed;
 pub(crate) mod masquerade;

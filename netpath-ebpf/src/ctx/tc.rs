@@ -27,8 +27,10 @@ const FIXED: u32 = 14 + 20 + 20;
 /// another breaks the chunks.
 const GSO_BY_FRAGS: u32 = 0xffff;
 
-/// A packet at a tc hook.
-pub(crate) struct TcPacket<'c> {
+/// A packet at a tc hook. `BARE`: the kernel's begins with the IP header, as those that leave by a tunnel
+/// do. The Ethernet header that the datapath reads first is then one that nobody sees: without addresses,
+/// and of the type that the kernel takes the packet for.
+pub(crate) struct TcPacket<'c, const BARE: bool = false> {
     ctx: &'c TcContext,
 }
 
@@ -41,6 +43,21 @@ impl<'c> TcPacket<'c> {
     /// With the first `fixed` bytes in linear memory, as far as there are so many.
     #[inline(always)]
     pub(crate) fn with(ctx: &'c TcContext, fixed: u32) -> Self {
+        Self::linear(ctx, fixed)
+    }
+}
+
+impl<'c> TcPacket<'c, true> {
+    /// As [`TcPacket::with`]; `fixed` counts from the header that is not there.
+    #[inline(always)]
+    pub(crate) fn bare(ctx: &'c TcContext, fixed: u32) -> Self {
+        Self::linear(ctx, fixed - ETH_LEN as u32)
+    }
+}
+
+impl<'c, const BARE: bool> TcPacket<'c, BARE> {
+    #[inline(always)]
+    fn linear(ctx: &'c TcContext, fixed: u32) -> Self {
         let (pkt, linear) = (Self { ctx }, ctx.data_end() - ctx.data());
         let short = linear < fixed as usize && linear < ctx.len() as usize;
         if short && pkt.gso_size() != GSO_BY_FRAGS {
@@ -48,6 +65,26 @@ impl<'c> TcPacket<'c> {
             let _ = ctx.pull_data(ctx.len().min(fixed));
         }
         pkt
+    }
+
+    /// Where the kernel has what the frame has at `off`, which lies behind the Ethernet header.
+    #[inline(always)]
+    const fn at(off: usize) -> usize {
+        if BARE { off.wrapping_sub(ETH_LEN) } else { off }
+    }
+
+    /// `N` bytes at `OFF` of the header that is not there.
+    #[inline(always)]
+    fn read_virtual<const OFF: usize, const N: usize>(&self) -> [u8; N] {
+        // SAFETY: the context is valid for the whole program.
+        let [a, b, ..] = unsafe { (*self.ctx.skb.skb).protocol }.to_ne_bytes();
+        let mut bytes = [0; N];
+        for (at, byte) in [(12, a), (13, b)] {
+            if let Some(place) = usize::checked_sub(at, OFF).and_then(|i| bytes.get_mut(i)) {
+                *place = byte;
+            }
+        }
+        bytes
     }
 }
 
@@ -59,10 +96,10 @@ fn bounded(len: u32, shortest: u32) -> Option<u32> {
     (more <= HELD_BYTES as u32 - shortest).then_some(more + shortest)
 }
 
-impl Packet for TcPacket<'_> {
+impl<const BARE: bool> Packet for TcPacket<'_, BARE> {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.ctx.len() as usize
+        self.ctx.len() as usize + if BARE { ETH_LEN } else { 0 }
     }
 
     #[inline(always)]
@@ -89,22 +126,32 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
-        self.ctx.load(off).ok()
+        self.ctx.load(Self::at(off)).ok()
     }
 
     #[inline(always)]
     fn read_to<const N: usize>(&self, off: usize, to: &mut [u8; N]) -> bool {
         let skb = self.ctx.skb.skb;
         // SAFETY: the buffer is writable and of the length given.
-        unsafe { bpf_skb_load_bytes(skb.cast(), off as u32, to.as_mut_ptr().cast(), N as u32) == 0 }
+        unsafe {
+            let (at, to) = (Self::at(off) as u32, to.as_mut_ptr());
+            bpf_skb_load_bytes(skb.cast(), at, to.cast(), N as u32) == 0
+        }
     }
 
     #[inline(always)]
     fn read_fixed<const OFF: usize, const N: usize>(&self) -> Option<[u8; N]> {
-        let start = self.ctx.data();
-        if start + OFF + N <= self.ctx.data_end() {
+        if BARE && OFF < ETH_LEN {
+            // Without the look the verifier walks what follows half as often again.
+            if self.ctx.data() + 1 > self.ctx.data_end() {
+                return None;
+            }
+            return Some(self.read_virtual::<OFF, N>());
+        }
+        let start = self.ctx.data() + const { Self::at(OFF) };
+        if start + N <= self.ctx.data_end() {
             // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
-            return Some(unsafe { ((start + OFF) as *const [u8; N]).read_unaligned() });
+            return Some(unsafe { (start as *const [u8; N]).read_unaligned() });
         }
         // `with` has made the longest fixed header linear: the frame is shorter.
         None
@@ -112,8 +159,8 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn read_addr6<const OFF: usize>(&self, to: &mut [u8; 16]) -> bool {
-        let start = self.ctx.data();
-        if start + OFF + 16 > self.ctx.data_end() {
+        let start = self.ctx.data() + const { Self::at(OFF) };
+        if start + 16 > self.ctx.data_end() {
             return false;
         }
         let (lower, upper): (u64, u64);
@@ -126,7 +173,7 @@ impl Packet for TcPacket<'_> {
                 "{b} = *(u64 *)({p} + 8)",
                 a = out(reg) lower,
                 b = out(reg) upper,
-                p = in(reg) start + OFF,
+                p = in(reg) start,
                 options(readonly, nostack)
             );
         }
@@ -137,7 +184,7 @@ impl Packet for TcPacket<'_> {
     #[inline(always)]
     fn write<const N: usize>(&mut self, off: usize, bytes: &[u8; N]) -> Result<(), DropReason> {
         self.ctx
-            .store(off, bytes, 0)
+            .store(Self::at(off), bytes, 0)
             .map_err(|_| DropReason::RewriteFailed)
     }
 
@@ -146,10 +193,14 @@ impl Packet for TcPacket<'_> {
         &mut self,
         bytes: &[u8; N],
     ) -> Result<(), DropReason> {
-        let start = self.ctx.data();
-        if start + OFF + N <= self.ctx.data_end() {
+        if BARE && OFF < ETH_LEN {
+            // There are no MAC addresses to be set.
+            return Ok(());
+        }
+        let start = self.ctx.data() + const { Self::at(OFF) };
+        if start + N <= self.ctx.data_end() {
             // SAFETY: the bounds were checked on the line above, and `[u8; N]` has alignment 1.
-            unsafe { ((start + OFF) as *mut [u8; N]).write_unaligned(*bytes) };
+            unsafe { (start as *mut [u8; N]).write_unaligned(*bytes) };
             return Ok(());
         }
         Err(DropReason::RewriteFailed)
@@ -157,6 +208,10 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn copy_to(&self, to: &mut [u8; HELD_BYTES]) -> bool {
+        // Nothing is held, answered or sent again where packets are without a header.
+        if BARE {
+            return false;
+        }
         let Some(len) = bounded(self.ctx.len(), 1) else {
             return false;
         };
@@ -168,6 +223,9 @@ impl Packet for TcPacket<'_> {
     #[inline(always)]
     fn replace_by(&mut self, by: &[u8; HELD_BYTES], len: usize) -> bool {
         const SHORTEST: u32 = ETH_LEN as u32 + 1;
+        if BARE {
+            return false;
+        }
         let skb = self.ctx.skb.skb;
         let Some(len) = bounded(len as u32, SHORTEST) else {
             return false;
@@ -187,6 +245,9 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn send_copy_back(&mut self) -> bool {
+        if BARE {
+            return false;
+        }
         let skb = self.ctx.skb.skb;
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_clone_redirect(skb, (*skb).ifindex, u64::from(BPF_F_INGRESS)) == 0 }
@@ -208,7 +269,7 @@ impl Packet for TcPacket<'_> {
             flags |= u64::from(BPF_F_MARK_MANGLED_0);
         }
         self.ctx
-            .l4_csum_replace(off, 0, u64::from(diff), flags)
+            .l4_csum_replace(Self::at(off), 0, u64::from(diff), flags)
             .map_err(|_| DropReason::RewriteFailed)
     }
     #[inline(always)]

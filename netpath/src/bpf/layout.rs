@@ -166,6 +166,7 @@ const RECORDS: &[(&str, usize, usize)] = &[
         size_of::<Published<V6>>(),
     ),
     (maps::NEXT6, 4, 4),
+    (maps::TUNNEL, 4, 4),
     (
         maps::PUBLISHED4,
         size_of::<PublishedKey>(),

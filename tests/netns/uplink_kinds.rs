@@ -1,4 +1,4 @@
-//! Devices that lead out and have no Ethernet header: tunnels, which are refused.
+//! Devices that lead out: what cannot, and what is none.
 
 use netpath_common::DropReason;
 use netpath_tests::{
@@ -9,29 +9,21 @@ use netpath_tests::{
 };
 
 #[test]
-fn a_tunnel_without_ethernet_is_refused_by_name() {
+fn a_device_of_other_frames_is_refused_by_name() {
     let world = World::new(&["a"]);
-    ip(&world.host, "tuntap add dev tun7 mode tun");
-    ip(&world.host, "addr add 10.7.0.1/24 dev tun7");
-    ip(&world.host, "link set tun7 up");
-    let mut config = world.network(
-        "bridge",
-        "netpath0",
-        "172.17.0.0/16",
-        "uplinks = [\"tun7\"]",
-    );
+    let mut config = world.network("bridge", "netpath0", "172.17.0.0/16", "uplinks = [\"lo\"]");
     config += &world.endpoint("a", A, &[]);
     let output = world.try_up(&config);
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
-    for part in ["network `bridge`", "tun7", " tun", "Ethernet header"] {
+    for part in ["network `bridge`", "uplink lo ", "Ethernet frames"] {
         assert!(errors.contains(part), "{part}: {errors}");
     }
     assert!(!world.pins().exists(), "nothing was loaded");
 }
 
 #[test]
-fn a_default_route_into_a_tunnel_makes_it_no_uplink() {
+fn a_tunnel_that_is_no_uplink_lets_no_container_out() {
     let world = World::with_ports(&["a"], &[]);
     ip(&world.host, "tuntap add dev tun7 mode tun");
     ip(&world.host, "addr add 10.7.0.1/24 dev tun7");

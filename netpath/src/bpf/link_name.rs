@@ -10,12 +10,14 @@ use nix::net::if_::if_indextoname;
 
 use super::{Hook, xdp::XdpProgram};
 
-const HOOKS: [Hook; 5] = [
+const HOOKS: [Hook; 7] = [
     Hook::Veth,
     Hook::Bridge,
     Hook::UplinkIngress,
     Hook::UplinkEgress,
     Hook::Loopback,
+    Hook::TunnelIngress,
+    Hook::TunnelEgress,
 ];
 
 /// What a pin in `links` stands for.
@@ -148,11 +150,13 @@ pub(super) const fn program_of(hook: Hook) -> &'static str {
         Hook::UplinkIngress => "np_uplink_in",
         Hook::UplinkEgress => "np_uplink_out",
         Hook::Loopback => "np_lo_in",
+        Hook::TunnelIngress => "np_tunnel_in",
+        Hook::TunnelEgress => "np_tunnel_out",
     }
 }
 
 pub(super) const fn is_egress(hook: Hook) -> bool {
-    matches!(hook, Hook::UplinkEgress)
+    matches!(hook, Hook::UplinkEgress | Hook::TunnelEgress)
 }
 
 /// The name of an interface.

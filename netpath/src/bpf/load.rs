@@ -211,7 +211,7 @@ impl<'a> Job<'a> {
                 instance: self.instance.to_owned(),
                 pins: pending.clone(),
             };
-            new.set_next6(|name| needs.want(name), |name| pending.program(name))?;
+            new.set_next(|name| needs.want(name), |name| pending.program(name))?;
             new.set_config(&self.config)?;
             new.reserve_local()?;
             pins.commit(&pending)
@@ -238,7 +238,7 @@ impl<'a> Job<'a> {
                     pin(program, &pins.pending_program(&name))?;
                     made.push(name);
                 }
-                datapath.set_next6(wanted, |name| pins.pending_program(name))
+                datapath.set_next(wanted, |name| pins.pending_program(name))
             });
         if let Err(e) = added {
             undo(pins, &made, &BTreeMap::new());
@@ -273,7 +273,7 @@ impl<'a> Job<'a> {
                 pin(program, &pins.pending_program(&name))?;
                 programs.push(name);
             }
-            datapath.set_next6(|name| needs.want(name), |name| pins.pending_program(name))?;
+            datapath.set_next(|name| needs.want(name), |name| pins.pending_program(name))?;
             attach::replace_all(datapath)
         });
         if let Err(e) = replaced {

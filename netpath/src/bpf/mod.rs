@@ -17,6 +17,7 @@ mod conntrack;
 mod counters;
 mod error;
 mod family;
+mod hook;
 pub(crate) mod kernel;
 mod layout;
 mod link_name;
@@ -33,7 +34,6 @@ mod tables;
 mod taken;
 mod xdp;
 
-pub use netpath_common::event::Hook;
 use netpath_common::records::{CONFIG_MSS_CLAMP, CONFIG_PRESERVE_PORTS, Config, Timeouts};
 
 use crate::config::{Nat, Quotas};
@@ -42,6 +42,7 @@ pub use self::{
     backends::Allowed,
     error::Error,
     family::Family,
+    hook::Hook,
     kernel::{check_kernel, netns_cookie},
     published::{Entry, PortChange, Reserved},
     xdp::{XdpProgram, XdpTarget},

@@ -115,7 +115,7 @@ impl Patient {
         let is_other = |link: &&Link| {
             let is_uplink = self.uplinks.contains(&link.name);
             let is_own = own.contains(&link.name.as_str());
-            link.up && link.ethernet && !is_uplink && !is_own
+            link.up && link.can_lead_out() && !is_uplink && !is_own
         };
         self.links
             .iter()

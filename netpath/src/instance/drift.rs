@@ -23,6 +23,7 @@ use super::{
     gone::{has_moved, is_alive},
     host_access,
     network::record,
+    uplinks,
 };
 use crate::{
     bpf::{Datapath, Hook},
@@ -293,13 +294,9 @@ impl Scene<'_> {
                 continue;
             };
             let mut found = Vec::new();
-            self.interface(
-                &mut found,
-                link,
-                Hook::UplinkIngress,
-                (IFACE_UPLINK, u.slot),
-            );
-            self.attachment(&mut found, link, Hook::UplinkEgress);
+            let [ingress, egress] = uplinks::hooks(link.bare);
+            self.interface(&mut found, link, ingress, (IFACE_UPLINK, u.slot));
+            self.attachment(&mut found, link, egress);
             if u.xdp.is_some() {
                 self.attachment(&mut found, link, Hook::Xdp);
             }

@@ -78,13 +78,13 @@ pub enum Error {
         /// What exists.
         known: String,
     },
-    /// A named uplink carries IP packets without an Ethernet header.
+    /// A named uplink carries neither Ethernet frames nor bare IP packets.
     #[error(
-        "network `{network}`: uplink {name} is a {kind}, whose packets have no Ethernet header; netpath \
-         reads frames only. Name an Ethernet interface (a VLAN, bond or tap device is one), or let the \
-         host route into the tunnel behind a veth pair of its own"
+        "network `{network}`: uplink {name} is a {kind}, whose packets are neither Ethernet frames nor IP \
+         packets without a header of the link; netpath reads no others. Name an Ethernet interface (a VLAN, \
+         bond or tap device is one), a tun, WireGuard or PPP device, or a tunnel to one peer"
     )]
-    NoEthernet {
+    UnknownFrames {
         /// The network.
         network: String,
         /// The interface.

@@ -291,8 +291,8 @@ impl Planner<'_> {
             return Ok(());
         };
         let links = names.iter().filter_map(|name| self.facts.link(name));
-        if let Some(link) = links.into_iter().find(|l| !l.ethernet) {
-            return Err(Error::NoEthernet {
+        if let Some(link) = links.into_iter().find(|l| !l.can_lead_out()) {
+            return Err(Error::UnknownFrames {
                 network: wanted.name.clone(),
                 name: link.name.clone(),
                 kind: link.describe().to_owned(),

@@ -20,6 +20,7 @@ fn link(index: u32, name: &str, kind: &str, mac: Mac) -> Link {
         name: name.into(),
         kind: Some(kind.into()),
         ethernet: true,
+        bare: false,
         mac,
         mtu: 1500,
         up: true,

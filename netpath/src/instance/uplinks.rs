@@ -10,10 +10,19 @@ use netpath_common::{
 
 use super::{Error, rollback::Undo, work::Work};
 use crate::{
-    bpf::{Family, Hook},
+    bpf::{Family, Hook, Needs},
     net,
     state::Uplink,
 };
+
+/// The hooks of an uplink; `bare`: its packets have no Ethernet header.
+pub(super) const fn hooks(bare: bool) -> [Hook; 2] {
+    if bare {
+        [Hook::TunnelIngress, Hook::TunnelEgress]
+    } else {
+        [Hook::UplinkIngress, Hook::UplinkEgress]
+    }
+}
 
 impl Work<'_> {
     /// Brings uplinks and host addresses of the datapath in line with the host. Says whether
@@ -152,8 +161,16 @@ impl Work<'_> {
         self.state.uplinks.retain(|u| u.slot != slot);
         self.state.uplinks.push(now);
         self.state.uplinks.sort_by_key(|u| u.slot);
-        datapath.attach(Hook::UplinkIngress, &uplink.name, uplink.index)?;
-        datapath.attach(Hook::UplinkEgress, &uplink.name, uplink.index)?;
+        if uplink.bare {
+            self.extend(Needs {
+                tunnels: true,
+                ..Needs::default()
+            })?;
+        }
+        let datapath = self.datapath()?;
+        for hook in hooks(uplink.bare) {
+            datapath.attach(hook, &uplink.name, uplink.index)?;
+        }
         Ok(!same)
     }
 
@@ -175,8 +192,9 @@ impl Work<'_> {
 
     fn clear_iface(&self, ifindex: u32) -> Result<(), Error> {
         let datapath = self.datapath()?;
-        datapath.detach(Hook::UplinkIngress, ifindex)?;
-        datapath.detach(Hook::UplinkEgress, ifindex)?;
+        for hook in hooks(false).into_iter().chain(hooks(true)) {
+            datapath.detach(hook, ifindex)?;
+        }
         datapath.detach_xdp(ifindex)?;
         Ok(datapath.remove_iface(ifindex)?)
     }

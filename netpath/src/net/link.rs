@@ -24,6 +24,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Its frames have an Ethernet header.
     pub ethernet: bool,
+    /// Its packets are those of IP, and nothing comes before their header.
+    pub bare: bool,
     /// MAC address; zero where there is none.
     pub mac: Mac,
     /// MTU in bytes.
@@ -47,6 +49,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// Whether the programs of uplinks can read its packets.
+    #[must_use]
+    pub const fn can_lead_out(&self) -> bool {
+        self.ethernet || self.bare
+    }
+
     /// Whether it is a bridge.
     #[must_use]
     pub fn is_bridge(&self) -> bool {
@@ -71,6 +79,7 @@ impl Link {
             name: String::new(),
             kind: None,
             ethernet: m.header.link_layer_type == LinkLayerType::Ether,
+            bare: is_bare(m.header.link_layer_type, m.header.flags),
             mac: Mac([0; 6]),
             mtu: 0,
             up: m.header.flags.contains(LinkFlags::Up),
@@ -106,6 +115,24 @@ impl Link {
             }
         }
         link
+    }
+}
+
+/// Whether a device of this type takes and gives IP packets as they are. One of GRE without a single peer
+/// does not: the stack puts the outer header, which says to whom, before what it hands over.
+fn is_bare(kind: LinkLayerType, flags: LinkFlags) -> bool {
+    use LinkLayerType as Type;
+    match kind {
+        Type::Ipgre | Type::Ip6gre => flags.contains(LinkFlags::Pointopoint),
+        kind => [
+            Type::None,
+            Type::Ppp,
+            Type::Rawip,
+            Type::Tunnel,
+            Type::Tunnel6,
+            Type::Sit,
+        ]
+        .contains(&kind),
     }
 }
 
@@ -301,6 +328,40 @@ impl Netlink {
                 Err(Error::request(format!("deleting interface {index}"), &e))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_packets_are_those_of_devices_that_add_no_header_of_their_own() {
+        use LinkLayerType as Type;
+        let none = LinkFlags::empty();
+        for kind in [
+            Type::None,
+            Type::Ppp,
+            Type::Rawip,
+            Type::Tunnel,
+            Type::Tunnel6,
+            Type::Sit,
+        ] {
+            assert!(is_bare(kind, none), "{kind:?}");
+        }
+        for kind in [
+            Type::Ether,
+            Type::Loopback,
+            Type::Infiniband,
+            Type::Ieee802154,
+            Type::Netlink,
+        ] {
+            assert!(!is_bare(kind, LinkFlags::Pointopoint), "{kind:?}");
+        }
+        for kind in [Type::Ipgre, Type::Ip6gre] {
+            assert!(is_bare(kind, LinkFlags::Pointopoint));
+            assert!(!is_bare(kind, none));
         }
     }
 }

@@ -21,12 +21,14 @@ pub struct Uplink {
     pub addr6: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Its packets have no Ethernet header.
+    pub bare: bool,
 }
 
 impl Netlink {
     /// The uplinks that exist of those that `wanted` names; auto means the interfaces of the default
     /// routes of any table. `not` are interfaces that never are: the bridges of netpath
-    /// itself. What has no Ethernet header is none: the programs read frames from that on.
+    /// itself. What carries neither Ethernet frames nor bare IP packets is none.
     ///
     /// # Errors
     /// A request failed.
@@ -35,7 +37,7 @@ impl Netlink {
         let chosen: Vec<&Link> = match wanted {
             Uplinks::Named(names) => names
                 .iter()
-                .filter_map(|n| links.iter().find(|l| l.name == *n && l.ethernet))
+                .filter_map(|n| links.iter().find(|l| l.name == *n && l.can_lead_out()))
                 .collect(),
             Uplinks::Auto => {
                 let mut seen = BTreeSet::new();
@@ -43,7 +45,7 @@ impl Netlink {
                 interfaces
                     .iter()
                     .filter(|i| !not.contains(i) && seen.insert(**i))
-                    .filter_map(|i| links.iter().find(|l| l.index == *i && l.ethernet))
+                    .filter_map(|i| links.iter().find(|l| l.index == *i && l.can_lead_out()))
                     .collect()
             }
         };
@@ -56,6 +58,7 @@ impl Netlink {
                 addr: primary_address(&addresses, l.index),
                 addr6: preferred_address6(&addresses6, l.index),
                 mtu: l.mtu,
+                bare: l.bare,
             })
             .collect())
     }

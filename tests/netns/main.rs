@@ -75,6 +75,8 @@ mod several_networks_gone;
 mod shaping;
 mod study;
 mod systemd;
+mod tunnel;
+mod tunnel_size;
 mod uplink_kinds;
 mod uplinks;
 mod uplinks_by_rule;

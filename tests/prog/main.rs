@@ -21,6 +21,7 @@ mod race_collect;
 mod timing;
 mod translate;
 mod truncate;
+mod tunnel;
 mod xdp;
 mod xdp_nat;
 

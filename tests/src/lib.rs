@@ -40,6 +40,7 @@ mod sync;
 pub mod test_run;
 pub mod timing;
 pub mod topology;
+pub mod tunnel;
 pub mod wait;
 pub mod ways;
 pub mod wire;

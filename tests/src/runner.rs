@@ -137,6 +137,15 @@ impl Runner {
         runner
     }
 
+    /// Hands what comes in by tunnels to the program for uplinks.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn connect_tunnels(&mut self) {
+        let programs = [(maps::TUNNEL_IN, "np_uplink_in")];
+        connect(&mut self.ebpf, maps::TUNNEL, &programs);
+    }
+
     /// Runs `ip` in the namespace of the programs.
     ///
     /// # Panics
@@ -290,16 +299,24 @@ fn processors() -> u32 {
 
 /// Hands frames of IPv6 to the programs for them.
 fn connect_ipv6(ebpf: &mut Ebpf) {
-    let fds = [
+    let programs = [
         (maps::NEXT6_VETH, "np_veth6"),
         (maps::NEXT6_UPLINK_IN, "np_uplink_in6"),
         (maps::NEXT6_UPLINK_OUT, "np_uplink_out6"),
-    ]
-    .map(|(index, name)| {
-        let p: &SchedClassifier = ebpf.program(name).unwrap().try_into().unwrap();
-        (index, p.fd().unwrap().try_clone().unwrap())
-    });
-    let mut next = ProgramArray::try_from(ebpf.map_mut(maps::NEXT6).unwrap()).unwrap();
+    ];
+    connect(ebpf, maps::NEXT6, &programs);
+}
+
+/// Puts programs in their places in a map.
+fn connect(ebpf: &mut Ebpf, map: &str, programs: &[(u32, &str)]) {
+    let fds: Vec<_> = programs
+        .iter()
+        .map(|(index, name)| {
+            let p: &SchedClassifier = ebpf.program(name).unwrap().try_into().unwrap();
+            (*index, p.fd().unwrap().try_clone().unwrap())
+        })
+        .collect();
+    let mut next = ProgramArray::try_from(ebpf.map_mut(map).unwrap()).unwrap();
     for (index, fd) in fds {
         next.set(index, &fd, 0).unwrap();
     }

@@ -30,7 +30,7 @@ pub(crate) struct Kernel {
 }
 
 /// What netpath and its tests use and Debian builds as modules.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 19] = [
     "veth",
     "bridge",
     "dummy",
@@ -38,6 +38,12 @@ const MODULES: [&str; 13] = [
     "macvlan",
     "ipvlan",
     "tun",
+    "wireguard",
+    "ipip",
+    "sit",
+    "ip_gre",
+    "ip6_tunnel",
+    "ip6_gre",
     "sctp",
     "sch_ingress",
     "cls_bpf",

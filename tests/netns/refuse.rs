@@ -4,8 +4,9 @@ use std::{io::ErrorKind, net::TcpStream};
 
 use netpath_common::DropReason;
 use netpath_tests::{
+    dual_stack::OUTSIDE6,
     netns::within,
-    probe::{SOON, at, checksum_errors, tcp_server, udp_socket},
+    probe::{SOON, at, at6, checksum_errors, tcp_server, udp_socket, udp_socket6},
     topology::{A, B, OUTSIDE, World},
 };
 
@@ -53,4 +54,26 @@ fn a_flow_that_finds_no_port_fails_soon_with_a_reason() {
     assert_eq!(refused.kind(), ErrorKind::HostUnreachable, "{refused}");
     assert_eq!(world.dropped(DropReason::NoPort), 1);
     assert_eq!(checksum_errors(world.container("b")), 0);
+}
+
+/// A datagram at once. The error about a first SYN comes while the kernel still connects the socket, and is
+/// kept as a soft one (`TcpExtLockDroppedIcmps`); that about the second, a second later, ends it.
+#[test]
+fn by_ipv6_as_well() {
+    let world = World::dual_stack(&["a"]);
+    world.up(&("endpoint_flows = 1\n".to_owned() + &world.dual_stack_config(&["a"], &[], "")));
+    let a = world.container("a");
+    let first = udp_socket6(a, 0, Some(at6(OUTSIDE6, 7001)));
+    first.send(b"the one flow").unwrap();
+    let second = udp_socket6(a, 0, Some(at6(OUTSIDE6, 7002)));
+    second.send(b"one too many").unwrap();
+    let refused = second.recv(&mut [0; 16]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    let to = at6(OUTSIDE6, 7000).into();
+    let connect = || TcpStream::connect_timeout(&to, 5 * SOON);
+    let refused = within(a, connect).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    let count = world.dropped(DropReason::EndpointQuota);
+    assert!((2..=3).contains(&count), "{count}");
+    assert_eq!(checksum_errors(a), 0);
 }

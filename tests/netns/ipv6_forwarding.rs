@@ -77,6 +77,26 @@ fn the_hosts_own_default_route_by_router_advertisement_stays() {
     assert_same(&[Snapshot::of_host(&world)], &[before]);
 }
 
+/// A host goes on hearing what it would have heard without netpath.
+#[test]
+fn an_advertisement_that_comes_later_is_heard() {
+    let world = World::new(&["a"]);
+    let before = Snapshot::of_host(&world);
+    world.up(&world.dual_stack_config(&["a"], &[], ""));
+    assert!(forwards6(&world.host, UPLINK) && !has_advertised_address(&world));
+    wait::until("the host has an address by an advertisement", || {
+        advertise(&world, ADVERTISED);
+        has_advertised_address(&world)
+    });
+    ip(&world.host, "-6 route flush proto ra");
+    ip(&world.host, &format!("addr flush dev {UPLINK} dynamic"));
+    ip(&world.host, "-6 route flush 2001:db8:2::/64");
+    assert_eq!(setting6(&world.host, UPLINK, "accept_ra"), "2");
+    world.run(&["down", "--all"]);
+    assert_eq!(setting6(&world.host, UPLINK, "accept_ra"), "1");
+    assert_same(&[Snapshot::of_host(&world)], &[before]);
+}
+
 #[test]
 fn forwarding_goes_with_the_last_network_that_needs_it() {
     let world = World::dual_stack(&["a", "c"]);

@@ -8,8 +8,8 @@
 //!
 //! A host that forwards IPv6 takes itself for a router and no longer listens to router
 //! advertisements: with `accept_ra` = 1 its own default route goes with the change, whichever
-//! interface it is made at (`rt6_purge_dflt_routes`). So the interfaces that have such a route are
-//! told to listen all the same (`accept_ra` = 2) before, and no longer after the way back.
+//! interface it is made at (`rt6_purge_dflt_routes`). So the interfaces that have such a route, and
+//! the uplinks, are told to listen all the same (`accept_ra` = 2) before, and no longer after the way back.
 
 use ipnet::Ipv6Net;
 use netpath_common::records::{IFACE_CLOSED4, IFACE_CLOSED6};
@@ -223,8 +223,14 @@ impl Work<'_> {
         }
         let links = self.instance.netlink.links().await?;
         let found = Forwarding6::look(&self.instance.netlink, &links).await?;
-        for ifname in &found.advertised {
-            self.set_sysctl(&accept_ra(ifname), "2", None)?;
+        // Also an uplink to which the first advertisement, or no default route, is still to come.
+        let uplinks = ports.iter().filter(|p| p.network.is_none());
+        let uplinks = uplinks.map(|p| &p.name);
+        for ifname in found.advertised.iter().chain(uplinks) {
+            let key = accept_ra(ifname);
+            if sysctl::read_optional(&key)?.as_deref() == Some("1") {
+                self.set_sysctl(&key, "2", None)?;
+            }
         }
         let has_force = has_force()?;
         if !found.on && !has_force {

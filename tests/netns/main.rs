@@ -58,6 +58,7 @@ mod network_commands;
 mod networks;
 mod no_masquerade;
 mod offload;
+mod one_switch;
 mod other_engine;
 mod other_interface;
 mod other_protocol;

@@ -90,6 +90,11 @@ impl Site {
         ]
     }
 
+    /// Whether the outside reaches the LAN through the host, by IPv6.
+    pub(crate) fn passes_back(&self, within_time: Duration) -> bool {
+        pings6(&self.world.outside, CLIENT6, within_time)
+    }
+
     /// The host's own forwarding, of either family.
     fn forwards(&self) -> [String; 2] {
         let knob = "/proc/sys/net/ipv4/ip_forward";

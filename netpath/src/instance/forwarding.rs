@@ -24,6 +24,8 @@ use crate::{
 const FORWARDING: &str = "forwarding";
 /// The setting of IPv6 that counts without the one for all interfaces (Linux 6.17).
 const FORCE: &str = "force_forwarding";
+/// Set to 1 to do without that, for tests.
+const ONE_SWITCH: &str = "NETPATH_FORCE_ONE_SWITCH";
 
 /// IPv6 forwarding as planning sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -98,11 +100,23 @@ fn host_forwards6(state: &State) -> Result<bool, Error> {
     let setting = |name: &str| sysctl::read_optional(&sysctl::ipv6(name, FORWARDING));
     let all = setting("all")?.is_some_and(|v| v != "0");
     let is_ours = position(state, sysctl::FORWARDING6).is_some();
+    if is_ours && is_half_turned(state) {
+        return Ok(false);
+    }
     Ok(all && (!is_ours || setting("default")?.is_some_and(|v| v != "0")))
+}
+
+/// Whether a command that turns IPv6 forwarding on for all interfaces has not set the others back yet. It
+/// notes so before, in the place of the setting of interfaces to come, and may be killed in between.
+fn is_half_turned(state: &State) -> bool {
+    position(state, &sysctl::ipv6("default", FORWARDING)).is_some()
 }
 
 /// Whether each interface has an IPv6 forwarding of its own.
 fn has_force() -> Result<bool, Error> {
+    if std::env::var(ONE_SWITCH).is_ok_and(|v| v == "1") {
+        return Ok(false);
+    }
     Ok(sysctl::read_optional(&sysctl::ipv6("lo", FORCE))?.is_some())
 }
 
@@ -128,7 +142,8 @@ fn port_of(key: &str) -> Option<&str> {
         .strip_prefix("net/ipv4/conf/")
         .or_else(|| key.strip_prefix("net/ipv6/conf/"))?;
     let (name, setting) = of.rsplit_once('/')?;
-    ([FORWARDING, FORCE].contains(&setting) && name != "all").then_some(name)
+    let is_one_s = !["all", "default"].contains(&name);
+    (is_one_s && [FORWARDING, FORCE].contains(&setting)).then_some(name)
 }
 
 fn is_v6(s: &Sysctl) -> bool {
@@ -214,7 +229,7 @@ impl Work<'_> {
     }
 
     async fn enable_forwarding6(&mut self, ports: &[Port]) -> Result<(), Error> {
-        let mut all_on = true;
+        let mut all_on = !is_half_turned(&self.state);
         for port in ports {
             all_on &= missing(port, true)?.is_none();
         }
@@ -233,7 +248,8 @@ impl Work<'_> {
             }
         }
         let has_force = has_force()?;
-        if !found.on && !has_force {
+        let by_switch = !has_force && (!found.on || is_half_turned(&self.state));
+        if by_switch {
             self.turn_on_for_all(&links, ports)?;
         }
         for port in ports {
@@ -249,23 +265,35 @@ impl Work<'_> {
     /// Turns IPv6 forwarding on where there is one switch for all. Other interfaces stay what they were,
     /// a host's, as far as that is theirs to say: they listen to router advertisements.
     fn turn_on_for_all(&mut self, links: &[Link], ports: &[Port]) -> Result<(), Error> {
-        // The setting of all interfaces overwrites that of each, also on its way back.
-        let mut others = vec![sysctl::ipv6("default", FORWARDING)];
-        for link in links {
-            let key = sysctl::ipv6(&link.name, FORWARDING);
-            match sysctl::read_optional(&key)?.as_deref() {
-                Some("0") if ports.iter().all(|p| p.name != link.name) => others.push(key),
-                Some("1") => self.remember_sysctl(&key, "1", None)?,
-                _ => {}
+        let to_come = sysctl::ipv6("default", FORWARDING);
+        let keys = links
+            .iter()
+            .map(|l| (&l.name, sysctl::ipv6(&l.name, FORWARDING)));
+        let keys: Vec<_> = keys.collect();
+        if !is_half_turned(&self.state) {
+            // The setting of all interfaces overwrites that of each, also on its way back.
+            for (_, key) in &keys {
+                if sysctl::read_optional(key)?.as_deref() == Some("1") {
+                    self.remember_sysctl(key, "1", None)?;
+                }
             }
+            self.remember_sysctl(&to_come, "0", None)?;
         }
         self.set_sysctl(sysctl::FORWARDING6, "1", None)?;
-        for key in others {
-            if sysctl::read_optional(&key)?.is_some() {
-                sysctl::write(&key, "0")?;
+        let others = keys
+            .iter()
+            .filter(|(name, key)| {
+                let was_on = position(&self.state, key).is_some();
+                !was_on && ports.iter().all(|p| p.name != **name)
+            })
+            .map(|(_, key)| key);
+        for key in others.chain([&to_come]) {
+            if sysctl::read_optional(key)?.is_some_and(|now| now != "0") {
+                sysctl::write(key, "0")?;
             }
         }
-        Ok(())
+        self.state.sysctls.retain(|s| s.key != to_come);
+        self.save()
     }
 
     /// Forgets what netpath has turned on where somebody has turned it on for the whole host since.

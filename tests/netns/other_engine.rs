@@ -66,6 +66,11 @@ fn another_engine_s_bridge_is_a_way_in() {
     let status = site.world.run(&["status"]);
     let line = status.lines().find(|l| l.trim_start().starts_with(OTHER));
     assert!(line.unwrap().contains("way in only"), "{status}");
+    // So it stays when it is no longer asked for, and is kept for what is going on there.
+    site.world
+        .up(&site.config(&format!("uplinks = [\"{UPLINK}\"]")));
+    assert!(!pings(a, v4, NEVER) && !pings6(a, v6, NEVER));
+    assert!(tcp(&theirs, at(HOST, 8080)).is_from("a", v4));
     // With a port of another kind it leads on, and who names it means it.
     site.world
         .up(&site.config(&format!("uplinks = [\"{UPLINK}\", \"{OTHER}\"]")));

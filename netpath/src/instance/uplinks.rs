@@ -73,7 +73,13 @@ impl Work<'_> {
             let uplinks = config::Uplinks::Named(vec![old.name.clone()]);
             if !named && needed {
                 let found = netlink.uplinks(&uplinks, &bridges).await?;
-                keep.extend(found.into_iter().filter(|u| u.index == old.ifindex));
+                let found = found.into_iter().filter(|u| u.index == old.ifindex);
+                // Nobody names it: it stays what it was.
+                keep.extend(found.map(|u| net::Uplink {
+                    is_needed: false,
+                    leads_out: old.leads_out,
+                    ..u
+                }));
             }
         }
         let mut changed = false;

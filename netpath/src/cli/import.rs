@@ -95,20 +95,24 @@ fn summary(found: &Import) -> io::Result<()> {
     for l in &found.left {
         writeln!(err, "line {}: {}\n    {}", l.line, l.rule, l.why())?;
     }
-    let (used, implied, left) = (found.used, found.implied.len(), found.left.len());
+    let left = found.left.len() - found.dropped;
+    let (used, implied) = (found.used, found.implied.len());
     writeln!(
         err,
         "rules of the nat table: {used} expressed, {implied} implied, {left} left"
     )?;
     let others = found.others.iter().filter(|(_, n)| **n > 0);
     for (table, n) in others {
-        let noticed = match (table.as_str(), found.noticed) {
-            ("filter", noticed) if noticed > 0 => format!(", {noticed} of them told of networks"),
-            _ => String::new(),
-        };
+        let mut but_for = String::new();
+        if table == "filter" && found.noticed > 0 {
+            but_for += &format!(", {} of them told of networks", found.noticed);
+        }
+        if table == "filter" && found.dropped > 0 {
+            but_for += &format!(", {} of them listed above", found.dropped);
+        }
         writeln!(
             err,
-            "rules of table {table}: {n}, not netpath's business{noticed}"
+            "rules of table {table}: {n}, not netpath's business{but_for}"
         )?;
     }
     Ok(())

@@ -60,6 +60,8 @@ pub struct Import {
     pub others: BTreeMap<String, usize>,
     /// How many of those told something of a network.
     pub noticed: usize,
+    /// How many of those are listed as left.
+    pub dropped: usize,
 }
 
 /// A line of the text.
@@ -125,7 +127,9 @@ pub fn import(text: &str) -> Result<Import, config::Error> {
     let choice = choice(&leaving, &mut fates);
     let mut import = verdicts(&saved, &visits, fates);
     import.noticed = hinted.len();
-    import.left.extend(dropped::dropped(&saved.filter, &hinted));
+    let dropped = dropped::dropped(&saved.filter, &hinted);
+    import.dropped = dropped.len();
+    import.left.extend(dropped);
     import.left.sort_by_key(|l| l.line);
     import.config = write::config(&drawn, choice, &import.left);
     Config::parse(&import.config, "the configuration that was made")?;
@@ -192,6 +196,7 @@ fn verdicts(saved: &Saved, visits: &[Visit], fates: Fates) -> Import {
         left: Vec::new(),
         others: saved.others.clone(),
         noticed: 0,
+        dropped: 0,
     };
     for (rule, fate) in rules.iter().zip(fates.all(unreached)) {
         let (line, text) = (rule.line, rule.text.clone());
